@@ -1,0 +1,88 @@
+//! Connections to the broker.
+
+use std::sync::Arc;
+
+use lapin::uri::AMQPUri;
+use lapin::{Channel, ConnectionProperties};
+
+use super::error::{ANSWER_MAX, BrokerError, within};
+
+/// The heartbeat where `AMQP_URL` names none: a dead peer is noticed after two of them. RabbitMQ's
+/// own default of 60 s would be two minutes; its guide recommends 5 to 20.
+const HEARTBEAT_SECONDS: u16 = 10;
+
+/// Where the broker is and how to log in. Its text is never printed, as it holds a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BrokerUrl(AMQPUri);
+
+impl BrokerUrl {
+    /// Reads an `amqp://` or `amqps://` URL.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let mut uri: AMQPUri = url.parse()?;
+        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        Ok(Self(uri))
+    }
+
+    /// The server, without the credentials.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.0.authority.host, self.0.authority.port)
+    }
+}
+
+impl std::fmt::Debug for BrokerUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BrokerUrl({})", self.address())
+    }
+}
+
+/// One connection. Requests are consumed on one and everything is published on another, since a
+/// broker low on memory stops connections that publish, and acknowledgements with them.
+#[derive(Clone)]
+pub struct Connection {
+    connection: Arc<lapin::Connection>,
+    address: Arc<str>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Connection({})", self.address)
+    }
+}
+
+impl Connection {
+    /// Connects; `name` is what the broker shows to operators.
+    ///
+    /// The client library's own recovery stays off: it gives up in silence after some minutes and
+    /// leaves its callers waiting for ever.
+    pub async fn open(url: &BrokerUrl, name: &str) -> Result<Self, BrokerError> {
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let connecting = lapin::Connection::connect_uri(url.0.clone(), properties);
+        let connection = within(ANSWER_MAX, "connect", connecting).await.map_err(|error| match error {
+            BrokerError::Refused(text) => BrokerError::Refused(format!(
+                "RabbitMQ at {} refuses the login: {text}; check user, password and virtual host in AMQP_URL",
+                url.address()
+            )),
+            other => BrokerError::Lost(format!("can't reach RabbitMQ at {}: {other}", url.address())),
+        })?;
+        Ok(Self { connection: Arc::new(connection), address: url.address().into() })
+    }
+
+    pub(super) async fn channel(&self) -> Result<Channel, BrokerError> {
+        within(ANSWER_MAX, "opening a channel", self.connection.create_channel()).await
+    }
+
+    /// Whether the connection is usable.
+    pub fn is_open(&self) -> bool {
+        self.connection.status().connected()
+    }
+
+    /// Says goodbye. A connection that is gone already needs none.
+    pub async fn close(&self) {
+        if self.is_open() {
+            let goodbye = self.connection.close(200, "bye".into());
+            if let Err(error) = within(ANSWER_MAX, "close", goodbye).await {
+                tracing::debug!(%error, "the connection did not close in order");
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Taking requests in, a batch at a time, and settling them. The only place that acknowledges.
+
+use futures_util::{FutureExt, StreamExt};
+use lapin::Channel;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+
+use super::connection::Connection;
+use super::error::{ANSWER_MAX, BrokerError, within};
+
+/// How much may be taken at once.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchLimits {
+    /// Requests.
+    pub requests_max: usize,
+    /// Bytes of their bodies; the request that reaches the limit is the last one.
+    pub bytes_max: usize,
+}
+
+/// Requests that were ready at one moment, in the order of their delivery.
+#[derive(Debug)]
+pub struct Batch {
+    /// At least one.
+    pub envelopes: Vec<Envelope>,
+    /// To be used once all of them are answered.
+    pub receipt: Receipt,
+}
+
+/// One delivered request: body, properties, and how it came here.
+#[derive(Debug)]
+pub struct Envelope(pub(super) Delivery);
+
+impl Envelope {
+    /// The body, untouched.
+    pub fn body(&self) -> &[u8] {
+        &self.0.data
+    }
+
+    /// Whether it may have been delivered before.
+    pub fn redelivered(&self) -> bool {
+        self.0.redelivered
+    }
+}
+
+/// The duty to settle a batch, and everything delivered on its channel before it.
+#[derive(Debug)]
+#[must_use = "a batch that is not settled is delivered again when the channel closes"]
+pub struct Receipt {
+    channel: Channel,
+    last_tag: u64,
+}
+
+impl Receipt {
+    /// Acknowledges the whole batch with one frame.
+    pub async fn ack(self) -> Result<(), BrokerError> {
+        let options = BasicAckOptions { multiple: true };
+        within(ANSWER_MAX, "ack", self.channel.basic_ack(self.last_tag, options)).await
+    }
+}
+
+/// A subscription to the request queue on a channel of its own.
+#[derive(Debug)]
+pub struct Consumer {
+    channel: Channel,
+    stream: lapin::Consumer,
+}
+
+impl Consumer {
+    /// Subscribes; at most `prefetch` unsettled requests are handed over.
+    pub async fn subscribe(connection: &Connection, queue: &str, prefetch: u16) -> Result<Self, BrokerError> {
+        let channel = connection.channel().await?;
+        // Before the subscription: the library keeps deliveries in a queue that has no other bound.
+        within(ANSWER_MAX, "qos", channel.basic_qos(prefetch, BasicQosOptions { global: false })).await?;
+        let consuming =
+            channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
+        let stream = within(ANSWER_MAX, "consume", consuming).await?;
+        Ok(Self { channel, stream })
+    }
+
+    /// Waits for a request and takes all that are ready with it, within the limits.
+    ///
+    /// Nobody waits for a batch to fill: while one is being worked on, the next one gathers by
+    /// itself. `None` is the end of the subscription.
+    pub async fn next_batch(&mut self, limits: BatchLimits) -> Result<Option<Batch>, BrokerError> {
+        let Some(first) = self.stream.next().await else {
+            return Ok(None);
+        };
+        let mut last = Envelope(first?);
+        let mut bytes = last.body().len();
+        let mut envelopes = Vec::new();
+        while envelopes.len() + 1 < limits.requests_max && bytes < limits.bytes_max {
+            // The end of the stream comes up again in the next call.
+            let Some(Some(delivery)) = self.stream.next().now_or_never() else {
+                break;
+            };
+            let next = Envelope(delivery?);
+            bytes += next.body().len();
+            envelopes.push(std::mem::replace(&mut last, next));
+        }
+        let receipt = Receipt { channel: self.channel.clone(), last_tag: last.0.delivery_tag };
+        envelopes.push(last);
+        Ok(Some(Batch { envelopes, receipt }))
+    }
+
+    /// Stops the deliveries. What was delivered before still comes out of [`Self::next_batch`],
+    /// then `None`.
+    pub async fn cancel(&self) -> Result<(), BrokerError> {
+        let cancelling = self.channel.basic_cancel(self.stream.tag(), BasicCancelOptions::default());
+        within(ANSWER_MAX, "cancel", cancelling).await
+    }
+
+    /// Gives everything unsettled back to the queue, for others to take.
+    pub async fn requeue_all(&self) -> Result<(), BrokerError> {
+        let all = BasicNackOptions { multiple: true, requeue: true };
+        within(ANSWER_MAX, "nack", self.channel.basic_nack(0, all)).await
+    }
+}

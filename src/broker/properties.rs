@@ -1,0 +1,278 @@
+//! AMQP properties ⇄ what they mean here: those of a request are read, those of replies, trigger
+//! events and dead letters are written.
+
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+
+use super::consumer::Envelope;
+
+/// Delivery mode of a message that survives a restart of the broker (AMQP 0-9-1, basic class).
+const PERSISTENT: u8 = 2;
+
+/// The name that all our messages carry.
+const APP_ID: &str = "profile-worker";
+
+impl Envelope {
+    /// The body's format, as the producer declares it.
+    pub fn content_type(&self) -> Option<&str> {
+        text(self.0.properties.content_type())
+    }
+
+    /// The producer's name for this request; an empty one is none.
+    pub fn message_id(&self) -> Option<&str> {
+        text(self.0.properties.message_id())
+    }
+
+    /// How the producer matches the reply.
+    pub fn correlation_id(&self) -> Option<&str> {
+        text(self.0.properties.correlation_id())
+    }
+
+    /// Where the producer wants the reply.
+    pub fn reply_to(&self) -> Option<&str> {
+        text(self.0.properties.reply_to())
+    }
+
+    /// A header with a text value. Clients write texts in two of AMQP's types.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        match self.0.properties.headers().as_ref()?.inner().get(name)? {
+            AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
+            AMQPValue::ShortString(text) => Some(text.as_str()),
+            _ => None,
+        }
+    }
+}
+
+fn text(property: &Option<ShortString>) -> Option<&str> {
+    property.as_ref().map(ShortString::as_str).filter(|text| !text.is_empty())
+}
+
+/// A message on its way out.
+#[derive(Debug)]
+pub struct Outgoing {
+    pub(super) exchange: String,
+    pub(super) routing_key: String,
+    pub(super) mandatory: bool,
+    /// Ours alone, so that a returned message can be told from its neighbours.
+    pub(super) message_id: String,
+    pub(super) body: Vec<u8>,
+    pub(super) properties: BasicProperties,
+}
+
+impl Outgoing {
+    /// The name of the queue that it goes to, or the routing key.
+    pub fn destination(&self) -> &str {
+        &self.routing_key
+    }
+}
+
+/// A reply, before it is said where to.
+#[derive(Debug)]
+pub struct ReplyMessage<'a> {
+    /// The reply's own id.
+    pub message_id: String,
+    /// The reply's body.
+    pub body: Vec<u8>,
+    /// The body's content type.
+    pub content_type: &'static str,
+    /// The code, so that a consumer can route on it.
+    pub error: u16,
+    /// Unix seconds.
+    pub timestamp: u64,
+    /// The request that is answered.
+    pub request: &'a Envelope,
+}
+
+/// What the pseudo-queues of RabbitMQ's direct reply-to begin with.
+const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to.";
+
+/// The longest short string of AMQP. A `reply_to` can't be longer, names of ours might.
+const SHORT_STRING_MAX_BYTES: usize = 255;
+
+/// Our own texts and names are short; if one is not, its beginning has to do.
+fn short(text: &str) -> ShortString {
+    ShortString::from(&text[..text.floor_char_boundary(SHORT_STRING_MAX_BYTES)])
+}
+
+impl ReplyMessage<'_> {
+    /// To the queue that the request names.
+    ///
+    /// Mandatory, so that the broker returns it if nobody is there; but not for direct reply-to:
+    /// up to RabbitMQ 4.1 such a reply is returned although it was delivered, from 4.2 on it is
+    /// never returned.
+    pub fn to_requester(self, reply_to: &str) -> Outgoing {
+        let mandatory = !reply_to.starts_with(DIRECT_REPLY_TO);
+        self.outgoing(reply_to, mandatory, None)
+    }
+
+    /// To the result queue; `original` is the `reply_to` behind which nobody was.
+    pub fn to_result_queue(self, queue: &str, original: Option<&str>) -> Outgoing {
+        self.outgoing(queue, true, original)
+    }
+
+    fn outgoing(self, queue: &str, mandatory: bool, original_reply_to: Option<&str>) -> Outgoing {
+        let mut headers = FieldTable::default();
+        headers.insert("error".into(), AMQPValue::LongInt(i32::from(self.error)));
+        if let Some(original) = original_reply_to {
+            insert_text(&mut headers, "x-original-reply-to", original);
+        }
+        for name in ["traceparent", "tracestate"] {
+            if let Some(value) = self.request.header(name) {
+                insert_text(&mut headers, name, value);
+            }
+        }
+        let mut properties = ours(&self.message_id, self.content_type, self.timestamp)
+            .with_type("profiles.add.result".into())
+            .with_headers(headers);
+        if let Some(id) = self.request.correlation_id().or(self.request.message_id()) {
+            properties = properties.with_correlation_id(short(id));
+        }
+        Outgoing {
+            exchange: String::new(),
+            routing_key: queue.to_owned(),
+            mandatory,
+            message_id: self.message_id,
+            body: self.body,
+            properties,
+        }
+    }
+}
+
+/// A trigger event. Nobody bound to the exchange is no fault, so it is not mandatory.
+pub fn event(
+    exchange: &str,
+    routing_key: String,
+    message_id: String,
+    body: Vec<u8>,
+    timestamp: u64,
+    request: &Envelope,
+) -> Outgoing {
+    let mut properties = ours(&message_id, "application/json", timestamp).with_type("profile.added".into());
+    let mut headers = FieldTable::default();
+    for name in ["traceparent", "tracestate"] {
+        if let Some(value) = request.header(name) {
+            insert_text(&mut headers, name, value);
+        }
+    }
+    if !headers.inner().is_empty() {
+        properties = properties.with_headers(headers);
+    }
+    Outgoing { exchange: exchange.to_owned(), routing_key, mandatory: false, message_id, body, properties }
+}
+
+/// Why a message is dead-lettered.
+#[derive(Debug)]
+pub struct DeathNote<'a> {
+    /// The code of the reply.
+    pub error: u16,
+    /// The text of the reply.
+    pub error_text: &'a str,
+    /// Unix seconds.
+    pub timestamp: u64,
+    /// Which process gave up.
+    pub worker: &'a str,
+}
+
+/// Properties that would make the broker act on a dead letter as it acts on the original, or
+/// refuse it; they are kept as headers named `x-original-…`.
+const ROUTING_HEADERS: [&str; 3] = ["CC", "BCC", "x-delivery-count"];
+
+/// The original message with headers that say why it is here; its body untouched, its properties
+/// as they were, but for those that would do something:
+///
+/// - `user_id` is checked against the publisher's (a mismatch closes the channel),
+/// - `expiration` would remove the dead letter,
+/// - the headers `CC` and `BCC` would send copies elsewhere, perhaps back to us,
+/// - `x-delivery-count` is the broker's own count of another queue.
+pub fn dead_letter(queue: &str, message_id: String, request: &Envelope, note: &DeathNote<'_>) -> Outgoing {
+    let original = &request.0.properties;
+    let mut headers = FieldTable::default();
+    for (name, value) in original.headers().iter().flat_map(FieldTable::inner) {
+        if ROUTING_HEADERS.contains(&name.as_str()) {
+            headers.insert(short(&format!("x-original-{name}")), value.clone());
+        } else {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    headers.insert("x-error".into(), AMQPValue::LongInt(i32::from(note.error)));
+    insert_text(&mut headers, "x-error-text", note.error_text);
+    headers.insert("x-error-time".into(), AMQPValue::Timestamp(note.timestamp));
+    insert_text(&mut headers, "x-worker", note.worker);
+    insert_text(&mut headers, "x-original-exchange", request.0.exchange.as_str());
+    insert_text(&mut headers, "x-original-routing-key", request.0.routing_key.as_str());
+    for (name, value) in [("x-original-user-id", original.user_id()), ("x-original-expiration", original.expiration())]
+    {
+        if let Some(value) = value {
+            insert_text(&mut headers, name, value.as_str());
+        }
+    }
+    // The id of the dead letter on the wire is the original's, or it would not be "as it was";
+    // ours goes along as a header, so that a returned one can be matched.
+    insert_text(&mut headers, MATCH_HEADER, &message_id);
+    let properties = without_acting_properties(original).with_headers(headers).with_delivery_mode(PERSISTENT);
+    Outgoing {
+        exchange: String::new(),
+        routing_key: queue.to_owned(),
+        mandatory: true,
+        message_id,
+        body: request.body().to_vec(),
+        properties,
+    }
+}
+
+/// Where a dead letter carries our own id for it.
+const MATCH_HEADER: &str = "x-dead-letter-id";
+
+/// Our own id of a message that the broker returned.
+pub(super) fn our_id(properties: &BasicProperties) -> Option<String> {
+    let header = properties.headers().as_ref().and_then(|headers| headers.inner().get(MATCH_HEADER));
+    match header {
+        Some(AMQPValue::LongString(id)) => Some(String::from_utf8_lossy(id.as_bytes()).into_owned()),
+        _ => properties.message_id().as_ref().map(|id| id.as_str().to_owned()),
+    }
+}
+
+fn without_acting_properties(original: &BasicProperties) -> BasicProperties {
+    let mut kept = BasicProperties::default();
+    if let Some(value) = original.content_type() {
+        kept = kept.with_content_type(value.clone());
+    }
+    if let Some(value) = original.content_encoding() {
+        kept = kept.with_content_encoding(value.clone());
+    }
+    if let Some(value) = original.priority() {
+        kept = kept.with_priority(*value);
+    }
+    if let Some(value) = original.correlation_id() {
+        kept = kept.with_correlation_id(value.clone());
+    }
+    if let Some(value) = original.reply_to() {
+        kept = kept.with_reply_to(value.clone());
+    }
+    if let Some(value) = original.message_id() {
+        kept = kept.with_message_id(value.clone());
+    }
+    if let Some(value) = original.timestamp() {
+        kept = kept.with_timestamp(*value);
+    }
+    if let Some(value) = original.kind() {
+        kept = kept.with_type(value.clone());
+    }
+    if let Some(value) = original.app_id() {
+        kept = kept.with_app_id(value.clone());
+    }
+    kept
+}
+
+fn ours(message_id: &str, content_type: &str, timestamp: u64) -> BasicProperties {
+    BasicProperties::default()
+        .with_content_type(content_type.into())
+        .with_delivery_mode(PERSISTENT)
+        .with_message_id(short(message_id))
+        .with_timestamp(timestamp)
+        .with_app_id(APP_ID.into())
+}
+
+fn insert_text(headers: &mut FieldTable, name: &str, value: &str) {
+    headers.insert(name.into(), AMQPValue::LongString(value.into()));
+}

@@ -1,0 +1,76 @@
+//! Publishing with confirms, a batch at a time.
+
+use std::collections::HashSet;
+
+use futures_util::future::{join_all, try_join_all};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{Channel, Confirmation};
+
+use super::connection::Connection;
+use super::error::{ANSWER_MAX, BrokerError, CONFIRM_MAX, within};
+use super::properties::{Outgoing, our_id};
+
+/// A channel for publishing. One task uses it, one batch at a time: the client library gives out
+/// confirm numbers without a lock.
+#[derive(Debug)]
+pub struct Publisher {
+    channel: Channel,
+}
+
+impl Publisher {
+    /// Opens a channel with confirms.
+    pub async fn open(connection: &Connection) -> Result<Self, BrokerError> {
+        let channel = connection.channel().await?;
+        let confirms = channel.confirm_select(ConfirmSelectOptions::default());
+        within(ANSWER_MAX, "confirm.select", confirms).await?;
+        Ok(Self { channel })
+    }
+
+    pub(super) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Publishes all messages and waits until the broker has each of them safe. The result holds
+    /// the places of those that it returned because nobody is behind their queue.
+    ///
+    /// Which message was returned is told by our own id in it, never by the confirm that happened
+    /// to carry it: the library hands a return to whichever confirm completes next.
+    pub async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<usize>, BrokerError> {
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sent = try_join_all(messages.iter().map(|message| self.send(message)));
+        let confirms = within(CONFIRM_MAX, "publish", sent).await?;
+        let confirmed = async { Ok(join_all(confirms).await) };
+        let mut returned = HashSet::new();
+        for confirmation in within(CONFIRM_MAX, "published messages", confirmed).await? {
+            match confirmation? {
+                Confirmation::Ack(None) => {}
+                Confirmation::Ack(Some(message)) => returned.extend(our_id(&message.delivery.properties)),
+                Confirmation::Nack(_) | Confirmation::NotRequested => return Err(BrokerError::Nacked),
+            }
+        }
+        if returned.is_empty() {
+            return Ok(Vec::new());
+        }
+        let is_returned = |(_, message): &(usize, &Outgoing)| returned.contains(&message.message_id);
+        Ok(messages.iter().enumerate().filter(is_returned).map(|(place, _)| place).collect())
+    }
+
+    /// Resolves when the message is on its way; the result resolves when the broker has it.
+    async fn send(
+        &self,
+        message: &Outgoing,
+    ) -> lapin::Result<impl Future<Output = lapin::Result<Confirmation>> + use<>> {
+        let options = BasicPublishOptions { mandatory: message.mandatory, immediate: false };
+        self.channel
+            .basic_publish(
+                message.exchange.as_str().into(),
+                message.routing_key.as_str().into(),
+                options,
+                &message.body,
+                message.properties.clone(),
+            )
+            .await
+    }
+}

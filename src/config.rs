@@ -1,0 +1,438 @@
+//! Every setting: its name, its default, its unit, its check.
+//!
+//! A setting is an environment variable and a flag of the same name (`BATCH_MAX`, `--batch-max`);
+//! the flag wins. All problems are reported at once. The only place that reads the environment.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use crate::broker::connection::BrokerUrl;
+use crate::store::pool::DatabaseUrl;
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// The environment variable; the flag is the same in lower case with dashes.
+    pub name: &'static str,
+    /// What stands for its value in `--help`.
+    pub value: &'static str,
+    /// The value where none is given; `None` if one must be given.
+    pub default: Option<&'static str>,
+    /// What it does.
+    pub help: &'static str,
+}
+
+impl Setting {
+    /// The flag without its dashes in front.
+    pub fn flag(&self) -> String {
+        self.name.to_lowercase().replace('_', "-")
+    }
+}
+
+macro_rules! settings {
+    ($($constant:ident = $value:literal, $default:expr, $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $constant: Setting = Setting {
+                name: stringify!($constant),
+                value: $value,
+                default: $default,
+                help: $help,
+            };
+        )*
+        /// All of them.
+        pub const ALL: &[Setting] = &[$($constant),*];
+    };
+}
+
+/// The settings, in the order of `--help`.
+pub mod setting {
+    use super::Setting;
+
+    settings! {
+        AMQP_URL = "URL", None, "RabbitMQ: amqp://user:password@host:5672/vhost, or amqps:// for TLS";
+        DATABASE_URL = "URL", None, "PostgreSQL: postgres://user:password@host:5432/name?sslmode=verify-full";
+        REQUEST_QUEUE = "NAME", Some("profiles.add"), "Queue that requests are taken from";
+        RESULT_QUEUE = "NAME", Some("profiles.add.results"), "Queue for replies to requests without a reply_to, or with nobody behind it";
+        DEAD_LETTER_QUEUE = "NAME", Some("profiles.add.dead"), "Queue for messages that can't be read or stored";
+        EVENT_EXCHANGE = "NAME", Some("profiles.events"), "Topic exchange for trigger events";
+        QUEUE_TYPE = "TYPE", Some("quorum"), "Type of the queues that are declared: quorum or classic";
+        TOPOLOGY = "MODE", Some("declare"), "What to do about queues and exchange at start: declare what is missing, check that they are there, or none";
+        LANES = "COUNT", Some("2"), "Loops that work side by side, each with channels and a database connection of its own (1 to 64)";
+        BATCH_MAX = "COUNT", Some("500"), "Most requests stored in one transaction (1 to 10000)";
+        PREFETCH = "COUNT", Some("1000"), "Most unsettled requests that the broker hands to one lane (1 to 65535, quorum queues 2000); twice BATCH_MAX is enough";
+        BODY_MAX = "SIZE", Some("10MiB"), "Largest request body (1KiB to 128MiB)";
+        RESULT_TTL = "DURATION", Some("24h"), "How long a reply stays in the result queue (from 1s)";
+        SHUTDOWN_GRACE = "DURATION", Some("30s"), "Most time for finishing what is held after SIGTERM or SIGINT (1s to 1h)";
+        LOG_FORMAT = "FORMAT", Some("text"), "text for people, json for machines";
+        RUST_LOG = "FILTER", Some("info"), "Which log lines: error, warn, info, debug, trace, also by module (info,profile_worker::pipeline=debug)";
+    }
+}
+
+/// All that a worker needs to know.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// `AMQP_URL`
+    pub broker_url: BrokerUrl,
+    /// `DATABASE_URL`
+    pub database_url: DatabaseUrl,
+    /// The queues and the exchange.
+    pub topology: TopologySettings,
+    /// `LANES`
+    pub lanes: usize,
+    /// `BATCH_MAX`
+    pub batch_max: usize,
+    /// `PREFETCH`
+    pub prefetch: u16,
+    /// `BODY_MAX`, in bytes.
+    pub body_max: u64,
+    /// `SHUTDOWN_GRACE`
+    pub shutdown_grace: Duration,
+}
+
+/// The queues and the exchange: names, and what to do about them.
+#[derive(Debug, Clone)]
+pub struct TopologySettings {
+    /// `REQUEST_QUEUE`
+    pub request_queue: String,
+    /// `RESULT_QUEUE`
+    pub result_queue: String,
+    /// `DEAD_LETTER_QUEUE`
+    pub dead_letter_queue: String,
+    /// `EVENT_EXCHANGE`
+    pub event_exchange: String,
+    /// `QUEUE_TYPE`
+    pub queue_type: QueueType,
+    /// `TOPOLOGY`
+    pub mode: TopologyMode,
+    /// `RESULT_TTL`
+    pub result_ttl: Duration,
+}
+
+/// How the broker keeps the queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueType {
+    /// Replicated.
+    Quorum,
+    /// On one node.
+    Classic,
+}
+
+/// What a worker does about the topology at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopologyMode {
+    /// Declare what is missing.
+    Declare,
+    /// Check that all is there.
+    Check,
+    /// Nothing.
+    None,
+}
+
+/// `LOG_FORMAT` and `RUST_LOG`.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// JSON for machines rather than text for people.
+    pub json: bool,
+    /// In the syntax of `tracing_subscriber::EnvFilter`.
+    pub filter: String,
+}
+
+/// Everything that is wrong with the configuration.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Problems(pub Vec<String>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+/// Settings as texts, and what was found wrong with those read so far.
+#[derive(Debug, Default)]
+pub struct Source {
+    texts: HashMap<&'static str, String>,
+    problems: Vec<String>,
+}
+
+impl Source {
+    /// Texts from the command line, by the setting's name; what is missing there comes from the
+    /// environment.
+    pub fn from_flags_and_environment(flags: HashMap<&'static str, String>) -> Self {
+        let mut source = Self { texts: flags, problems: Vec::new() };
+        for setting in setting::ALL {
+            if source.texts.contains_key(setting.name) {
+                continue;
+            }
+            #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+            match std::env::var(setting.name) {
+                // An empty variable is how many deployment tools write "not set".
+                Ok(text) if text.is_empty() => {}
+                Ok(text) => {
+                    source.texts.insert(setting.name, text);
+                }
+                Err(std::env::VarError::NotPresent) => {}
+                Err(std::env::VarError::NotUnicode(_)) => {
+                    source.problems.push(format!("{}: is not UTF-8", setting.name));
+                }
+            }
+        }
+        source
+    }
+
+    /// Reads one setting; what is wrong is kept for [`Self::finish`]. The text itself never goes
+    /// into a problem, as it may hold a password.
+    fn read<T>(&mut self, setting: Setting, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let given = self.texts.get(setting.name).map(String::as_str);
+        let Some(text) = given.or(setting.default) else {
+            self.problems.push(format!(
+                "{}: is not set; give it as environment variable or as --{} {} ({})",
+                setting.name,
+                setting.flag(),
+                setting.value,
+                setting.help
+            ));
+            return None;
+        };
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(what) => {
+                self.problems.push(format!("{}: {what}", setting.name));
+                None
+            }
+        }
+    }
+
+    fn finish<T>(self, value: Option<T>) -> Result<T, Problems> {
+        match value {
+            Some(value) if self.problems.is_empty() => Ok(value),
+            _ => Err(Problems(self.problems)),
+        }
+    }
+
+    /// What `run` needs, and how it logs.
+    pub fn worker(mut self) -> Result<(WorkerConfig, LogConfig), Problems> {
+        let log = self.read_log();
+        let worker = self.read_worker();
+        self.finish(worker.zip(log))
+    }
+
+    /// What the operator's commands need.
+    pub fn database(mut self) -> Result<DatabaseUrl, Problems> {
+        let url = self.read(setting::DATABASE_URL, DatabaseUrl::parse);
+        self.finish(url)
+    }
+
+    /// What `send` needs: the broker and the request queue.
+    pub fn sender(mut self) -> Result<(BrokerUrl, String), Problems> {
+        let url = self.read(setting::AMQP_URL, BrokerUrl::parse);
+        let queue = self.read(setting::REQUEST_QUEUE, name);
+        self.finish(url.zip(queue))
+    }
+
+    fn read_log(&mut self) -> Option<LogConfig> {
+        let json = self.read(setting::LOG_FORMAT, |text| one_of(text, &[("text", false), ("json", true)]));
+        let filter = self.read(setting::RUST_LOG, |text| {
+            tracing_subscriber::EnvFilter::try_new(text)
+                .map(|_| text.to_owned())
+                .map_err(|error| format!("is no log filter: {error}"))
+        });
+        let (json, filter) = json.zip(filter)?;
+        Some(LogConfig { json, filter })
+    }
+
+    fn read_worker(&mut self) -> Option<WorkerConfig> {
+        let broker_url = self.read(setting::AMQP_URL, BrokerUrl::parse);
+        let database_url = self.read(setting::DATABASE_URL, DatabaseUrl::parse);
+        let topology = self.read_topology();
+        let lanes = self.read(setting::LANES, |text| count(text, 1, 64));
+        let batch_max = self.read(setting::BATCH_MAX, |text| count(text, 1, 10_000));
+        let prefetch = self.read(setting::PREFETCH, |text| count(text, 1, u16::MAX));
+        let body_max = self.read(setting::BODY_MAX, |text| size(text, ByteSize::kib(1), ByteSize::mib(128)));
+        let shutdown_grace = self
+            .read(setting::SHUTDOWN_GRACE, |text| duration(text, Duration::from_secs(1), Duration::from_secs(3600)));
+        let (topology, prefetch) = topology.zip(prefetch)?;
+        if topology.queue_type == QueueType::Quorum && prefetch > QUORUM_PREFETCH_MAX {
+            self.problems.push(format!("PREFETCH: quorum queues allow at most {QUORUM_PREFETCH_MAX}"));
+        }
+        Some(WorkerConfig {
+            broker_url: broker_url?,
+            database_url: database_url?,
+            topology,
+            lanes: lanes?,
+            batch_max: batch_max?,
+            prefetch,
+            body_max: body_max?,
+            shutdown_grace: shutdown_grace?,
+        })
+    }
+
+    fn read_topology(&mut self) -> Option<TopologySettings> {
+        let request_queue = self.read(setting::REQUEST_QUEUE, name);
+        let result_queue = self.read(setting::RESULT_QUEUE, name);
+        let dead_letter_queue = self.read(setting::DEAD_LETTER_QUEUE, name);
+        let event_exchange = self.read(setting::EVENT_EXCHANGE, name);
+        let queue_type = self.read(setting::QUEUE_TYPE, |text| {
+            one_of(text, &[("quorum", QueueType::Quorum), ("classic", QueueType::Classic)])
+        });
+        let mode = self.read(setting::TOPOLOGY, |text| {
+            one_of(
+                text,
+                &[("declare", TopologyMode::Declare), ("check", TopologyMode::Check), ("none", TopologyMode::None)],
+            )
+        });
+        let result_ttl = self.read(setting::RESULT_TTL, |text| duration(text, Duration::from_secs(1), RESULT_TTL_MAX));
+        let topology = TopologySettings {
+            request_queue: request_queue?,
+            result_queue: result_queue?,
+            dead_letter_queue: dead_letter_queue?,
+            event_exchange: event_exchange?,
+            queue_type: queue_type?,
+            mode: mode?,
+            result_ttl: result_ttl?,
+        };
+        self.check_names(&topology);
+        Some(topology)
+    }
+
+    fn check_names(&mut self, topology: &TopologySettings) {
+        let queues = [&topology.request_queue, &topology.result_queue, &topology.dead_letter_queue];
+        if queues[0] == queues[1] || queues[0] == queues[2] || queues[1] == queues[2] {
+            self.problems
+                .push("REQUEST_QUEUE, RESULT_QUEUE, DEAD_LETTER_QUEUE: must be three different names".to_owned());
+        }
+    }
+}
+
+/// RabbitMQ refuses more from version 4.3 on.
+const QUORUM_PREFETCH_MAX: u16 = 2000;
+
+/// RabbitMQ keeps a message's time to live in 32 bits of milliseconds.
+const RESULT_TTL_MAX: Duration = Duration::from_millis(u32::MAX as u64);
+
+/// The name of a queue or an exchange: an AMQP short string.
+fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 255 || text.starts_with("amq.") {
+        return Err("must be a name of 1 to 255 bytes that does not begin with \"amq.\"".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn one_of<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let found = choices.iter().find(|(word, _)| *word == text);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+        format!("must be one of {}", words.join(", "))
+    })
+}
+
+fn count<T>(text: &str, min: T, max: T) -> Result<T, String>
+where
+    T: std::str::FromStr + PartialOrd + fmt::Display,
+{
+    let value = text.parse::<T>().ok().filter(|value| (&min..=&max).contains(&value));
+    value.ok_or_else(|| format!("must be a whole number from {min} to {max}"))
+}
+
+fn size(text: &str, min: ByteSize, max: ByteSize) -> Result<u64, String> {
+    let value = has_unit(text).then(|| text.parse::<ByteSize>().ok()).flatten();
+    let value = value.filter(|value| (min..=max).contains(value));
+    value
+        .map(|value| value.as_u64())
+        .ok_or_else(|| format!("must be a size with a unit, such as 10MiB, from {min} to {max}"))
+}
+
+fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
+    let value = humantime::parse_duration(text).ok().filter(|value| (min..=max).contains(value));
+    value.ok_or_else(|| {
+        let [min, max] = [min, max].map(|end| humantime::format_duration(end).to_string());
+        format!("must be a duration with a unit, such as 30s, from {min} to {max}")
+    })
+}
+
+fn has_unit(text: &str) -> bool {
+    text.ends_with(|c: char| c.is_ascii_alphabetic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URLS: [(&str, &str); 2] =
+        [("AMQP_URL", "amqp://u:secret-a@localhost:5672/%2f"), ("DATABASE_URL", "postgres://u:secret-d@localhost/db")];
+
+    fn source(texts: &[(&'static str, &str)]) -> Source {
+        Source { texts: texts.iter().map(|(name, text)| (*name, (*text).to_owned())).collect(), problems: Vec::new() }
+    }
+
+    fn problems(texts: &[(&'static str, &str)]) -> Vec<String> {
+        source(&[&URLS, texts].concat()).worker().unwrap_err().0
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let (worker, log) = source(&URLS).worker().unwrap();
+        let topology = &worker.topology;
+        assert_eq!(topology.request_queue, "profiles.add");
+        assert_eq!(topology.result_queue, "profiles.add.results");
+        assert_eq!(topology.dead_letter_queue, "profiles.add.dead");
+        assert_eq!(topology.event_exchange, "profiles.events");
+        assert_eq!((topology.queue_type, topology.mode), (QueueType::Quorum, TopologyMode::Declare));
+        assert_eq!(topology.result_ttl, Duration::from_secs(24 * 3600));
+        assert_eq!(worker.body_max, 10 * 1024 * 1024);
+        assert_eq!(worker.shutdown_grace, Duration::from_secs(30));
+        assert!(!log.json);
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once_and_none_repeats_a_value() {
+        let problems = source(&[
+            ("DATABASE_URL", "mysql://u:secret-d@localhost"),
+            ("LANES", "0"),
+            ("BATCH_MAX", "many"),
+            ("BODY_MAX", "10"),
+            ("SHUTDOWN_GRACE", "30"),
+            ("QUEUE_TYPE", "stream"),
+            ("RESULT_QUEUE", "profiles.add"),
+        ])
+        .worker()
+        .unwrap_err();
+        let names: Vec<_> = problems.0.iter().map(|p| p.split(':').next().unwrap()).collect();
+        assert_eq!(
+            names,
+            ["AMQP_URL", "DATABASE_URL", "QUEUE_TYPE", "LANES", "BATCH_MAX", "BODY_MAX", "SHUTDOWN_GRACE"]
+        );
+        assert!(!problems.to_string().contains("secret"));
+    }
+
+    #[test]
+    fn units_are_required() {
+        for (name, text) in [("BODY_MAX", "1048576"), ("SHUTDOWN_GRACE", "30"), ("RESULT_TTL", "1")] {
+            assert!(problems(&[(name, text)])[0].starts_with(name), "{name}");
+        }
+        let (worker, _) =
+            source(&[&URLS[..], &[("BODY_MAX", "1MiB"), ("SHUTDOWN_GRACE", "1m 5s")]].concat()).worker().unwrap();
+        assert_eq!((worker.body_max, worker.shutdown_grace), (1 << 20, Duration::from_secs(65)));
+    }
+
+    #[test]
+    fn a_quorum_queue_limits_the_prefetch() {
+        assert!(problems(&[("PREFETCH", "2001")])[0].starts_with("PREFETCH"));
+        assert!(source(&[&URLS[..], &[("PREFETCH", "2001"), ("QUEUE_TYPE", "classic")]].concat()).worker().is_ok());
+    }
+
+    #[test]
+    fn queues_have_different_names() {
+        assert_eq!(problems(&[("RESULT_QUEUE", "profiles.add")]).len(), 1);
+        assert!(problems(&[("REQUEST_QUEUE", "amq.x")])[0].starts_with("REQUEST_QUEUE"));
+    }
+
+    #[test]
+    fn secrets_do_not_print() {
+        let (worker, _) = source(&URLS).worker().unwrap();
+        assert!(!format!("{worker:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,79 @@
+//! Who may do what: a picture of tokens, databases and resources at one moment.
+//!
+//! It is only read here. `store::directory` loads it and keeps it fresh.
+
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+
+use super::subscription::{Channel, Channels};
+use super::token::{Token, TokenHash};
+
+/// The tokens, databases and resources at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Directory {
+    /// Grows with every change of what stands here; equal versions are equal directories.
+    pub version: i64,
+    /// Every token, the revoked and expired ones included, so that an answer can say which it is.
+    pub tokens: HashMap<TokenHash, Token>,
+    /// The databases that exist.
+    pub databases: HashSet<i64>,
+    /// The resources by database and id, with the channels that each offers.
+    pub resources: HashMap<(i64, i64), Channels>,
+}
+
+/// Questions to a directory, which remember whether one of them was answered with "no".
+///
+/// A picture may be a moment old. A "yes" from it is good enough; before a "no" is sent to a
+/// producer the caller makes sure that the picture is still true (see [`Lookup::missed`]).
+#[derive(Debug)]
+pub struct Lookup<'d> {
+    directory: &'d Directory,
+    missed: Cell<bool>,
+}
+
+impl<'d> Lookup<'d> {
+    /// Questions to this directory.
+    pub fn new(directory: &'d Directory) -> Self {
+        Self { directory, missed: Cell::new(false) }
+    }
+
+    /// Whether any question was answered with "no" so far.
+    pub fn missed(&self) -> bool {
+        self.missed.get()
+    }
+
+    /// The token that a producer sent.
+    pub fn token(&self, token: &str) -> Option<&'d Token> {
+        let found = self.directory.tokens.get(&TokenHash::of(token));
+        self.note(found.is_some());
+        found
+    }
+
+    /// Whether the token's scope holds this database.
+    pub fn allows(&self, token: &Token, db_id: i64) -> bool {
+        self.note(token.scope.allows(db_id))
+    }
+
+    /// Whether the database exists.
+    pub fn has_database(&self, db_id: i64) -> bool {
+        self.note(self.directory.databases.contains(&db_id))
+    }
+
+    /// Whether the database has this resource.
+    pub fn has_resource(&self, db_id: i64, resource_id: i64) -> bool {
+        self.note(self.directory.resources.contains_key(&(db_id, resource_id)))
+    }
+
+    /// Whether the resource offers this channel.
+    pub fn offers(&self, db_id: i64, resource_id: i64, channel: Channel) -> bool {
+        let channels = self.directory.resources.get(&(db_id, resource_id));
+        self.note(channels.is_some_and(|channels| channels.contains(channel)))
+    }
+
+    fn note(&self, found: bool) -> bool {
+        if !found {
+            self.missed.set(true);
+        }
+        found
+    }
+}

@@ -1,0 +1,173 @@
+//! How things are named: profile ids, and the identity by which a redelivered request knows its
+//! own earlier work.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sha2::{Digest, Sha256};
+
+/// A profile's id: 12 bytes in ObjectId layout, written as 24 lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProfileId([u8; 12]);
+
+impl ProfileId {
+    /// Reads the 24 hex digits; `None` if they are not that.
+    pub fn parse(hex: &str) -> Option<Self> {
+        let digits = hex.as_bytes();
+        if digits.len() != 24 {
+            return None;
+        }
+        let mut bytes = [0; 12];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let high = char::from(pair[0]).to_digit(16)?;
+            let low = char::from(pair[1]).to_digit(16)?;
+            *byte = u8::try_from(high * 16 + low).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for ProfileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(&self.0, f)
+    }
+}
+
+impl fmt::Debug for ProfileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(&self.0, f)
+    }
+}
+
+/// Writes bytes as lower-case hex digits.
+pub(crate) fn write_hex(bytes: &[u8], f: &mut impl fmt::Write) -> fmt::Result {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        f.write_char(char::from(DIGITS[usize::from(byte >> 4)]))?;
+        f.write_char(char::from(DIGITS[usize::from(byte & 15)]))?;
+    }
+    Ok(())
+}
+
+/// Makes ids that no other process makes: seconds, five random bytes of this process, a counter
+/// (the layout of MongoDB's ObjectId). Shared by all lanes.
+#[derive(Debug)]
+pub struct IdSource {
+    process: [u8; 5],
+    counter: AtomicU32,
+}
+
+impl IdSource {
+    /// A source from eight random bytes.
+    pub fn from_random(random: [u8; 8]) -> Self {
+        let [a, b, c, d, e, x, y, z] = random;
+        Self { process: [a, b, c, d, e], counter: AtomicU32::new(u32::from_be_bytes([0, x, y, z])) }
+    }
+
+    /// The next id, for something made at `unix_seconds`. Seconds past the year 2106 wrap, as the
+    /// layout has four bytes for them.
+    pub fn next(&self, unix_seconds: i64) -> ProfileId {
+        let count = self.counter.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let seconds = (unix_seconds as u32).to_be_bytes();
+        let mut bytes = [0; 12];
+        bytes[..4].copy_from_slice(&seconds);
+        bytes[4..9].copy_from_slice(&self.process);
+        bytes[9..].copy_from_slice(&count[1..]);
+        ProfileId(bytes)
+    }
+}
+
+/// The identity of one profile of one request: 16 bytes of a SHA-256.
+///
+/// The body is part of it because producers do reuse message ids: the same id with another body is
+/// another request. See [`RequestId::of`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestId(pub [u8; 16]);
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(&self.0, f)
+    }
+}
+
+/// What names a request, besides its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestName<'a> {
+    /// The producer named it: an idempotency key that holds for ever and from any sender.
+    MessageId(&'a str),
+    /// Nobody named it: two equal ones are two requests, unless the broker says that it delivers
+    /// this one again.
+    Unnamed {
+        /// Where the reply goes.
+        reply_to: &'a str,
+        /// How the producer matches the reply.
+        correlation_id: &'a str,
+    },
+}
+
+impl RequestId {
+    /// The identity of the profile at `index` of the request `name` with this `body`.
+    pub fn of(name: RequestName<'_>, body: &[u8], index: u32) -> Self {
+        let mut hash = Sha256::new();
+        match name {
+            RequestName::MessageId(id) => {
+                hash.update(b"message");
+                part(&mut hash, id.as_bytes());
+            }
+            RequestName::Unnamed { reply_to, correlation_id } => {
+                hash.update(b"unnamed");
+                part(&mut hash, reply_to.as_bytes());
+                part(&mut hash, correlation_id.as_bytes());
+            }
+        }
+        hash.update(index.to_be_bytes());
+        hash.update(body);
+        let digest = hash.finalize();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        Self(bytes)
+    }
+}
+
+/// Length first, so that no two lists of parts run together to the same bytes.
+fn part(hash: &mut Sha256, bytes: &[u8]) {
+    hash.update((bytes.len() as u64).to_be_bytes());
+    hash.update(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_id_is_24_hex_digits_that_begin_with_the_seconds() {
+        let ids = IdSource::from_random([1, 2, 3, 4, 5, 0xff, 0xff, 0xff]);
+        let first = ids.next(0x6638_e1e8);
+        assert_eq!(first.to_string(), "6638e1e80102030405ffffff");
+        assert_eq!(ProfileId::parse(&first.to_string()), Some(first));
+        assert_eq!(ids.next(0x6638_e1e8).to_string(), "6638e1e80102030405000000");
+    }
+
+    #[test]
+    fn no_profile_id_is_read_from_anything_else() {
+        for text in ["", "6638e1e8", "6638e1e80102030405fffffg", "6638e1e80102030405fffffé"] {
+            assert_eq!(ProfileId::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_another_one_if_anything_that_names_it_differs() {
+        let unnamed = |reply_to, correlation_id| RequestName::Unnamed { reply_to, correlation_id };
+        let all = [
+            RequestId::of(RequestName::MessageId("a"), b"x", 0),
+            RequestId::of(RequestName::MessageId("a"), b"y", 0),
+            RequestId::of(RequestName::MessageId("b"), b"x", 0),
+            RequestId::of(RequestName::MessageId("a"), b"x", 1),
+            RequestId::of(unnamed("a", ""), b"x", 0),
+            RequestId::of(unnamed("", "a"), b"x", 0),
+        ];
+        let distinct: std::collections::HashSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
+        assert_eq!(all[0], RequestId::of(RequestName::MessageId("a"), b"x", 0));
+    }
+}

@@ -1,0 +1,120 @@
+//! The tree of values that every request body becomes, whatever its format.
+//!
+//! The `wire` module builds it, the rest of `domain` reads it. Strings are borrowed from the body
+//! where the format allows. Numbers keep their digits: what is stored is what was sent.
+
+use std::borrow::Cow;
+
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+
+/// One value of a request body.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value<'a> {
+    /// `null`: the same as not given.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number, as the digits that were sent.
+    Number(Cow<'a, str>),
+    /// A string.
+    String(Cow<'a, str>),
+    /// An array.
+    Array(Vec<Value<'a>>),
+    /// An object in the order of the document.
+    Object(Object<'a>),
+}
+
+/// The fields of an object in the order of the document, each name once.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
+
+impl<'a> Object<'a> {
+    /// Collects fields; of several with one name the last counts, as in most JSON readers and in
+    /// PostgreSQL's jsonb.
+    pub fn from_fields(fields: Vec<(Cow<'a, str>, Value<'a>)>) -> Self {
+        if has_repeated_name(&fields) { Self(keep_last(fields)) } else { Self(fields) }
+    }
+
+    /// The value of a field; `None` where it is absent or null.
+    pub fn get(&self, name: &str) -> Option<&Value<'a>> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value).filter(|value| **value != Value::Null)
+    }
+
+    /// The fields in the order of the document, nulls included.
+    pub fn into_fields(self) -> impl Iterator<Item = (Cow<'a, str>, Value<'a>)> {
+        self.0.into_iter()
+    }
+
+    /// The fields in the order of the document, nulls included.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), value))
+    }
+}
+
+/// Small objects, which is nearly all of them, are compared pair by pair without an allocation.
+const PAIRWISE_MAX: usize = 24;
+
+fn has_repeated_name(fields: &[(Cow<'_, str>, Value<'_>)]) -> bool {
+    if fields.len() <= PAIRWISE_MAX {
+        return fields.iter().enumerate().any(|(i, (name, _))| fields[..i].iter().any(|(earlier, _)| earlier == name));
+    }
+    let mut seen = std::collections::HashSet::with_capacity(fields.len());
+    fields.iter().any(|(name, _)| !seen.insert(name.as_ref()))
+}
+
+fn keep_last<'a>(fields: Vec<(Cow<'a, str>, Value<'a>)>) -> Vec<(Cow<'a, str>, Value<'a>)> {
+    let mut seen = std::collections::HashSet::with_capacity(fields.len());
+    let mut kept: Vec<_> = fields.into_iter().rev().filter(|(name, _)| seen.insert(name.to_string())).collect();
+    kept.reverse();
+    kept
+}
+
+impl Value<'_> {
+    /// What this value is, in the words of an error text.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a string",
+            Value::Array(_) => "an array",
+            Value::Object(_) => "an object",
+        }
+    }
+
+    /// This value as JSON text.
+    pub fn to_json(&self) -> String {
+        match serde_json::to_string(self) {
+            Ok(text) => text,
+            // Strings are UTF-8, and the digits of a number were read from a document.
+            Err(_) => unreachable!("a tree that was read can be written"),
+        }
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Value::Null => serializer.serialize_unit(),
+            Value::Bool(value) => serializer.serialize_bool(*value),
+            Value::Number(digits) => {
+                digits.parse::<serde_json::Number>().map_err(serde::ser::Error::custom)?.serialize(serializer)
+            }
+            Value::String(text) => serializer.serialize_str(text),
+            Value::Array(items) => {
+                let mut out = serializer.serialize_seq(Some(items.len()))?;
+                for item in items {
+                    out.serialize_element(item)?;
+                }
+                out.end()
+            }
+            Value::Object(object) => {
+                let mut out = serializer.serialize_map(Some(object.0.len()))?;
+                for (name, value) in object.iter() {
+                    out.serialize_entry(name, value)?;
+                }
+                out.end()
+            }
+        }
+    }
+}

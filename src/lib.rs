@@ -1,0 +1,46 @@
+//! A RabbitMQ consumer that turns *add-profile* requests into rows in PostgreSQL and answers every
+//! one of them.
+//!
+//! # One message's way
+//!
+//! 1. A **lane** ([`pipeline::lane`]) takes the requests that are ready on its channel right now:
+//!    one, if only one is ([`broker::consumer`]). It works on them as one batch. Meanwhile the next
+//!    batch gathers by itself in the broker's prefetch window, so nobody ever waits for a batch to
+//!    fill.
+//! 2. Each message is **decided** on ([`pipeline::decide`]), which is pure: bytes become a tree of
+//!    values ([`wire::json`]), the tree a request ([`wire::request`]), the request is checked
+//!    against the **directory** of tokens, databases and resources ([`domain::directory`]), and the
+//!    profile field by field ([`domain::profile`], [`domain::fields`], [`domain::subscription`]).
+//!    The result: add this profile, refuse with this code, or dead-letter.
+//! 3. All profiles of the batch are **stored** by one statement, which is one transaction
+//!    ([`pipeline::commit`], [`store::profiles`]). What conflicts with a row that is there is looked
+//!    at: if that row was made by this very request, delivered before, it is a success, else the
+//!    email is taken. That is how nothing is added twice.
+//! 4. Replies, trigger events and dead letters are **published** ([`pipeline::respond`],
+//!    [`broker::publisher`]), and the broker confirms each of them.
+//! 5. Only then is the batch **settled**, by one acknowledgement. If the worker dies anywhere
+//!    before, the broker delivers the batch again, and step 3 finds what was done.
+//!
+//! # When something breaks
+//!
+//! - *The answer is "no"*: a [`domain::outcome::Rejection`]. A result like any other.
+//! - *A server is away*: the batch is held ([`pipeline::hold`]) or the session is made anew
+//!   ([`pipeline::session`]). Never a reply.
+//! - *One message can't be stored though its neighbours can*: it is found by halving the batch, and
+//!   ends as a 500 and a dead letter.
+//! - *The setup is wrong*: the worker says what, and does not start ([`config`],
+//!   [`pipeline::session::StartError`]).
+//!
+//! # Who knows whom
+//!
+//! `domain` knows nobody. `wire` knows `domain`. `broker` knows RabbitMQ and nothing of requests;
+//! `store` knows PostgreSQL and `domain`. `pipeline` puts them together, and `cli` starts it.
+
+pub mod broker;
+pub mod cli;
+pub mod config;
+pub mod domain;
+pub mod pipeline;
+pub mod store;
+pub mod telemetry;
+pub mod wire;

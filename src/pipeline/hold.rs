@@ -1,0 +1,62 @@
+//! Holding a batch while the database is away: waiting, for ever if it must be, but not with
+//! requests that others could do meanwhile.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::backoff::Backoff;
+use super::shutdown::Stop;
+use crate::store::error::StoreError;
+
+/// A lane whose database is away for this long parks: it gives its requests back to the queue, so
+/// that others can take them and no acknowledgement timeout of the broker runs out.
+const PARK_AFTER: Duration = Duration::from_secs(60);
+
+/// Why a batch is not held any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GaveUp {
+    /// The database is away for too long.
+    Parked,
+    /// The worker ends.
+    OutOfTime,
+}
+
+/// Waits between attempts to reach the database, and says so once.
+#[derive(Debug)]
+pub struct Hold {
+    stop: Stop,
+    backoff: Backoff,
+    since: Option<Instant>,
+}
+
+impl Hold {
+    /// Nothing is wrong yet.
+    pub fn new(stop: Stop) -> Self {
+        Self { stop, backoff: Backoff::new(), since: None }
+    }
+
+    /// An attempt failed; waits before the next one.
+    pub async fn after(&mut self, error: &StoreError) -> Result<(), GaveUp> {
+        let since = *self.since.get_or_insert_with(|| {
+            warn!(%error, "the database is away; requests are held until it is back");
+            Instant::now()
+        });
+        if since.elapsed() > PARK_AFTER {
+            return Err(GaveUp::Parked);
+        }
+        tokio::select! {
+            () = self.stop.out_of_time() => Err(GaveUp::OutOfTime),
+            () = self.backoff.wait() => Ok(()),
+        }
+    }
+
+    /// An attempt succeeded.
+    pub fn over(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.backoff.reset();
+            info!(away_ms = since.elapsed().as_millis() as u64, "the database is back");
+        }
+    }
+}

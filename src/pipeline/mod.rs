@@ -1,0 +1,25 @@
+//! One request's way through the worker.
+//!
+//! ```text
+//!                    ┌─────────────────────── a lane ────────────────────────┐
+//!  request queue ──▶ │ take ──▶ decide ──▶ commit ──▶ respond ──▶ settle     │ ──▶ replies, events,
+//!                    │ 1…batch_max         one        all         one ack    │     dead letters
+//!                    │                     statement  confirmed              │
+//!                    └───────────────────────────────────────────────────────┘
+//! ```
+//!
+//! - [`decide`] is pure: everything about one message that can be said without a server.
+//! - [`commit`] stores a batch: it waits while the database is away, and halves the batch until a
+//!   message that can't be stored stands alone.
+//! - [`respond`] knows what goes where.
+//! - [`lane`] is the loop; [`session`] makes lanes and their connections, and makes new ones when
+//!   something is lost; [`shutdown`] is how all of it ends.
+
+pub mod backoff;
+pub mod commit;
+pub mod decide;
+pub mod hold;
+pub mod lane;
+pub mod respond;
+pub mod session;
+pub mod shutdown;

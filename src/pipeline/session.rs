@@ -1,0 +1,236 @@
+//! Connections and lanes: made together, ended together, and made anew when something is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::backoff::Backoff;
+use super::lane::{Lane, LaneEnd, Shared};
+use super::shutdown::{self, Stop};
+use crate::broker::connection::Connection;
+use crate::broker::consumer::Consumer;
+use crate::broker::error::BrokerError;
+use crate::broker::publisher::Publisher;
+use crate::broker::topology;
+use crate::config::WorkerConfig;
+use crate::domain::identity::IdSource;
+use crate::store::directory::DirectoryKeeper;
+use crate::store::error::StoreError;
+use crate::store::migrate::{self, MigrateError};
+use crate::store::pool::Store;
+
+/// Why a worker could not start. Once it has started nothing but a signal ends it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Nothing that waiting would mend.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// Nothing that waiting would mend.
+    #[error(transparent)]
+    Store(#[from] MigrateError),
+    /// The operating system gives no random bytes.
+    #[error("no random numbers from the operating system: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// How the worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// All that was held is finished.
+    Finished,
+    /// Some of it was given back to the queue, since time ran out.
+    GaveBack,
+}
+
+/// How long the other lanes may go on with their batches when one of them has lost the broker.
+const TEAR_DOWN_MAX: Duration = Duration::from_secs(5);
+
+/// Runs a worker until it is asked to stop.
+///
+/// At start it waits for servers that can't be reached, and gives up on those that refuse it:
+/// somebody is there to read why. Later it waits for either.
+pub async fn run(config: WorkerConfig, worker: String, mut stop: Stop) -> Result<End, StartError> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random)?;
+    // One connection for each lane, and one for the directory.
+    let store = Store::new(&config.database_url, config.lanes + 1)?;
+    let directory = tokio::select! {
+        () = stop.requested() => return Ok(End::Finished),
+        directory = wait_for_database(&store) => directory?,
+    };
+    let mut upkeep = JoinSet::new();
+    upkeep.spawn(directory.clone().run());
+    let shared = Arc::new(Shared { config, store, directory, ids: IdSource::from_random(random), worker });
+    supervise(&shared, stop).await
+}
+
+/// Waits until the database can be reached, has the schema, and tells who may do what.
+async fn wait_for_database(store: &Store) -> Result<DirectoryKeeper, MigrateError> {
+    let address = store.url().address();
+    let mut backoff = Backoff::new();
+    let mut waiting = false;
+    loop {
+        let attempt = async {
+            migrate::check(store).await?;
+            Ok(DirectoryKeeper::load(store).await?)
+        };
+        match attempt.await {
+            Ok(directory) => {
+                info!("connected to PostgreSQL at {address}");
+                return Ok(directory);
+            }
+            Err(MigrateError::Store(error @ (StoreError::Unavailable(_) | StoreError::Conflict(_)))) => {
+                if !waiting {
+                    warn!("waiting for PostgreSQL at {address}: {error}");
+                    waiting = true;
+                }
+                backoff.wait().await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Holds one session after the other.
+async fn supervise(shared: &Arc<Shared>, mut stop: Stop) -> Result<End, StartError> {
+    let mut backoff = Backoff::new();
+    let mut started = false;
+    let mut complained = None;
+    loop {
+        let opened = tokio::select! {
+            biased;
+            () = stop.requested() => return Ok(End::Finished),
+            opened = Session::open(shared) => opened,
+        };
+        match opened {
+            Ok(session) => {
+                (started, complained) = (true, None);
+                backoff.reset();
+                match session.run(stop.clone()).await {
+                    LaneEnd::Stopped => return Ok(End::Finished),
+                    LaneEnd::OutOfTime => return Ok(End::GaveBack),
+                    LaneEnd::Parked => {
+                        warn!("parked: requests are back in the queue until the database answers");
+                        wait_until_unparked(shared, &mut stop).await;
+                    }
+                    LaneEnd::Lost(error) => warn!(%error, "lost RabbitMQ; connecting again"),
+                }
+            }
+            Err(error) if !error.is_temporary() && !started => return Err(error.into()),
+            Err(error) => {
+                // Once per reason, not once per attempt.
+                let text = error.to_string();
+                if complained.as_ref() != Some(&text) {
+                    warn!("waiting for RabbitMQ: {text}");
+                    complained = Some(text);
+                }
+            }
+        }
+        tokio::select! {
+            biased;
+            () = stop.requested() => return Ok(End::Finished),
+            () = backoff.wait() => {}
+        }
+    }
+}
+
+async fn wait_until_unparked(shared: &Shared, stop: &mut Stop) {
+    let mut backoff = Backoff::new();
+    let answers = async {
+        while shared.directory.true_since(tokio::time::Instant::now()).await.is_err() {
+            backoff.wait().await;
+        }
+        info!("the database is back");
+    };
+    tokio::select! {
+        () = stop.requested() => {}
+        () = answers => {}
+    }
+}
+
+/// Two connections and the lanes on them.
+struct Session {
+    consuming: Connection,
+    publishing: Connection,
+    lanes: Vec<(Consumer, Publisher)>,
+    shared: Arc<Shared>,
+}
+
+impl Session {
+    async fn open(shared: &Arc<Shared>) -> Result<Self, BrokerError> {
+        let config = &shared.config;
+        let name = |role: &str| format!("{} {role}", shared.worker);
+        let publishing = Connection::open(&config.broker_url, &name("publishing")).await?;
+        topology::ensure(&publishing, &config.topology).await?;
+        let consuming = Connection::open(&config.broker_url, &name("consuming")).await?;
+        let mut lanes = Vec::with_capacity(config.lanes);
+        for _ in 0..config.lanes {
+            let publisher = Publisher::open(&publishing).await?;
+            let consumer = Consumer::subscribe(&consuming, &config.topology.request_queue, config.prefetch).await?;
+            lanes.push((consumer, publisher));
+        }
+        info!(
+            lanes = config.lanes,
+            "connected to RabbitMQ at {}; taking requests from {}",
+            config.broker_url.address(),
+            config.topology.request_queue
+        );
+        Ok(Self { consuming, publishing, lanes, shared: shared.clone() })
+    }
+
+    /// Runs the lanes until all have ended, which they do as soon as one has. The result is the
+    /// first lane's reason.
+    async fn run(self, mut stop: Stop) -> LaneEnd {
+        let (session_stop, lane_stop) = shutdown::channel();
+        let mut lanes = JoinSet::new();
+        for (consumer, publisher) in self.lanes {
+            let lane = Lane { shared: self.shared.clone(), consumer, publisher, stop: lane_stop.clone() };
+            lanes.spawn(lane.run());
+        }
+        let grace = self.shared.config.shutdown_grace;
+        let first = tokio::select! {
+            () = stop.requested() => {
+                info!("stopping: finishing what is held");
+                session_stop.stop(grace);
+                None
+            }
+            ended = lanes.join_next() => {
+                session_stop.stop(TEAR_DOWN_MAX);
+                ended.map(unpanicked)
+            }
+        };
+        let patience = if first.is_some() { TEAR_DOWN_MAX } else { grace };
+        let rest = tokio::time::timeout(patience, collect(&mut lanes)).await;
+        lanes.abort_all();
+        let end = first.into_iter().chain(rest.unwrap_or(Some(LaneEnd::OutOfTime))).next();
+        self.consuming.close().await;
+        self.publishing.close().await;
+        end.unwrap_or(LaneEnd::Stopped)
+    }
+}
+
+/// The worst of the reasons for which the lanes have ended.
+async fn collect(lanes: &mut JoinSet<LaneEnd>) -> Option<LaneEnd> {
+    let mut worst = None;
+    while let Some(ended) = lanes.join_next().await {
+        let end = unpanicked(ended);
+        if !matches!(end, LaneEnd::Stopped) {
+            worst = Some(end);
+        }
+    }
+    worst
+}
+
+/// A lane that panics is a fault of ours outside the part where one message is to blame; the
+/// session ends, and its requests are delivered again.
+fn unpanicked(ended: Result<LaneEnd, tokio::task::JoinError>) -> LaneEnd {
+    ended.unwrap_or_else(|error| LaneEnd::Lost(BrokerError::Lost(format!("a lane ended by itself: {error}"))))
+}

@@ -1,0 +1,63 @@
+//! How a worker ends: first it is asked to stop, then its time runs out.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// The part of the grace period that lanes may use for finishing what they hold. The rest is for
+/// giving back what they did not finish, and for closing the connections in order.
+const DRAIN_SHARE: f64 = 0.8;
+
+/// The one who asks.
+#[derive(Debug)]
+pub struct StopHandle(watch::Sender<Option<Instant>>);
+
+/// The ones who are asked. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Stop(watch::Receiver<Option<Instant>>);
+
+/// A pair of the two.
+pub fn channel() -> (StopHandle, Stop) {
+    let (sender, receiver) = watch::channel(None);
+    (StopHandle(sender), Stop(receiver))
+}
+
+impl StopHandle {
+    /// Asks all to stop taking requests and to finish what they hold within `grace`. Only the
+    /// first call counts.
+    pub fn stop(&self, grace: Duration) {
+        self.0.send_if_modified(|deadline| {
+            let first = deadline.is_none();
+            if first {
+                *deadline = Some(Instant::now() + grace.mul_f64(DRAIN_SHARE));
+            }
+            first
+        });
+    }
+}
+
+impl Stop {
+    /// Resolves when it is time to stop taking requests.
+    pub async fn requested(&mut self) {
+        if self.0.wait_for(Option::is_some).await.is_err() {
+            // Nobody is left who could ask.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether it is time to stop taking requests.
+    pub fn is_requested(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
+    /// Resolves when it is time to give back what is still held.
+    pub async fn out_of_time(&mut self) {
+        self.requested().await;
+        let deadline = *self.0.borrow();
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The directory of tokens, databases and resources: loaded as a whole, kept fresh by
+//! notifications and, where those do not get through, by a timer.
+
+use std::collections::{HashMap, HashSet};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
+use tokio_postgres::AsyncMessage;
+
+use super::error::StoreError;
+use super::pool::{Lease, Store, within};
+use super::time::timestamp;
+use crate::domain::directory::Directory;
+use crate::domain::subscription::{Channel, Channels};
+use crate::domain::token::{Scope, Token, TokenHash};
+
+/// How often the version is compared if nothing is announced.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
+
+/// How old a picture may be that requests are judged by. What was revoked stops within this time
+/// and the time of one check: five seconds is what we promise.
+const AGE_MAX: Duration = Duration::from_secs(4);
+
+/// Raised by the triggers of the schema on every change.
+const NOTIFICATIONS: &str = "profile_worker_directory";
+
+/// The directory as it is now. Cheap to clone; all clones see the same.
+#[derive(Debug, Clone)]
+pub struct DirectoryKeeper {
+    store: Store,
+    current: watch::Sender<Picture>,
+    /// One check at a time is enough for all lanes.
+    checking: Arc<Mutex<()>>,
+}
+
+#[derive(Debug, Clone)]
+struct Picture {
+    directory: Arc<Directory>,
+    /// The directory was true at this moment.
+    checked_at: Instant,
+}
+
+impl DirectoryKeeper {
+    /// Loads the directory.
+    pub async fn load(store: &Store) -> Result<Self, StoreError> {
+        let checked_at = Instant::now();
+        let lease = store.lease().await?;
+        let directory = Arc::new(load(&lease).await?);
+        lease.give_back();
+        let (current, _) = watch::channel(Picture { directory, checked_at });
+        Ok(Self { store: store.clone(), current, checking: Arc::default() })
+    }
+
+    /// A directory that was true a moment ago, at most [`AGE_MAX`].
+    pub async fn recent(&self) -> Result<Arc<Directory>, StoreError> {
+        let picture = self.current.borrow().clone();
+        if picture.checked_at.elapsed() < AGE_MAX {
+            return Ok(picture.directory);
+        }
+        self.true_since(picture.checked_at + AGE_MAX).await
+    }
+
+    /// A directory that was true at `moment` or later.
+    pub async fn true_since(&self, moment: Instant) -> Result<Arc<Directory>, StoreError> {
+        let _one_at_a_time = self.checking.lock().await;
+        let picture = self.current.borrow().clone();
+        if picture.checked_at >= moment {
+            return Ok(picture.directory);
+        }
+        let checked_at = Instant::now();
+        let lease = self.store.lease().await?;
+        let version = version(&lease).await?;
+        let directory =
+            if version == picture.directory.version { picture.directory } else { Arc::new(load(&lease).await?) };
+        lease.give_back();
+        self.current.send_replace(Picture { directory: directory.clone(), checked_at });
+        Ok(directory)
+    }
+
+    /// Keeps the directory fresh, until dropped. Faults of the database are waited out: whoever
+    /// needs a recent directory meanwhile gets the error from [`Self::recent`].
+    pub async fn run(self) {
+        loop {
+            if let Err(error) = self.listen().await {
+                tracing::debug!(%error, "not listening for changes of the directory");
+            }
+            tokio::time::sleep(CHECK_EVERY).await;
+        }
+    }
+
+    /// Listens on a connection of its own, outside the pool, until it is lost.
+    async fn listen(&self) -> Result<(), StoreError> {
+        let url = self.store.url();
+        let (client, mut connection) = within("connect", url.config().connect(url.connector()?)).await?;
+        // The connection does its work only while it is polled, the answer to LISTEN included.
+        let (announce, mut announced) = watch::channel(());
+        let drive = async {
+            while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
+                if let AsyncMessage::Notification(_) = message? {
+                    announce.send_replace(());
+                }
+            }
+            Ok::<(), StoreError>(())
+        };
+        let refresh = async {
+            within("listen", client.batch_execute(&format!("LISTEN {NOTIFICATIONS}"))).await?;
+            loop {
+                self.true_since(Instant::now()).await?;
+                // Either way it is time to look.
+                let _announced_or_not = tokio::time::timeout(CHECK_EVERY, announced.changed()).await;
+            }
+        };
+        tokio::select! {
+            ended = drive => ended,
+            failed = refresh => failed,
+        }
+    }
+}
+
+async fn version(lease: &Lease) -> Result<i64, StoreError> {
+    let statement = within("prepare", lease.prepare_cached("SELECT version FROM directory_version")).await?;
+    Ok(within("directory version", lease.query_one(&statement, &[])).await?.get(0))
+}
+
+/// One statement, so that all of it is true at one moment.
+const LOAD: &str = "
+SELECT 'version', version, NULL::bigint, NULL::bytea, NULL::boolean, NULL::bigint[], NULL::timestamptz, NULL::boolean, NULL::text[]
+FROM directory_version
+UNION ALL
+SELECT 'database', id, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM databases
+UNION ALL
+SELECT 'resource', id, db_id, NULL, NULL, NULL, NULL, NULL, channels FROM resources
+UNION ALL
+SELECT 'token', id, NULL, token_hash, all_databases,
+       ARRAY(SELECT d.db_id FROM api_token_databases d WHERE d.token_id = id ORDER BY d.db_id),
+       expires_at, revoked_at IS NOT NULL, NULL
+FROM api_tokens";
+
+async fn load(lease: &Lease) -> Result<Directory, StoreError> {
+    let statement = within("prepare", lease.prepare_cached(LOAD)).await?;
+    let rows = within("directory", lease.query(&statement, &[])).await?;
+    let mut directory =
+        Directory { version: 0, tokens: HashMap::new(), databases: HashSet::new(), resources: HashMap::new() };
+    for row in &rows {
+        let kind: &str = row.get(0);
+        let number: i64 = row.get(1);
+        match kind {
+            "version" => directory.version = number,
+            "database" => {
+                directory.databases.insert(number);
+            }
+            "resource" => {
+                let names: Vec<&str> = row.get(8);
+                let channels: Channels = names.into_iter().filter_map(Channel::parse).collect();
+                directory.resources.insert((row.get(2), number), channels);
+            }
+            _ => {
+                directory.tokens.extend(token(row));
+            }
+        }
+    }
+    Ok(directory)
+}
+
+fn token(row: &tokio_postgres::Row) -> Option<(TokenHash, Token)> {
+    let hash = <[u8; 32]>::try_from(row.get::<_, &[u8]>(3)).ok()?;
+    let scope = if row.get(4) { Scope::AllDatabases } else { Scope::Databases(row.get(5)) };
+    let expires_at: Option<SystemTime> = row.get(6);
+    // A moment that is out of the calendar's range is taken for the past: it opens nothing.
+    let expires_at = expires_at.map(|end| timestamp(end).unwrap_or(Timestamp::UNIX_EPOCH));
+    let token = Token { scope, expires_at, revoked: row.get(7) };
+    Some((TokenHash(hash), token))
+}

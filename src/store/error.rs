@@ -1,0 +1,86 @@
+//! What can go wrong with the database, and what follows. The only place that reads SQLSTATE.
+
+use deadpool_postgres::PoolError;
+use tokio_postgres::error::SqlState;
+
+/// A statement did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database is away, full, read-only, or not set up: wait and try again. Whether the
+    /// statement took effect may be unknown.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The database is there, but not for us: wrong password, no such database, no permission, no
+    /// schema. A worker that starts gives up and says so; one that runs waits, since whoever broke
+    /// it will mend it.
+    #[error("{0}")]
+    Setup(String),
+    /// Another transaction came in between: try again at once.
+    #[error("a conflict with another transaction (SQLSTATE {0})")]
+    Conflict(String),
+    /// The database refuses what the statement carries, and will refuse it again.
+    ///
+    /// Only the code, since the server's words may quote the data.
+    #[error("the database refuses the data (SQLSTATE {0})")]
+    Refused(String),
+}
+
+impl StoreError {
+    /// No answer in time; the connection is given up.
+    pub(super) fn timed_out(what: &str) -> Self {
+        Self::Unavailable(format!("the database did not answer in time ({what})"))
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(refusal) = error.as_db_error() else {
+            return Self::Unavailable(outermost(&error));
+        };
+        let code = refusal.code();
+        // 40001, 40P01: the loser of a race. 0A000: a plan cached before a migration.
+        if [&SqlState::T_R_SERIALIZATION_FAILURE, &SqlState::T_R_DEADLOCK_DETECTED].contains(&code) {
+            return Self::Conflict(code.code().to_owned());
+        }
+        match &code.code()[..2] {
+            // Cardinality, data, integrity, check option, raised by a trigger, over a limit.
+            "21" | "22" | "23" | "44" | "P0" | "54" => Self::Refused(code.code().to_owned()),
+            // Login, catalogue.
+            "28" | "3D" => {
+                Self::Setup(format!("PostgreSQL refuses the login: {}; check DATABASE_URL", refusal.message()))
+            }
+            _ if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+                Self::Setup(format!("PostgreSQL refuses: {}; give the user its permissions", refusal.message()))
+            }
+            _ if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::UNDEFINED_COLUMN => {
+                Self::Setup("the schema is missing or older than this program: run `profile-worker migrate`".to_owned())
+            }
+            _ => Self::Unavailable(format!("{} (SQLSTATE {})", refusal.message(), code.code())),
+        }
+    }
+}
+
+/// An error with its causes, as one line.
+fn outermost(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl From<PoolError> for StoreError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => error.into(),
+            PoolError::PostCreateHook(deadpool_postgres::HookError::Backend(error)) => error.into(),
+            other => Self::Unavailable(outermost(&other)),
+        }
+    }
+}

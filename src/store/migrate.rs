@@ -1,0 +1,169 @@
+//! Bringing the schema up to date: numbered SQL files, embedded in the binary, run in order.
+
+use sha2::{Digest, Sha256};
+use tokio_postgres::error::SqlState;
+
+use super::error::StoreError;
+use super::pool::{Lease, Store};
+
+/// One file of `migrations/`.
+struct Migration {
+    number: i32,
+    name: &'static str,
+    sql: &'static str,
+}
+
+/// All of them, numbered from 1 without gaps.
+const MIGRATIONS: &[Migration] =
+    &[Migration { number: 1, name: "create_schema", sql: include_str!("../../migrations/0001_create_schema.sql") }];
+
+/// Several workers may be started at once; one migrates, the others wait. The number is arbitrary
+/// ("profwork" in ASCII) and must never change.
+const LOCK: i64 = 0x7072_6f66_776f_726b;
+
+/// Why the schema can't be brought up to date, or used as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The database did not do as it was told.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file was changed after it had been run.
+    #[error(
+        "migration {0} was changed after it had been run here: restore the file, and put the change into a new one"
+    )]
+    Changed(i32),
+    /// The SQL failed; nothing of it took effect.
+    #[error("migration {number} ({name}) failed: {text}")]
+    Failed {
+        /// Of the file.
+        number: i32,
+        /// Of the file.
+        name: &'static str,
+        /// The server's words.
+        text: String,
+    },
+    /// Texts would not be stored as they are.
+    #[error("the database has the encoding {0}; create one with ENCODING 'UTF8'")]
+    Encoding(String),
+    /// The schema lacks something that this program uses.
+    #[error("the schema is at version {found}, this program needs {needed}: run `profile-worker migrate`")]
+    Outdated {
+        /// In the database.
+        found: i32,
+        /// By this program.
+        needed: i32,
+    },
+}
+
+/// The schema version that this program needs.
+pub fn needed_version() -> i32 {
+    MIGRATIONS.last().map_or(0, |migration| migration.number)
+}
+
+/// Runs the migrations that are missing; returns the names of those.
+pub async fn run(store: &Store) -> Result<Vec<String>, MigrateError> {
+    let lease = store.lease().await?;
+    check_encoding(&lease).await?;
+    // Waiting for another migration may take longer than a statement of the worker should.
+    batch(&lease, "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0").await?;
+    lock(&lease).await?;
+    batch(
+        &lease,
+        "CREATE TABLE IF NOT EXISTS schema_migrations (
+             number   integer     PRIMARY KEY,
+             name     text        NOT NULL,
+             checksum bytea       NOT NULL,
+             run_at   timestamptz NOT NULL DEFAULT now()
+         )",
+    )
+    .await?;
+    let mut done = Vec::new();
+    for migration in MIGRATIONS {
+        if apply(&lease, migration).await? {
+            done.push(format!("{:04}_{}", migration.number, migration.name));
+        }
+    }
+    // The lock ends with the session, which is not given back to the pool.
+    Ok(done)
+}
+
+async fn lock(lease: &Lease) -> Result<(), StoreError> {
+    let free: bool = lease.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]).await?.get(0);
+    if !free {
+        tracing::info!("another process migrates this database; waiting for it");
+        lease.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
+    }
+    Ok(())
+}
+
+/// Whether the migration was still to be run.
+async fn apply(lease: &Lease, migration: &Migration) -> Result<bool, MigrateError> {
+    let checksum = Sha256::digest(migration.sql.as_bytes()).to_vec();
+    let row = lease
+        .query_opt("SELECT checksum FROM schema_migrations WHERE number = $1", &[&migration.number])
+        .await
+        .map_err(StoreError::from)?;
+    match row.map(|row| row.get::<_, Vec<u8>>(0)) {
+        Some(known) if known == checksum => return Ok(false),
+        Some(_) => return Err(MigrateError::Changed(migration.number)),
+        None => {}
+    }
+    let failed = |error: tokio_postgres::Error| match error.as_db_error() {
+        Some(refusal) => {
+            MigrateError::Failed { number: migration.number, name: migration.name, text: refusal.message().to_owned() }
+        }
+        None => MigrateError::Store(error.into()),
+    };
+    lease.batch_execute(&format!("BEGIN; {}", migration.sql)).await.map_err(failed)?;
+    lease
+        .execute(
+            "INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, $3)",
+            &[&migration.number, &migration.name, &checksum],
+        )
+        .await
+        .map_err(failed)?;
+    lease.batch_execute("COMMIT").await.map_err(failed)?;
+    Ok(true)
+}
+
+async fn batch(lease: &Lease, sql: &str) -> Result<(), StoreError> {
+    Ok(lease.batch_execute(sql).await?)
+}
+
+async fn check_encoding(lease: &Lease) -> Result<(), MigrateError> {
+    let row = lease.query_one("SHOW server_encoding", &[]).await.map_err(StoreError::from)?;
+    let encoding: String = row.get(0);
+    if encoding == "UTF8" { Ok(()) } else { Err(MigrateError::Encoding(encoding)) }
+}
+
+/// Checks that the schema has what this program needs. A newer one is fine: see
+/// `migrations/README.md`.
+pub async fn check(store: &Store) -> Result<(), MigrateError> {
+    let lease = store.lease().await?;
+    let found = match lease.query_one("SELECT coalesce(max(number), 0) FROM schema_migrations", &[]).await {
+        Ok(row) => row.get(0),
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => 0,
+        Err(error) => return Err(StoreError::from(error).into()),
+    };
+    lease.give_back();
+    let needed = needed_version();
+    if found < needed { Err(MigrateError::Outdated { found, needed }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_registered_under_its_number() {
+        let mut files: Vec<_> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with(".sql"))
+            .collect();
+        files.sort();
+        let registered: Vec<_> = MIGRATIONS.iter().map(|m| format!("{:04}_{}.sql", m.number, m.name)).collect();
+        assert_eq!(registered, files);
+        assert!(MIGRATIONS.iter().zip(1..).all(|(m, number)| m.number == number));
+    }
+}

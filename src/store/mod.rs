@@ -1,0 +1,11 @@
+//! PostgreSQL: the pool, the schema, the one statement that stores a batch, the directory and its
+//! upkeep. The only module that names `tokio_postgres` and `deadpool_postgres`.
+
+pub mod access;
+pub mod directory;
+pub mod error;
+pub mod migrate;
+pub mod pool;
+pub mod profiles;
+mod time;
+mod tls;

@@ -1,0 +1,206 @@
+//! Connections to PostgreSQL: how they are made, checked, bounded in time, and given up.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::Deref;
+use std::time::Duration;
+
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use tokio_postgres::Config;
+
+use super::error::StoreError;
+use super::tls::{self, Trust};
+
+/// How long one connection attempt to one address may take.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// How long a statement of ours may take on the server.
+const STATEMENT_MAX: Duration = Duration::from_secs(30);
+
+/// How long we wait for a statement: a little longer than the server lets it run, so that normally
+/// the server's word comes first.
+const ANSWER_MAX: Duration = Duration::from_secs(35);
+
+/// Where the database is and how to log in. Never printed, as it holds a password.
+#[derive(Clone)]
+pub struct DatabaseUrl {
+    config: Config,
+    trust: Trust,
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DatabaseUrl({})", self.address())
+    }
+}
+
+impl DatabaseUrl {
+    /// Reads a `postgres://` URL, with libpq's meaning of `sslmode` and `sslrootcert`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if !["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
+            return Err("must begin with postgres://".to_owned());
+        }
+        let (servers, query) = text.split_once('?').unwrap_or((text, ""));
+        let (trust, query) = Trust::take_from(query)?;
+        let parsed = format!("{servers}?{query}").parse();
+        let mut config: Config = parsed.map_err(|error: tokio_postgres::Error| {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+            format!("is no PostgreSQL URL{}", cause.unwrap_or_default())
+        })?;
+        if config.get_hosts().is_empty() {
+            return Err("names no host".to_owned());
+        }
+        if config.get_user().is_none() {
+            return Err("names no user".to_owned());
+        }
+        config.get_connect_timeout().is_none().then(|| config.connect_timeout(CONNECT_MAX));
+        config.get_application_name().is_none().then(|| config.application_name("profile-worker"));
+        // A peer that is gone without a word is noticed by TCP within about this time.
+        config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(15));
+        Ok(Self { config, trust })
+    }
+
+    /// The servers, without the credentials.
+    pub fn address(&self) -> String {
+        let ports = self.config.get_ports();
+        let host = |(i, host): (usize, &tokio_postgres::config::Host)| {
+            let port = ports.get(i).or(ports.first()).copied().unwrap_or(5432);
+            match host {
+                tokio_postgres::config::Host::Tcp(name) => format!("{name}:{port}"),
+                tokio_postgres::config::Host::Unix(path) => format!("{}:{port}", path.display()),
+            }
+        };
+        self.config.get_hosts().iter().enumerate().map(host).collect::<Vec<_>>().join(",")
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn connector(&self) -> Result<tls::Connector, StoreError> {
+        self.trust.connector().map_err(StoreError::Unavailable)
+    }
+}
+
+/// The database as the rest of the program sees it. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool,
+    url: DatabaseUrl,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.url.address())
+    }
+}
+
+impl Store {
+    /// A pool of at most `connections_max`; none is opened yet.
+    pub fn new(url: &DatabaseUrl, connections_max: usize) -> Result<Self, StoreError> {
+        let recycling = ManagerConfig {
+            // The other methods cost a round trip for each batch; a dead connection that looks
+            // alive is caught by the time limit of the statement.
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let manager = Manager::from_config(url.config().clone(), url.connector()?, recycling);
+        let pool = Pool::builder(manager)
+            .max_size(connections_max)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(ANSWER_MAX))
+            .create_timeout(Some(CONNECT_MAX * 2))
+            .recycle_timeout(Some(CONNECT_MAX))
+            .post_create(Hook::async_fn(|client, _| {
+                Box::pin(async move { client.batch_execute(&limits()).await.map_err(HookError::Backend) })
+            }))
+            .build()
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(Self { pool, url: url.clone() })
+    }
+
+    /// Where the database is.
+    pub fn url(&self) -> &DatabaseUrl {
+        &self.url
+    }
+
+    /// A connection for a statement or a few.
+    pub(super) async fn lease(&self) -> Result<Lease, StoreError> {
+        Ok(Lease { client: Some(self.pool.get().await?) })
+    }
+}
+
+/// The server ends by itself what we no longer wait for. Set per session and not in the start-up
+/// packet, which poolers between us and the server often refuse.
+fn limits() -> String {
+    let limit = STATEMENT_MAX.as_millis();
+    format!("SET statement_timeout = {limit}; SET idle_in_transaction_session_timeout = {limit}")
+}
+
+/// A connection on loan. It goes back to the pool only by [`Lease::give_back`]: if a statement
+/// fails, runs out of time, or is abandoned halfway, the connection is closed, since the next
+/// statement on it would wait behind the abandoned one.
+pub(super) struct Lease {
+    client: Option<Object>,
+}
+
+impl Lease {
+    /// Hands the connection to the next one who needs it.
+    pub(super) fn give_back(mut self) {
+        drop(self.client.take());
+    }
+}
+
+impl Deref for Lease {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        match &self.client {
+            Some(client) => client,
+            None => unreachable!("the connection is taken only by give_back and drop"),
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take() {
+            drop(Object::take(client));
+        }
+    }
+}
+
+/// Waits for the database's answer, but not for ever.
+pub(super) async fn within<T>(
+    what: &'static str,
+    answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(ANSWER_MAX, answer).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(StoreError::timed_out(what)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_no_credentials() {
+        let url = DatabaseUrl::parse("postgres://u:secret@one:5433,two:5434/db?target_session_attrs=read-write");
+        assert_eq!(format!("{:?}", url.unwrap()), "DatabaseUrl(one:5433,two:5434)");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_url_is_said_without_repeating_it() {
+        for (text, what) in [
+            ("", "must begin with"),
+            ("mysql://u@h/d", "must begin with"),
+            ("postgres://u:secret@h/d?nonsense=1", "is no PostgreSQL URL"),
+            ("postgres://h/d", "names no user"),
+            ("postgres://u@h/d?sslmode=always", "sslmode"),
+        ] {
+            let problem = DatabaseUrl::parse(text).unwrap_err();
+            assert!(problem.contains(what) && !problem.contains("secret"), "{text}: {problem}");
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Storing a batch of profiles with their subscriptions: one statement, one commit. And finding
+//! out what stands there already.
+
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use tokio_postgres::types::Type;
+
+use super::error::StoreError;
+use super::pool::{Lease, Store, within};
+use super::time::{system_time, timestamp};
+use crate::domain::identity::{ProfileId, RequestId};
+use crate::domain::profile::NewProfile;
+
+/// What became of one profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// It stands in the database, under the id that it was given.
+    Added,
+    /// This very request added it before.
+    AddedBefore {
+        /// The id that it has.
+        id: ProfileId,
+        /// When it was added.
+        added_at: Timestamp,
+    },
+    /// Another profile of this database has its email.
+    EmailTaken,
+}
+
+/// Adds profiles and their subscriptions; what conflicts with a row that is there is left out.
+/// Returns the places of those left out, which are few.
+///
+/// `IN (…) IS TRUE` rather than a join: PostgreSQL can't guess how long the arrays are, and might
+/// choose a nested loop over them; in this form it always builds one hash table of the ids.
+const INSERT: &str = "
+WITH input AS MATERIALIZED (
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::timestamptz[])
+        WITH ORDINALITY AS i (db_id, id, email, data, request_id, created_at, place)
+),
+-- in the order of the arrays, which are sorted: two lanes that insert the same emails in different
+-- orders would lock each other out
+added AS (
+    INSERT INTO profiles (db_id, id, email, data, request_id, created_at)
+    SELECT db_id, id, email, data::jsonb, request_id, created_at FROM input
+    ON CONFLICT DO NOTHING
+    RETURNING id
+),
+-- subscriptions of the profiles that were added, and of no others
+subscribed AS (
+    INSERT INTO subscriptions (db_id, profile_id, position, resource_id, channel, address, status, priority,
+                               cats, custom_fields, date, ip, url, created_at)
+    SELECT db_id, profile_id, position, resource_id, channel, address, status, priority,
+           cats::jsonb, custom_fields::jsonb, date, ip::inet, url, created_at
+    FROM unnest($7::bigint[], $8::text[], $9::int[], $10::bigint[], $11::text[], $12::text[], $13::text[],
+                $14::bigint[], $15::text[], $16::text[], $17::timestamptz[], $18::text[], $19::text[], $20::timestamptz[])
+        AS s (db_id, profile_id, position, resource_id, channel, address, status, priority,
+              cats, custom_fields, date, ip, url, created_at)
+    WHERE (profile_id IN (SELECT id FROM added)) IS TRUE
+)
+SELECT place FROM input WHERE (id IN (SELECT id FROM added)) IS NOT TRUE";
+
+/// What stands where a profile could not be added: the row with its email; without an email the
+/// row of its request; the row with its id, which only its own earlier attempt can have made.
+///
+/// `OFFSET 0` keeps each branch an index lookup per profile, whatever the planner believes about
+/// the size of the table.
+const FIND: &str = "
+SELECT wanted.place, found.id, found.request_id, found.created_at
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[])
+    WITH ORDINALITY AS wanted (db_id, id, email, request_id, place)
+CROSS JOIN LATERAL (
+    SELECT p.id, p.request_id, p.created_at FROM profiles p
+    WHERE p.db_id = wanted.db_id AND p.email_key = lower(btrim(wanted.email))
+    UNION ALL
+    SELECT p.id, p.request_id, p.created_at FROM profiles p
+    WHERE p.db_id = wanted.db_id AND p.request_id = wanted.request_id AND p.email IS NULL AND wanted.email IS NULL
+    UNION ALL
+    SELECT p.id, p.request_id, p.created_at FROM profiles p
+    WHERE p.db_id = wanted.db_id AND p.id = wanted.id
+    OFFSET 0
+) AS found";
+
+/// A row may be deleted between the insert that it stopped and the look at it. So often is the
+/// insert tried again before that is believed to be something else.
+const VANISHED_MAX: u32 = 5;
+
+impl Store {
+    /// Adds profiles with their subscriptions, all in one transaction. The result has the order of
+    /// the argument.
+    ///
+    /// Calling this again with the same profiles, after an error that leaves it open whether the
+    /// transaction was committed, finds the rows of the first call by their ids.
+    pub async fn insert(&self, profiles: &[&NewProfile<'_>]) -> Result<Vec<Stored>, StoreError> {
+        let lease = self.lease().await?;
+        let mut stored = vec![Stored::Added; profiles.len()];
+        let mut open: Vec<usize> = (0..profiles.len()).collect();
+        for _ in 0..VANISHED_MAX {
+            let batch: Vec<_> = open.iter().map(|&place| profiles[place]).collect();
+            let left_out: Vec<usize> = insert(&lease, &batch).await?.into_iter().map(|i| open[i]).collect();
+            if left_out.is_empty() {
+                lease.give_back();
+                return Ok(stored);
+            }
+            let batch: Vec<_> = left_out.iter().map(|&place| profiles[place]).collect();
+            let found = find(&lease, &batch).await?;
+            open.clear();
+            for (place, found) in left_out.into_iter().zip(found) {
+                match found {
+                    Some(outcome) => stored[place] = outcome,
+                    None => open.push(place),
+                }
+            }
+            if open.is_empty() {
+                lease.give_back();
+                return Ok(stored);
+            }
+        }
+        Err(StoreError::Unavailable("rows come and go while they are inserted".to_owned()))
+    }
+}
+
+/// Inserts; returns the places in `profiles` of those left out.
+async fn insert(lease: &Lease, profiles: &[&NewProfile<'_>]) -> Result<Vec<usize>, StoreError> {
+    let order = insertion_order(profiles);
+    let columns = Columns::of(order.iter().map(|&place| profiles[place]));
+    let statement = within("prepare", lease.prepare_cached(INSERT)).await?;
+    let Columns { profiles: p, subscriptions: s } = &columns;
+    let rows = within(
+        "insert",
+        lease.query(
+            &statement,
+            &[
+                &p.db_id,
+                &p.id,
+                &p.email,
+                &p.data,
+                &p.request_id,
+                &p.created_at,
+                &s.db_id,
+                &s.profile_id,
+                &s.position,
+                &s.resource_id,
+                &s.channel,
+                &s.address,
+                &s.status,
+                &s.priority,
+                &s.cats,
+                &s.custom_fields,
+                &s.date,
+                &s.ip,
+                &s.url,
+                &s.created_at,
+            ],
+        ),
+    )
+    .await?;
+    Ok(rows.iter().map(|row| order[place(row)]).collect())
+}
+
+/// The same in every lane of every worker, so that none waits for another in a circle.
+fn insertion_order(profiles: &[&NewProfile<'_>]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..profiles.len()).collect();
+    if profiles.len() > 1 {
+        order.sort_by_cached_key(|&place| {
+            let profile = profiles[place];
+            (profile.db_id, profile.email.as_deref().map(str::to_lowercase), profile.request_id.map(|id| id.0))
+        });
+    }
+    order
+}
+
+async fn find(lease: &Lease, profiles: &[&NewProfile<'_>]) -> Result<Vec<Option<Stored>>, StoreError> {
+    let columns = ProfileColumns::of(profiles.iter().copied());
+    // Planned anew each time: a plan kept from when the table was small would stay when it is big.
+    let rows = within(
+        "find",
+        lease.query_typed(
+            FIND,
+            &[
+                (&columns.db_id, Type::INT8_ARRAY),
+                (&columns.id, Type::TEXT_ARRAY),
+                (&columns.email, Type::TEXT_ARRAY),
+                (&columns.request_id, Type::BYTEA_ARRAY),
+            ],
+        ),
+    )
+    .await?;
+    let mut found = vec![None; profiles.len()];
+    for row in &rows {
+        let place = place(row);
+        let there = judge(profiles[place], row);
+        // The row with our own id proves more than any other.
+        if found[place].is_none() || there == Stored::Added {
+            found[place] = Some(there);
+        }
+    }
+    Ok(found)
+}
+
+fn judge(profile: &NewProfile<'_>, row: &tokio_postgres::Row) -> Stored {
+    let id = ProfileId::parse(row.get(1));
+    let request_id: Option<&[u8]> = row.get(2);
+    let same_request = profile.request_id.is_some_and(|own| request_id == Some(&own.0[..]));
+    match (id, timestamp(row.get(3))) {
+        (Some(id), _) if id == profile.id => Stored::Added,
+        (Some(id), Some(added_at)) if same_request && profile.repeatable => Stored::AddedBefore { id, added_at },
+        _ => Stored::EmailTaken,
+    }
+}
+
+/// PostgreSQL counts places from 1.
+fn place(row: &tokio_postgres::Row) -> usize {
+    let place: i64 = row.get(0);
+    usize::try_from(place - 1).unwrap_or(0)
+}
+
+/// The arrays of the statement, one element per row.
+struct Columns<'a> {
+    profiles: ProfileColumns<'a>,
+    subscriptions: SubscriptionColumns<'a>,
+}
+
+#[derive(Default)]
+struct ProfileColumns<'a> {
+    db_id: Vec<i64>,
+    id: Vec<String>,
+    email: Vec<Option<&'a str>>,
+    data: Vec<&'a str>,
+    request_id: Vec<Option<&'a [u8]>>,
+    created_at: Vec<SystemTime>,
+}
+
+#[derive(Default)]
+struct SubscriptionColumns<'a> {
+    db_id: Vec<i64>,
+    profile_id: Vec<String>,
+    position: Vec<i32>,
+    resource_id: Vec<i64>,
+    channel: Vec<&'a str>,
+    address: Vec<&'a str>,
+    status: Vec<&'a str>,
+    priority: Vec<Option<i64>>,
+    cats: Vec<Option<String>>,
+    custom_fields: Vec<Option<String>>,
+    date: Vec<Option<SystemTime>>,
+    ip: Vec<Option<String>>,
+    url: Vec<Option<&'a str>>,
+    created_at: Vec<SystemTime>,
+}
+
+impl<'a> ProfileColumns<'a> {
+    fn of(profiles: impl Iterator<Item = &'a NewProfile<'a>>) -> Self {
+        let mut columns = Self::default();
+        for profile in profiles {
+            columns.push(profile);
+        }
+        columns
+    }
+
+    fn push(&mut self, profile: &'a NewProfile<'a>) {
+        self.db_id.push(profile.db_id);
+        self.id.push(profile.id.to_string());
+        self.email.push(profile.email.as_deref());
+        self.data.push(&profile.data);
+        self.request_id.push(profile.request_id.as_ref().map(|RequestId(bytes)| &bytes[..]));
+        self.created_at.push(system_time(profile.added_at));
+    }
+}
+
+impl<'a> Columns<'a> {
+    fn of(profiles: impl Iterator<Item = &'a NewProfile<'a>>) -> Self {
+        let mut columns = Self { profiles: ProfileColumns::default(), subscriptions: SubscriptionColumns::default() };
+        for profile in profiles {
+            columns.profiles.push(profile);
+            columns.subscriptions.extend(profile);
+        }
+        columns
+    }
+}
+
+impl<'a> SubscriptionColumns<'a> {
+    fn extend(&mut self, profile: &'a NewProfile<'a>) {
+        for (position, subscription) in (0..).zip(&profile.subscriptions) {
+            self.db_id.push(profile.db_id);
+            self.profile_id.push(profile.id.to_string());
+            self.position.push(position);
+            self.resource_id.push(subscription.resource_id);
+            self.channel.push(subscription.channel.name());
+            self.address.push(&subscription.address);
+            self.status.push(&subscription.status);
+            self.priority.push(subscription.priority);
+            self.cats.push(subscription.cats.as_ref().map(|cats| cats.to_json()));
+            self.custom_fields.push(subscription.custom_fields.as_ref().map(|fields| fields.to_json()));
+            self.date.push(subscription.date.map(system_time));
+            self.ip.push(subscription.ip.map(|ip| ip.to_string()));
+            self.url.push(subscription.url.as_deref());
+            self.created_at.push(system_time(profile.added_at));
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What the worker says of itself: logs.
+
+pub mod logs;

@@ -1,0 +1,249 @@
+//! JSON bodies → the tree of values, in one pass, by `serde_json`.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::{DEPTH_MAX, Unreadable};
+use crate::domain::value::{Object, Value};
+
+/// How much of the document the tree keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// All of it.
+    Everything,
+    /// The outermost object's own fields; arrays and objects in it are checked and left empty, so
+    /// that a body over the size limit costs no memory.
+    TopLevel,
+}
+
+/// Reads a whole body.
+pub fn read(body: &[u8], keep: Keep) -> Result<Object<'_>, Unreadable> {
+    // RFC 8259, 8.1: a reader may ignore a byte order mark, and some producers do write one.
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let text = std::str::from_utf8(body).map_err(|_| Unreadable::NotUtf8)?;
+    let too_deep = Cell::new(false);
+    let seed = Tree { depth: 0, keep, too_deep: &too_deep };
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let tree = seed.deserialize(&mut reader).and_then(|tree| reader.end().map(|()| tree));
+    match tree {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(other) => Err(Unreadable::NotAnObject(other.kind())),
+        Err(_) if too_deep.get() => Err(Unreadable::TooDeep),
+        Err(error) => Err(Unreadable::Syntax(syntax(&error))),
+    }
+}
+
+/// The place and kind of a syntax error. The reader's own text never quotes the body, but this
+/// keeps it so whatever the reader does in a later version.
+fn syntax(error: &serde_json::Error) -> String {
+    let kind = if error.is_eof() { "ends too early" } else { "is not JSON" };
+    format!("the body {kind} at line {}, column {}", error.line(), error.column())
+}
+
+/// With `arbitrary_precision` the reader hands every number but integers of 64 bits over as an
+/// object with this one field.
+const NUMBER: &str = "$serde_json::private::Number";
+
+#[derive(Clone, Copy)]
+struct Tree<'c> {
+    /// Arrays and objects around this value.
+    depth: usize,
+    keep: Keep,
+    too_deep: &'c Cell<bool>,
+}
+
+impl<'c> Tree<'c> {
+    fn inner<E: de::Error>(self) -> Result<Tree<'c>, E> {
+        let depth = self.depth + 1;
+        if depth > DEPTH_MAX {
+            self.too_deep.set(true);
+            return Err(E::custom("too deep"));
+        }
+        Ok(Tree { depth, ..self })
+    }
+
+    fn keeps_children(self) -> bool {
+        self.keep == Keep::Everything || self.depth == 0
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Tree<'_> {
+    type Value = Value<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Tree<'_> {
+    type Value = Value<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value<'de>, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Value<'de>, E> {
+        Ok(Value::Number(Cow::Owned(number.to_string())))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value<'de>, E> {
+        Ok(Value::Number(Cow::Owned(number.to_string())))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Value<'de>, E> {
+        Ok(Value::String(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value<'de>, E> {
+        Ok(Value::String(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
+        let inner = self.inner()?;
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(inner)? {
+            if self.keeps_children() {
+                items.push(item);
+            }
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
+        let Some(first) = map.next_key_seed(Name)? else {
+            self.inner::<A::Error>()?;
+            return Ok(Value::Object(Object::default()));
+        };
+        if first == NUMBER {
+            let digits = map.next_value_seed(Name)?;
+            // A producer may have written the marker's name into an object of its own.
+            return match digits.parse::<serde_json::Number>() {
+                Ok(_) => Ok(Value::Number(digits)),
+                Err(_) => Err(de::Error::custom("not a number")),
+            };
+        }
+        let inner = self.inner()?;
+        let mut fields = Vec::with_capacity(8);
+        let mut name = Some(first);
+        while let Some(current) = name {
+            let value = map.next_value_seed(inner)?;
+            if self.keeps_children() {
+                fields.push((current, value));
+            }
+            name = map.next_key_seed(Name)?;
+        }
+        Ok(Value::Object(Object::from_fields(fields)))
+    }
+}
+
+/// A field name, borrowed from the body where it has no escapes.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_all(body: &str) -> Result<Object<'_>, Unreadable> {
+        read(body.as_bytes(), Keep::Everything)
+    }
+
+    fn written(body: &str) -> String {
+        serde_json::to_string(&Value::Object(read_all(body).unwrap())).unwrap()
+    }
+
+    #[test]
+    fn what_is_read_is_what_was_written() {
+        for body in [
+            r#"{}"#,
+            r#"{"a":null,"b":true,"c":[1,-2.50,1e3,[]],"d":{"e":"f\n\"ж"}}"#,
+            r#"{"n":12345678901234567890123.10}"#,
+        ] {
+            assert_eq!(written(body).replace("1e+3", "1e3"), body);
+        }
+        assert_eq!(written("\u{feff}{\"a\":\"\\u0416\"}"), r#"{"a":"Ж"}"#);
+    }
+
+    #[test]
+    fn of_a_repeated_name_the_last_counts() {
+        assert_eq!(written(r#"{"a":1,"b":2,"a":3}"#), r#"{"b":2,"a":3}"#);
+        let many: String = (0..100).map(|i| format!("\"f{i}\":0,")).collect();
+        let object = format!("{{{many}\"f7\":1}}");
+        assert_eq!(read_all(&object).unwrap().get("f7"), Some(&Value::Number("1".into())));
+    }
+
+    #[test]
+    fn a_field_named_like_the_readers_own_marker_is_no_number() {
+        assert!(read_all(r#"{"a":{"$serde_json::private::Number":"x"}}"#).is_err());
+    }
+
+    #[test]
+    fn what_is_no_object_is_unreadable() {
+        for (body, text) in [
+            ("", "the body ends too early at line 1, column 0"),
+            ("{", "the body ends too early at line 1, column 1"),
+            ("{\"a\":}", "the body is not JSON at line 1, column 6"),
+            ("{} {}", "the body is not JSON at line 1, column 4"),
+            ("[]", "the body is an array, not an object"),
+            ("\"x\"", "the body is a string, not an object"),
+            ("1", "the body is a number, not an object"),
+            ("hello", "the body is not JSON at line 1, column 1"),
+        ] {
+            assert_eq!(read_all(body).unwrap_err().to_string(), text, "{body:?}");
+        }
+        assert!(matches!(read(b"{\"a\":\"\xff\"}", Keep::Everything), Err(Unreadable::NotUtf8)));
+    }
+
+    #[test]
+    fn nesting_ends_at_64() {
+        let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+        assert!(read_all(&nested(64)).is_ok());
+        assert!(matches!(read_all(&nested(65)), Err(Unreadable::TooDeep)));
+        assert!(matches!(read_all(&nested(100_000)), Err(Unreadable::TooDeep)));
+        let objects = format!("{}1{}", "{\"a\":".repeat(65), "}".repeat(65));
+        assert!(matches!(read_all(&objects), Err(Unreadable::TooDeep)));
+    }
+
+    #[test]
+    fn the_top_level_alone_keeps_names_and_kinds() {
+        let object = read(br#"{"db_id":1,"data":{"a":[1,2]},"x":[1]}"#, Keep::TopLevel).unwrap();
+        assert_eq!(object.get("db_id"), Some(&Value::Number("1".into())));
+        assert_eq!(object.get("data"), Some(&Value::Object(Object::default())));
+        assert_eq!(object.get("x"), Some(&Value::Array(vec![])));
+        assert!(read(br#"{"data":{"a":[1,}}"#, Keep::TopLevel).is_err());
+    }
+}
