@@ -1,1 +1,509 @@
+//! The contract's tables, row by row, without a server.
 
+use std::collections::{HashMap, HashSet};
+
+use super::*;
+use crate::domain::subscription::Channel;
+use crate::domain::token::{Scope, Token, TokenHash};
+
+const NOW: i64 = 1_800_000_000;
+
+/// Databases 1 and 2; resource 10 of database 1 offers every channel, 11 only email, 20 is of
+/// database 2; tokens "one" (database 1), "all", "revoked", "expired", "gone" (database 7, which
+/// does not exist).
+fn directory() -> Directory {
+    let token = |scope, expires_at, revoked| Token { scope, expires_at, revoked };
+    let past = Some(Timestamp::from_second(NOW - 1).unwrap());
+    let only = |db_id| Scope::Databases(vec![db_id]);
+    let tokens = [
+        ("one", token(only(1), None, false)),
+        ("all", token(Scope::AllDatabases, None, false)),
+        ("revoked", token(only(1), None, true)),
+        ("expired", token(only(1), past, false)),
+        ("gone", token(only(7), None, false)),
+    ];
+    Directory {
+        version: 1,
+        tokens: tokens.into_iter().map(|(text, token)| (TokenHash::of(text), token)).collect(),
+        databases: HashSet::from([1, 2]),
+        resources: HashMap::from([
+            ((1, 10), Channel::ALL.into_iter().collect()),
+            ((1, 11), [Channel::Email].into_iter().collect()),
+            ((2, 20), Channel::ALL.into_iter().collect()),
+        ]),
+    }
+}
+
+fn decide_with<'a>(body: &'a [u8], properties: &Properties<'a>) -> Decision<'a> {
+    let ids = IdSource::from_random([7; 8]);
+    let directory = directory();
+    let now = Timestamp::from_second(NOW).unwrap();
+    decide(body, properties, &Rules { directory: &directory, ids: &ids, now, body_max: 4096 })
+}
+
+fn decided(body: &str) -> Decision<'_> {
+    decide_with(body.as_bytes(), &Properties::default())
+}
+
+fn addition<'a>(decision: Decision<'a>) -> Addition<'a> {
+    match decision.verdict {
+        Verdict::Add(addition) => *addition,
+        other => panic!("not added: {other:?}"),
+    }
+}
+
+/// Code and text of a refusal, and whether the message is dead-lettered.
+fn refusal(decision: Decision<'_>) -> (u16, String, bool) {
+    match decision.verdict {
+        Verdict::Refuse(rejection) => (rejection.code.number(), rejection.text, false),
+        Verdict::DeadLetter(rejection) => (rejection.code.number(), rejection.text, true),
+        Verdict::Add(addition) => panic!("added: {addition:?}"),
+    }
+}
+
+/// A request of token "one" for database 1 with this profile.
+fn with_data(data: &str) -> String {
+    format!(r#"{{"token":"one","db_id":1,"data":{data}}}"#)
+}
+
+/// What is stored of a profile.
+fn data_of(data: &str) -> String {
+    addition(decided(&with_data(data))).profile.data
+}
+
+/// The text of the 400 that a profile gets.
+fn flaw_of(data: &str) -> String {
+    let body = with_data(data);
+    let (code, text, dead_letter) = refusal(decided(&body));
+    assert_eq!((code, dead_letter), (400, false), "{data}: {text}");
+    text
+}
+
+// ---- the order of the checks
+
+#[test]
+fn error_400_unreadable_messages_are_dead_lettered() {
+    for body in ["hello", "", "[]", "{\"db_id\":1", "<xml></xml>", "\u{feff}"] {
+        let (code, text, dead_letter) = refusal(decided(body));
+        assert_eq!((code, dead_letter), (400, true), "{body:?}");
+        assert!(text.starts_with("not a readable request: "), "{text}");
+    }
+    let latin1 = b"{\"token\":\"one\",\"db_id\":1,\"data\":{\"_fname\":\"Ren\xe9\"}}";
+    let (code, text, dead_letter) = refusal(decide_with(latin1, &Properties::default()));
+    assert_eq!((code, text.as_str(), dead_letter), (400, "not a readable request: the body is not UTF-8", true));
+    let foreign = Properties { content_type: Some("application/json; charset=iso-8859-1"), ..Properties::default() };
+    assert!(refusal(decide_with(b"{}", &foreign)).2);
+}
+
+#[test]
+fn error_400_misshapen_requests_are_answered_only() {
+    let (code, text, dead_letter) = refusal(decided(r#"{"token":"one"}"#));
+    assert_eq!((code, text.as_str(), dead_letter), (400, "db_id: is missing", false));
+}
+
+#[test]
+fn error_413_says_the_limit_and_comes_after_the_shape_and_before_the_token() {
+    let blank = " ".repeat(5000);
+    let large = format!(r#"{{"token":"nobody","db_id":1,"data":{{"a":[1]}},"feedback_id":"f"}}{blank}"#);
+    let decision = decided(&large);
+    assert_eq!(decision.feedback_id.as_deref(), Some("f"));
+    assert_eq!(refusal(decision), (413, "the body is larger than 4096 bytes".to_owned(), false));
+    assert_eq!(refusal(decided(&format!(r#"{{"db_id":"1"}}{blank}"#))).0, 400);
+    assert!(refusal(decided(&format!("{{{blank}"))).2);
+}
+
+#[test]
+fn error_401_says_which_and_never_the_token() {
+    for (token, text) in [
+        (r#""token":"nobody-knows","#, "unknown token"),
+        (r#""token":"revoked","#, "the token was revoked"),
+        (r#""token":"expired","#, "the token has expired"),
+        (r#""token":"","#, "no token: give it as `token` or in the header `authorization: Bearer …`"),
+        (r#""token":null,"#, "no token: give it as `token` or in the header `authorization: Bearer …`"),
+        ("", "no token: give it as `token` or in the header `authorization: Bearer …`"),
+    ] {
+        let body = format!(r#"{{{token}"db_id":9,"data":{{"email":"bad"}}}}"#);
+        assert_eq!(refusal(decided(&body)), (401, text.to_owned(), false), "{token}");
+    }
+}
+
+#[test]
+fn error_403_whether_or_not_the_database_exists() {
+    for db_id in [2, 9] {
+        let body = format!(r#"{{"token":"one","db_id":{db_id},"data":{{"email":"bad"}}}}"#);
+        assert_eq!(refusal(decided(&body)), (403, format!("the token has no access to database {db_id}"), false));
+    }
+}
+
+#[test]
+fn error_404_for_a_token_with_access_to_all() {
+    let body = r#"{"token":"all","db_id":9,"data":{"email":"bad"}}"#;
+    assert_eq!(refusal(decided(body)), (404, "database 9 does not exist".to_owned(), false));
+}
+
+#[test]
+fn the_directory_is_asked_again_before_it_says_no() {
+    for body in [
+        r#"{"token":"nobody","db_id":1}"#,
+        r#"{"token":"one","db_id":2}"#,
+        r#"{"token":"all","db_id":9}"#,
+        r#"{"token":"one","db_id":1,"data":{"subscriptions":[{"resource_id":99}]}}"#,
+        r#"{"token":"one","db_id":1,"data":{"subscriptions":[{"resource_id":99}]},"skip_invalid_subscriptions":true}"#,
+        r#"{"token":"one","db_id":1,"data":{"subscriptions":[{"resource_id":11,"channel":"sms"}]}}"#,
+    ] {
+        assert!(decided(body).directory_missed, "{body}");
+    }
+    assert!(!decided(&with_data(r#"{"email":"bad"}"#)).directory_missed);
+    assert!(!decided(r#"{"token":"revoked","db_id":1}"#).directory_missed);
+}
+
+#[test]
+fn the_first_bad_field_in_the_order_of_the_document_answers() {
+    assert_eq!(flaw_of(r#"{"_tz":"x","email":"bad"}"#), "data._tz: not an IANA time zone name such as Europe/Moscow");
+    assert_eq!(flaw_of(r#"{"email":"bad","_tz":"x"}"#), "data.email: not an email address");
+}
+
+// ---- the request's fields and properties
+
+#[test]
+fn token_in_the_body_or_in_the_authorization_header() {
+    let header = |authorization| Properties { authorization: Some(authorization), ..Properties::default() };
+    for authorization in ["Bearer one", "bearer  one ", "BEARER one"] {
+        addition(decide_with(br#"{"db_id":1}"#, &header(authorization)));
+    }
+    for authorization in ["one", "Basic one", "Bearer", "Bearer "] {
+        assert_eq!(refusal(decide_with(br#"{"db_id":1}"#, &header(authorization))).0, 401, "{authorization}");
+    }
+    // If both are given the body's wins.
+    addition(decide_with(br#"{"token":"one","db_id":1}"#, &header("Bearer nobody")));
+    assert_eq!(refusal(decide_with(br#"{"token":"nobody","db_id":1}"#, &header("Bearer one"))).0, 401);
+}
+
+#[test]
+fn data_absent_null_or_empty_adds_an_empty_profile() {
+    for body in [r#"{"token":"one","db_id":1}"#, &with_data("null"), &with_data("{}")] {
+        let profile = addition(decided(body)).profile;
+        assert_eq!((profile.data.as_str(), profile.email.as_deref()), ("{}", None), "{body}");
+        assert!(profile.subscriptions.is_empty());
+    }
+}
+
+#[test]
+fn skip_triggers_is_false_by_default() {
+    assert!(!addition(decided(r#"{"token":"one","db_id":1}"#)).skip_triggers);
+    assert!(addition(decided(r#"{"token":"one","db_id":1,"skip_triggers":true}"#)).skip_triggers);
+}
+
+#[test]
+fn feedback_id_goes_into_every_answer() {
+    for body in [
+        r#"{"token":"one","db_id":1,"feedback_id":"f-1"}"#,
+        r#"{"token":"nobody","db_id":1,"feedback_id":"f-1"}"#,
+        r#"{"token":"one","feedback_id":"f-1"}"#,
+    ] {
+        assert_eq!(decided(body).feedback_id.as_deref(), Some("f-1"), "{body}");
+    }
+}
+
+#[test]
+fn a_profile_id_begins_with_the_second_of_its_making() {
+    let body = with_data("{}");
+    let profile = addition(decided(&body)).profile;
+    assert!(profile.id.to_string().starts_with("6b49d200"), "{}", profile.id);
+    assert_eq!(profile.added_at.as_second(), NOW);
+}
+
+// ---- never twice
+
+fn identity(data: &str, properties: Properties<'_>) -> (Option<RequestId>, bool) {
+    let body = with_data(data);
+    let profile = addition(decide_with(body.as_bytes(), &properties)).profile;
+    (profile.request_id, profile.repeatable)
+}
+
+const WITH_EMAIL: &str = r#"{"email":"a@example.com"}"#;
+
+#[test]
+fn a_request_with_message_id_knows_itself_always() {
+    for data in [WITH_EMAIL, "{}"] {
+        let named = Properties { message_id: Some("m"), ..Properties::default() };
+        let (first, repeatable) = identity(data, named);
+        assert!(first.is_some() && repeatable);
+        let elsewhere = Properties { reply_to: Some("q"), redelivered: true, ..named };
+        assert_eq!(identity(data, elsewhere).0, first, "only message_id and body count");
+        assert_ne!(identity(data, Properties { message_id: Some("n"), ..named }).0, first);
+    }
+    let named = Properties { message_id: Some("m"), ..Properties::default() };
+    assert_ne!(identity(WITH_EMAIL, named).0, identity("{}", named).0, "another body is another request");
+}
+
+#[test]
+fn a_request_without_message_id_knows_itself_if_it_is_redelivered_and_has_an_email() {
+    let plain = Properties { reply_to: Some("q"), correlation_id: Some("1"), ..Properties::default() };
+    let (first, repeatable) = identity(WITH_EMAIL, plain);
+    assert!(first.is_some() && !repeatable);
+    let (again, repeatable) = identity(WITH_EMAIL, Properties { redelivered: true, ..plain });
+    assert!(again == first && repeatable);
+    assert_ne!(identity(WITH_EMAIL, Properties { correlation_id: Some("2"), ..plain }).0, first);
+    assert_ne!(identity(WITH_EMAIL, Properties { reply_to: Some("r"), ..plain }).0, first);
+    assert_eq!(identity("{}", plain).0, None, "two equal requests are two profiles");
+}
+
+// ---- profile fields
+
+#[test]
+fn field_email_is_trimmed_and_stored_apart() {
+    let body = with_data(r#"{"email":" John@Example.com ","x":1}"#);
+    let profile = addition(decided(&body)).profile;
+    assert_eq!((profile.email.as_deref(), profile.data.as_str()), (Some("John@Example.com"), r#"{"x":1}"#));
+    for none in ["null", r#""""#, r#""  ""#] {
+        let body = with_data(&format!(r#"{{"email":{none}}}"#));
+        let profile = addition(decided(&body)).profile;
+        assert_eq!(profile.email, None, "{none}");
+    }
+    assert_eq!(flaw_of(r#"{"email":"john"}"#), "data.email: not an email address");
+    assert_eq!(flaw_of(r#"{"email":5}"#), "data.email: must be a string, is a number");
+}
+
+#[test]
+fn field_phones_are_stored_in_e164() {
+    assert_eq!(
+        data_of(r#"{"phones":["+7 (900) 000-00-00","+442079460958"]}"#),
+        r#"{"phones":["+79000000000","+442079460958"]}"#
+    );
+    let what = "not a phone number with country code, such as +79000000000";
+    assert_eq!(flaw_of(r#"{"phones":["+79000000000","x"]}"#), format!("data.phones[1]: {what}"));
+    assert_eq!(flaw_of(r#"{"phones":"+79000000000"}"#), "data.phones: must be an array, is a string");
+    assert_eq!(flaw_of(r#"{"phones":[79000000000]}"#), "data.phones[0]: must be a string, is a number");
+}
+
+/// Fields that are stored as they came: name, a good value, a bad one.
+const PLAIN_FIELDS: &[(&str, &str, &str)] = &[
+    ("_fname", r#""Fillipp""#, "1"),
+    ("_lname", r#""Doe""#, "true"),
+    ("_city", r#""Москва""#, "[]"),
+    ("_region", r#""""#, "{}"),
+    ("_browser", r#""Firefox""#, "1"),
+    ("_os", r#""Linux""#, "1"),
+    ("_vendor", r#""Apple""#, "1"),
+    ("_regcity", r#""Rome""#, "1"),
+    ("_regurl", r#""https://example.com/?a=b""#, "1"),
+    ("_country", r#""RU""#, r#""RUS""#),
+    ("_regcountry", r#""de""#, "49"),
+    ("_postal_code", r#""EC1A 1BB""#, "1.5"),
+    ("_postal_code", "101000", "true"),
+    ("_ip", r#""192.0.2.1""#, r#""192.0.2.256""#),
+    ("_regip", r#""2001:db8::1""#, "1"),
+    ("_bdate", r#""2001-12-31""#, r#""2001-02-30""#),
+    ("_regdate", r#""2001-12-31T10:00:00+03:00""#, r#""yesterday""#),
+    ("_tz", r#""Europe/Moscow""#, r#""Europe/Nowhere""#),
+    ("_sex", "1", "3"),
+    ("_sex", r#""female""#, r#""f""#),
+    ("_status", "2", "2.5"),
+    ("_status", r#""unsubscribed""#, r#""gone""#),
+    ("loyalty", r#"{"level":[1,2.50,null,true,"x"]}"#, r#""\u0000""#),
+    ("anything else", "12345678901234567890.123", "1e5000"),
+];
+
+#[test]
+fn plain_fields_are_checked_and_stored_as_they_came() {
+    for (name, good, bad) in PLAIN_FIELDS {
+        let data = format!(r#"{{"{name}":{good}}}"#);
+        assert_eq!(data_of(&data), data);
+        let flaw = flaw_of(&format!(r#"{{"{name}":{bad}}}"#));
+        assert!(flaw.starts_with(&format!("data.{name}: ")), "{flaw}");
+        assert_eq!(data_of(&format!(r#"{{"{name}":null}}"#)), "{}", "null means not given");
+    }
+}
+
+#[test]
+fn strings_with_u0000_are_refused_wherever_they_stand() {
+    for data in [
+        r#"{"_fname":"a\u0000b"}"#,
+        r#"{"email":"a\u0000@example.com"}"#,
+        r#"{"x":{"y":["\u0000"]}}"#,
+        r#"{"x":{"\u0000":1}}"#,
+        r#"{"\u0000":1}"#,
+        r#"{"_postal_code":"\u0000"}"#,
+    ] {
+        assert!(flaw_of(data).contains("U+0000"), "{data}");
+    }
+}
+
+#[test]
+fn error_texts_have_no_value_of_the_request() {
+    for data in [r#"{"email":"s3cret"}"#, r#"{"phones":["s3cret"]}"#, r#"{"_tz":"s3cret"}"#, r#"{"_status":"s3cret"}"#]
+    {
+        assert!(!flaw_of(data).contains("s3cret"), "{data}");
+    }
+}
+
+// ---- subscriptions
+
+fn with_subscriptions(subscriptions: &str, skip: bool) -> String {
+    format!(
+        r#"{{"token":"one","db_id":1,"data":{{"subscriptions":[{subscriptions}]}},"skip_invalid_subscriptions":{skip}}}"#
+    )
+}
+
+/// Channel, address and status of each subscription that is stored.
+fn stored(subscriptions: &str) -> Vec<(&'static str, String, String)> {
+    let body = with_subscriptions(subscriptions, false);
+    let kept = addition(decided(&body)).profile.subscriptions;
+    kept.into_iter().map(|s| (s.channel.name(), s.address, s.status.into_owned())).collect()
+}
+
+/// The address fields of each channel: the channel, its fields, the stored address.
+const CHANNELS: &[(&str, &str, &str)] = &[
+    ("email", r#""email":" J@example.com ""#, "J@example.com"),
+    ("email", r#""email_data":{"email":"j@example.com"}"#, "j@example.com"),
+    ("sms", r#""phone":"+7 900 000 00 00""#, "+79000000000"),
+    ("sms", r#""phone_data":{"phone":"+79000000000"}"#, "+79000000000"),
+    ("push", r#""provider":"android-firebase","subscription_id":"a:b""#, "android-firebase:a:b"),
+    ("telegram_bot", r#""cc_data":{"id":1234567890123}"#, "1234567890123"),
+    ("whatsapp", r#""cc_data":{"phone":"+79000000000"}"#, "+79000000000"),
+    ("viber", r#""cc_data":{"phone":"+79000000000"}"#, "+79000000000"),
+    ("notify", r#""cc_data":{"phone":"+79000000000"}"#, "+79000000000"),
+];
+
+#[test]
+fn every_channel_has_its_address() {
+    for (channel, fields, address) in CHANNELS {
+        let subscription = format!(r#"{{"resource_id":10,"channel":"{channel}",{fields}}}"#);
+        assert_eq!(stored(&subscription), [(*channel, (*address).to_owned(), "subscribed".to_owned())]);
+        let without = format!(r#"{{"resource_id":10,"channel":"{channel}"}}"#);
+        let (code, text, _) = refusal(decided(&with_subscriptions(&without, false)));
+        assert!(code == 400 && text.starts_with("data.subscriptions[0].") && text.ends_with(" is missing"), "{text}");
+    }
+}
+
+#[test]
+fn every_status_is_kept() {
+    for (given, status) in crate::domain::fields::STATUSES.map(|word| (format!("\"{word}\""), word.to_owned())) {
+        let subscription =
+            format!(r#"{{"resource_id":11,"channel":"email","email":"a@example.com","status":{given}}}"#);
+        assert_eq!(stored(&subscription)[0].2, status);
+    }
+    let numbered = r#"{"resource_id":11,"channel":"email","email":"a@example.com","status":4}"#;
+    assert_eq!(stored(numbered)[0].2, "4");
+}
+
+#[test]
+fn the_other_fields_of_a_subscription_are_kept() {
+    let body = with_subscriptions(
+        r#"{"resource_id":11,"channel":"email","email":"a@example.com","priority":-3,"custom_fields":{"a":1.50},
+            "cats":["x","y"],"date":"2020-01-02T03:04:05Z","ip":"192.0.2.1","url":"https://example.com","unknown":[1]}"#,
+        false,
+    );
+    let kept = addition(decided(&body)).profile.subscriptions.remove(0);
+    assert_eq!(kept.priority, Some(-3));
+    assert_eq!(kept.custom_fields.unwrap().to_json(), r#"{"a":1.50}"#);
+    assert_eq!(kept.cats.unwrap().to_json(), r#"["x","y"]"#);
+    assert_eq!(kept.date.unwrap().to_string(), "2020-01-02T03:04:05Z");
+    assert_eq!((kept.ip.unwrap().to_string(), kept.url.as_deref()), ("192.0.2.1".into(), Some("https://example.com")));
+}
+
+/// What makes a subscription invalid, and the text that says so.
+const INVALID: &[(&str, &str)] = &[
+    ("5", "data.subscriptions[1]: must be an object, is a number"),
+    ("null", "data.subscriptions[1]: must be an object, is null"),
+    (r#"{"channel":"email","email":"b@example.com"}"#, "data.subscriptions[1].resource_id: is missing"),
+    (r#"{"resource_id":99,"channel":"email"}"#, "data.subscriptions[1].resource_id: database 1 has no resource 99"),
+    (r#"{"resource_id":20,"channel":"email"}"#, "data.subscriptions[1].resource_id: database 1 has no resource 20"),
+    (r#"{"resource_id":"11"}"#, "data.subscriptions[1].resource_id: must be an integer, is a string"),
+    (r#"{"resource_id":11}"#, "data.subscriptions[1].channel: is missing"),
+    (
+        r#"{"resource_id":11,"channel":"sms","phone":"+79000000000"}"#,
+        "data.subscriptions[1].channel: resource 11 does not offer sms",
+    ),
+    (
+        r#"{"resource_id":10,"channel":"fax"}"#,
+        "data.subscriptions[1].channel: must be one of email, sms, push, telegram_bot, whatsapp, viber, notify",
+    ),
+    (r#"{"resource_id":11,"channel":"email","email":"b"}"#, "data.subscriptions[1].email: not an email address"),
+    (
+        r#"{"resource_id":11,"channel":"email","email_data":{"email":"b"}}"#,
+        "data.subscriptions[1].email_data.email: not an email address",
+    ),
+    (
+        r#"{"resource_id":10,"channel":"telegram_bot","cc_data":{"id":"5"}}"#,
+        "data.subscriptions[1].cc_data.id: must be an integer, is a string",
+    ),
+    (
+        r#"{"resource_id":10,"channel":"viber","cc_data":"x"}"#,
+        "data.subscriptions[1].cc_data: must be an object, is a string",
+    ),
+    (
+        r#"{"resource_id":10,"channel":"push","provider":" ","subscription_id":"x"}"#,
+        "data.subscriptions[1].provider: must not be blank",
+    ),
+    (
+        r#"{"resource_id":10,"channel":"push","provider":"a:b","subscription_id":"x"}"#,
+        "data.subscriptions[1].provider: must not contain a colon",
+    ),
+    (
+        r#"{"resource_id":11,"channel":"email","email":"b@example.com","priority":"1"}"#,
+        "data.subscriptions[1].priority: must be an integer, is a string",
+    ),
+    (
+        r#"{"resource_id":11,"channel":"email","email":"b@example.com","custom_fields":[]}"#,
+        "data.subscriptions[1].custom_fields: must be an object, is an array",
+    ),
+    (
+        r#"{"resource_id":11,"channel":"email","email":"b@example.com","cats":[1]}"#,
+        "data.subscriptions[1].cats: must be a string, is a number",
+    ),
+    (
+        r#"{"resource_id":11,"channel":"email","email":"b@example.com","date":"2020-01-02"}"#,
+        "data.subscriptions[1].date: not a date-time such as 2001-12-31T10:00:00Z",
+    ),
+    (
+        r#"{"resource_id":11,"channel":"email","email":"b@example.com","ip":"x"}"#,
+        "data.subscriptions[1].ip: not an IP address",
+    ),
+    (
+        r#"{"resource_id":11,"channel":"email","email":"b@example.com","url":1}"#,
+        "data.subscriptions[1].url: must be a string, is a number",
+    ),
+    (
+        r#"{"resource_id":11,"channel":"email","email":"b@example.com","status":"gone"}"#,
+        "data.subscriptions[1].status: must be an integer or one of subscribed, unsubscribed, complainer, hardbounced, \
+         unconfirmed, suspended, invalid",
+    ),
+    (
+        r#"{"resource_id":11,"channel":"email","email":"A@EXAMPLE.com"}"#,
+        "data.subscriptions[1]: the same resource, channel and address as an earlier one",
+    ),
+];
+
+#[test]
+fn an_invalid_subscription_refuses_the_request_or_is_dropped_as_it_wishes() {
+    let first = r#"{"resource_id":11,"channel":"email","email":"a@example.com"}"#;
+    let last = r#"{"resource_id":10,"channel":"email","email":"a@example.com"}"#;
+    for (invalid, text) in INVALID {
+        let three = format!("{first},{invalid},{last}");
+        let strict = with_subscriptions(&three, false);
+        assert_eq!(refusal(decided(&strict)), (400, (*text).to_owned(), false), "{invalid}");
+        let lenient = with_subscriptions(&three, true);
+        let addition = addition(decided(&lenient));
+        let kept: Vec<_> = addition.profile.subscriptions.iter().map(|s| s.resource_id).collect();
+        assert_eq!(kept, [11, 10], "{invalid}");
+        assert_eq!(addition.skipped, [Skipped { index: 1, error_text: (*text).to_owned() }]);
+    }
+}
+
+#[test]
+fn skip_invalid_subscriptions_is_false_by_default() {
+    let body = with_data(r#"{"subscriptions":[{}]}"#);
+    assert_eq!(refusal(decided(&body)).1, "data.subscriptions[0].resource_id: is missing");
+}
+
+#[test]
+fn what_is_no_array_of_subscriptions_is_refused_either_way() {
+    for skip in [false, true] {
+        let body = format!(
+            r#"{{"token":"one","db_id":1,"data":{{"subscriptions":{{}}}},"skip_invalid_subscriptions":{skip}}}"#
+        );
+        assert_eq!(refusal(decided(&body)).1, "data.subscriptions: must be an array, is an object");
+    }
+}

@@ -1,0 +1,28 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo down test check deps fmt clean
+
+help: ## List what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+demo: ## Show the main job: servers, a worker, requests, replies, rows
+	@scripts/demo
+
+down: ## Stop and remove what `make demo` has started
+	@scripts/demo down
+
+test: ## Check everything, with private servers that are removed afterwards
+	@scripts/test
+
+check: ## Formatting, lints and documentation only; no servers
+	cargo fmt --all -- --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+
+deps: ## Check licences, sources, bans and advisories of the dependencies
+	@scripts/deps
+
+fmt: ## Format the code
+	cargo fmt --all
+
+clean: down ## Remove everything that was built
+	cargo clean

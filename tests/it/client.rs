@@ -1,0 +1,204 @@
+//! A producer of requests, over plain `lapin`.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use futures_util::StreamExt;
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, QueueBindOptions,
+    QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection};
+use serde_json::Value;
+
+use crate::worker::PATIENCE;
+use crate::world::World;
+
+/// A connection with a reply queue of its own.
+pub(crate) struct Client {
+    connection: Connection,
+    pub(crate) channel: Channel,
+    pub(crate) reply_queue: String,
+    replies: lapin::Consumer,
+    request_queue: String,
+    count: AtomicU32,
+    /// Replies that came while others were waited for.
+    early: HashMap<String, Vec<Message>>,
+}
+
+/// A message as it was received.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) body: Vec<u8>,
+    pub(crate) properties: BasicProperties,
+    pub(crate) routing_key: String,
+}
+
+impl From<Delivery> for Message {
+    fn from(delivery: Delivery) -> Self {
+        Self {
+            routing_key: delivery.routing_key.as_str().to_owned(),
+            body: delivery.data,
+            properties: delivery.properties,
+        }
+    }
+}
+
+impl Message {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("a JSON body")
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).expect("UTF-8")
+    }
+
+    pub(crate) fn error(&self) -> i64 {
+        self.json()["error"].as_i64().expect("an error code")
+    }
+
+    pub(crate) fn profile_id(&self) -> String {
+        let json = self.json();
+        json["profile_id"].as_str().unwrap_or_else(|| panic!("no profile_id: {json}")).to_owned()
+    }
+
+    /// A header as text, whatever its type.
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        let headers = self.properties.headers().as_ref()?;
+        Some(match headers.inner().get(name)? {
+            AMQPValue::LongString(text) => text.to_string(),
+            AMQPValue::LongInt(number) => number.to_string(),
+            AMQPValue::Timestamp(seconds) => seconds.to_string(),
+            other => format!("{other:?}"),
+        })
+    }
+}
+
+pub(crate) fn props() -> BasicProperties {
+    BasicProperties::default()
+}
+
+impl Client {
+    pub(crate) async fn connect(world: &World) -> Self {
+        let connection =
+            Connection::connect(&world.servers.amqp_url, Default::default()).await.expect("RabbitMQ answers");
+        let channel = connection.create_channel().await.expect("a channel");
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+        let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
+        let queue = channel.queue_declare("".into(), exclusive, FieldTable::default()).await.expect("a queue");
+        let reply_queue = queue.name().as_str().to_owned();
+        let replies = consume(&channel, &reply_queue).await;
+        Self {
+            connection,
+            channel,
+            reply_queue,
+            replies,
+            request_queue: world.request_queue(),
+            count: AtomicU32::new(0),
+            early: HashMap::new(),
+        }
+    }
+
+    /// Publishes to the request queue, confirmed.
+    pub(crate) async fn publish(&self, body: &[u8], properties: BasicProperties) {
+        let queue = self.request_queue.clone();
+        self.publish_to(&queue, body, properties).await;
+    }
+
+    pub(crate) async fn publish_to(&self, queue: &str, body: &[u8], properties: BasicProperties) {
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        let publishing = self.channel.basic_publish("".into(), queue.into(), options, body, properties);
+        let confirm = publishing.await.expect("published").await.expect("confirmed");
+        assert!(confirm.is_ack() && confirm.take_message().is_none(), "there is no queue {queue}");
+    }
+
+    /// A new correlation id.
+    pub(crate) fn correlation_id(&self) -> String {
+        format!("c{}", self.count.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Publishes a request and waits for its reply in the client's own queue.
+    pub(crate) async fn call(&mut self, body: impl AsRef<[u8]>) -> Message {
+        self.call_with(body, props()).await
+    }
+
+    /// The same, with properties besides `reply_to` and `correlation_id`.
+    pub(crate) async fn call_with(&mut self, body: impl AsRef<[u8]>, properties: BasicProperties) -> Message {
+        let correlation_id = self.correlation_id();
+        let properties = properties
+            .with_reply_to(self.reply_queue.as_str().into())
+            .with_correlation_id(correlation_id.as_str().into());
+        self.publish(body.as_ref(), properties).await;
+        self.reply(&correlation_id).await
+    }
+
+    /// Waits for the reply with this correlation id.
+    pub(crate) async fn reply(&mut self, correlation_id: &str) -> Message {
+        if let Some(early) = self.early.get_mut(correlation_id).and_then(Vec::pop) {
+            return early;
+        }
+        loop {
+            let reply = self.next_reply().await;
+            let id = reply.properties.correlation_id().as_ref().expect("a correlation id").to_string();
+            if id == correlation_id {
+                return reply;
+            }
+            self.early.entry(id).or_default().push(reply);
+        }
+    }
+
+    /// Waits for the next reply, whichever it is.
+    pub(crate) async fn next_reply(&mut self) -> Message {
+        let next = tokio::time::timeout(PATIENCE, self.replies.next()).await;
+        next.expect("a reply in time").expect("a reply").expect("a reply").into()
+    }
+
+    /// Takes the next message of a queue; waits for it.
+    pub(crate) async fn take(&self, queue: &str) -> Message {
+        let channel = self.connection.create_channel().await.expect("a channel");
+        channel.basic_qos(1, BasicQosOptions::default()).await.expect("a limit of one");
+        let mut consumer = consume(&channel, queue).await;
+        let next = tokio::time::timeout(PATIENCE, consumer.next()).await;
+        let delivery = next.expect("a message in time").expect("a message").expect("a message");
+        delivery.ack(Default::default()).await.expect("acknowledged");
+        channel.close(200, "".into()).await.expect("closed");
+        delivery.into()
+    }
+
+    /// Takes a message that must be there already, if any.
+    pub(crate) async fn take_now(&self, queue: &str) -> Option<Message> {
+        let got = self.channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await.expect("an answer");
+        got.map(|got| got.delivery.into())
+    }
+
+    /// How many messages wait in a queue.
+    pub(crate) async fn waiting(&self, queue: &str) -> u32 {
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let channel = self.connection.create_channel().await.expect("a channel");
+        let queue = channel.queue_declare(queue.into(), passive, FieldTable::default()).await.expect("a queue");
+        queue.message_count()
+    }
+
+    /// A queue that receives this world's trigger events.
+    pub(crate) async fn listen_for_events(&self, world: &World, pattern: &str) -> String {
+        let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
+        let queue = self.channel.queue_declare("".into(), exclusive, FieldTable::default()).await.expect("a queue");
+        let name = queue.name().as_str().to_owned();
+        let binding = self.channel.queue_bind(
+            name.as_str().into(),
+            world.event_exchange().into(),
+            pattern.into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        );
+        binding.await.expect("bound");
+        name
+    }
+}
+
+async fn consume(channel: &Channel, queue: &str) -> lapin::Consumer {
+    let options = BasicConsumeOptions::default();
+    channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await.expect("a consumer")
+}

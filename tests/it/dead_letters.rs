@@ -1,0 +1,130 @@
+//! What can't be read or stored is kept, with the reason.
+
+use lapin::types::{AMQPValue, FieldTable};
+
+use crate::client::props;
+use crate::world::World;
+
+#[tokio::test]
+async fn an_unreadable_message_is_answered_and_kept_as_it_was() {
+    let world = World::new().await;
+    let _worker = world.worker().await;
+    let mut client = world.client().await;
+    let body = b"\xff\x00 no request {{{";
+    let mut headers = FieldTable::default();
+    headers.insert("x-mine".into(), AMQPValue::LongInt(7));
+    let properties = props()
+        .with_headers(headers)
+        .with_message_id("m-1".into())
+        .with_content_type("text/plain".into())
+        .with_priority(3)
+        .with_timestamp(1_700_000_000)
+        .with_type("signup".into())
+        .with_app_id("form".into());
+    let reply = client.call_with(body, properties).await;
+    assert_eq!(reply.error(), 400);
+    let dead = client.take(&world.dead_letter_queue()).await;
+    assert_eq!(dead.body, body);
+    assert_eq!(dead.header("x-error").as_deref(), Some("400"));
+    assert_eq!(dead.header("x-error-text").as_deref(), reply.json()["error_text"].as_str());
+    let died_at: u64 = dead.header("x-error-time").expect("a time").parse().expect("seconds");
+    assert!(died_at > 1_700_000_000);
+    assert!(dead.header("x-worker").expect("a worker").starts_with("profile-worker@"));
+    assert_eq!(dead.header("x-original-exchange").as_deref(), Some(""));
+    assert_eq!(dead.header("x-original-routing-key"), Some(world.request_queue()));
+    assert_eq!(dead.header("x-mine").as_deref(), Some("7"));
+    let properties = &dead.properties;
+    let text = |value: &Option<lapin::types::ShortString>| value.as_ref().map(ToString::to_string);
+    assert_eq!(text(properties.message_id()).as_deref(), Some("m-1"));
+    assert_eq!(text(properties.reply_to()).as_deref(), Some(client.reply_queue.as_str()));
+    assert_eq!(text(properties.correlation_id()).as_deref(), Some("c0"));
+    assert_eq!(text(properties.content_type()).as_deref(), Some("text/plain"));
+    assert_eq!(text(properties.kind()).as_deref(), Some("signup"));
+    assert_eq!(text(properties.app_id()).as_deref(), Some("form"));
+    assert_eq!((*properties.priority(), *properties.timestamp()), (Some(3), Some(1_700_000_000)));
+    assert_eq!(*properties.delivery_mode(), Some(2), "persistent");
+}
+
+/// Properties that would make the broker act, or refuse, are kept as headers.
+#[tokio::test]
+async fn a_dead_letter_neither_expires_nor_spreads() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let mut client = world.client().await;
+    let mut headers = FieldTable::default();
+    let copies = AMQPValue::FieldArray(vec![AMQPValue::LongString(client.reply_queue.as_str().into())].into());
+    headers.insert("CC".into(), copies);
+    let properties = props().with_headers(headers).with_expiration("60000".into()).with_user_id("guest".into());
+    let properties = properties.with_reply_to(world.result_queue().as_str().into());
+    client.publish(b"nonsense", properties).await;
+    // The producer's own copy, by the producer's own wish.
+    assert_eq!(client.next_reply().await.body, b"nonsense");
+    let dead = client.take(&world.dead_letter_queue()).await;
+    assert_eq!(dead.properties.expiration(), &None);
+    assert_eq!(dead.properties.user_id(), &None);
+    assert_eq!(dead.header("x-original-expiration").as_deref(), Some("60000"));
+    assert_eq!(dead.header("x-original-user-id").as_deref(), Some("guest"));
+    assert!(dead.header("x-original-CC").is_some() && dead.header("CC").is_none());
+    assert_eq!(client.take(&world.result_queue()).await.error(), 400);
+    drop(worker);
+}
+
+#[tokio::test]
+async fn a_refusal_is_an_answer_and_no_dead_letter() {
+    let world = World::new().await;
+    let _worker = world.worker().await;
+    let mut client = world.client().await;
+    for (body, error) in [
+        (r#"{"db_id":"x"}"#.to_owned(), 400),
+        (r#"{"db_id":1}"#.to_owned(), 401),
+        (world.request(r#""data":{"email":"x"}"#), 400),
+        (format!(r#"{{"token":"{}","db_id":5}}"#, world.token), 403),
+    ] {
+        assert_eq!(client.call(&body).await.error(), error);
+    }
+    assert!(client.take_now(&world.dead_letter_queue()).await.is_none());
+    assert_eq!(world.number("SELECT count(*) FROM profiles").await, 0);
+}
+
+/// 500: PostgreSQL refuses one message although it takes its neighbours. A trigger of the test
+/// stands for whatever may be the reason.
+#[tokio::test]
+async fn error_500_a_message_that_cannot_be_stored_spares_its_neighbours() {
+    let world = World::new().await;
+    world
+        .execute(
+            "CREATE FUNCTION no_poison() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+                 IF NEW.email LIKE 'poison%' THEN RAISE EXCEPTION 'poison: %', NEW.email; END IF;
+                 RETURN NEW;
+             END $$;
+             CREATE TRIGGER no_poison BEFORE INSERT ON profiles FOR EACH ROW EXECUTE FUNCTION no_poison()",
+        )
+        .await;
+    let mut worker = world.worker().await;
+    worker.signal("STOP").await;
+    let mut client = world.client().await;
+    for i in 0..40 {
+        let name = if i == 7 || i == 31 { "poison" } else { "good" };
+        let properties = props()
+            .with_reply_to(client.reply_queue.as_str().into())
+            .with_correlation_id(format!("c{i}").as_str().into());
+        let body = world.request(&format!(r#""data":{{"email":"{name}{i}@example.com"}}"#));
+        client.publish(body.as_bytes(), properties).await;
+    }
+    worker.signal("CONT").await;
+    for i in 0..40 {
+        let reply = client.reply(&format!("c{i}")).await;
+        assert_eq!(reply.error(), if i == 7 || i == 31 { 500 } else { 0 }, "{i}");
+        if reply.error() == 500 {
+            let text = reply.json()["error_text"].as_str().expect("a text").to_owned();
+            let reference = text.rsplit(' ').next().expect("a reference");
+            let line = worker.until_said(reference).await;
+            assert!(line.contains("P0001") && !line.contains('@'), "{line}");
+            let dead = client.take(&world.dead_letter_queue()).await;
+            assert_eq!(dead.header("x-error").as_deref(), Some("500"));
+        }
+    }
+    assert_eq!(world.number("SELECT count(*) FROM profiles").await, 38);
+    assert!(client.take_now(&world.dead_letter_queue()).await.is_none());
+}

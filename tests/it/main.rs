@@ -1,0 +1,25 @@
+//! The service as its users see it: real worker processes between a real RabbitMQ and a real
+//! PostgreSQL. `make test` starts both and runs this.
+//!
+//! One file per section of the contract or promise; each test has its own PostgreSQL database and
+//! its own queues ([`world`]), so all of them can run side by side.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
+
+mod client;
+mod clients;
+mod commands;
+mod contract;
+mod dead_letters;
+mod events;
+mod never_twice;
+mod replies;
+mod restart;
+mod servers;
+mod stopping;
+mod store;
+mod tokens;
+mod topology;
+mod volume;
+mod worker;
+mod world;

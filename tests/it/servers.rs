@@ -1,0 +1,74 @@
+//! Where the servers of a test come from: those of `make test`, or a pair of its own for a test
+//! that stops and starts them.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// Addresses of a broker and a database server.
+#[derive(Debug, Clone)]
+pub(crate) struct Servers {
+    pub(crate) amqp_url: String,
+    pub(crate) database_url: String,
+}
+
+impl Servers {
+    /// The ones that `make test` has started, or that its caller has named.
+    pub(crate) fn shared() -> Self {
+        let variable = |name| {
+            #[expect(clippy::disallowed_methods, reason = "a test is told of its servers by the environment")]
+            std::env::var(name)
+                .unwrap_or_else(|_| panic!("{name} is not set: run `make test`, which starts the servers"))
+        };
+        Self { amqp_url: variable("AMQP_URL"), database_url: variable("DATABASE_URL") }
+    }
+}
+
+/// Servers of one test alone, which it may stop, start and kill. Gone when dropped.
+#[derive(Debug)]
+pub(crate) struct PrivateServers {
+    folder: PathBuf,
+    pub(crate) servers: Servers,
+}
+
+impl PrivateServers {
+    pub(crate) fn start(name: &str) -> Self {
+        // With the same words as every other test, if `make test` is not behind this.
+        Servers::shared();
+        let folder = root().join(".local").join(format!("{name}-{}", std::process::id()));
+        let this = Self { folder, servers: Servers { amqp_url: String::new(), database_url: String::new() } };
+        this.tell(&["up"], &["--fast"]);
+        let file = std::fs::read_to_string(this.folder.join("env")).expect("the servers' addresses");
+        let value = |name: &str| {
+            let line = file.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
+            line.expect("a line of the file").trim_matches(['\'', '"']).to_owned()
+        };
+        let servers = Servers { amqp_url: value("AMQP_URL"), database_url: value("DATABASE_URL") };
+        let folder = this.folder.clone();
+        std::mem::forget(this);
+        Self { folder, servers }
+    }
+
+    /// `start`, `stop` or `kill` the `broker` or the `database`.
+    pub(crate) fn tell_one(&self, what: &str, server: &str) {
+        self.tell(&[what, server], &[]);
+    }
+
+    fn tell(&self, before: &[&str], after: &[&str]) {
+        let mut command = Command::new(root().join("scripts/servers"));
+        command.args(before).arg(&self.folder).args(after).stdin(Stdio::null());
+        let output = command.output().expect("scripts/servers can be run");
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "scripts/servers {before:?}: {words}");
+    }
+}
+
+impl Drop for PrivateServers {
+    fn drop(&mut self) {
+        // What is left is removed by `make test` at its end.
+        Command::new(root().join("scripts/servers")).arg("down").arg(&self.folder).output().ok();
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}

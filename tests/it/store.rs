@@ -1,0 +1,56 @@
+//! What the tables promise, whoever writes to them.
+
+use profile_worker::store::migrate;
+
+use crate::world::{World, connect};
+
+#[tokio::test]
+async fn the_unique_email_is_a_constraint_of_the_table() {
+    let world = World::new().await;
+    let insert = |db_id: i64, id: &str, email: &str| {
+        format!("INSERT INTO profiles (db_id, id, email, data) VALUES ({db_id}, '{id:0>24}', '{email}', '{{}}')")
+    };
+    world.execute(&insert(1, "1", "john@example.com")).await;
+    world.execute(&insert(2, "2", "john@example.com")).await;
+    let client = connect(&world.database_url).await;
+    for email in ["john@example.com", "JOHN@example.com", "  john@example.com "] {
+        let error = client.batch_execute(&insert(1, "3", email)).await.expect_err("refused");
+        let constraint = error.as_db_error().and_then(|error| error.constraint()).expect("a constraint");
+        assert_eq!(constraint, "profiles_email_unique", "{email}");
+    }
+}
+
+#[tokio::test]
+async fn the_columns_that_operators_rely_on_are_there() {
+    let world = World::new().await;
+    for (table, columns) in [
+        ("databases", "id, name, created_at"),
+        ("resources", "id, db_id, name, channels"),
+        ("api_tokens", "id, name, token_hash, all_databases, expires_at, revoked_at"),
+        ("profiles", "db_id, id, email, data, request_id, created_at"),
+        (
+            "subscriptions",
+            "db_id, profile_id, resource_id, channel, address, status, priority, cats, custom_fields, created_at",
+        ),
+    ] {
+        world.execute(&format!("SELECT {columns} FROM {table}")).await;
+    }
+}
+
+#[tokio::test]
+async fn migrating_at_once_or_again_is_harmless() {
+    let world = World::new().await;
+    world.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
+    let (one, two) = tokio::join!(migrate::run(&world.store), migrate::run(&world.store));
+    let done = [one.expect("migrated"), two.expect("migrated")].concat();
+    assert_eq!(done, ["0001_create_schema"], "once in all");
+    assert!(migrate::run(&world.store).await.expect("migrated").is_empty());
+}
+
+#[tokio::test]
+async fn a_migration_that_was_changed_afterwards_is_noticed() {
+    let world = World::new().await;
+    world.execute("UPDATE schema_migrations SET checksum = 'x'").await;
+    let error = migrate::run(&world.store).await.expect_err("noticed");
+    assert!(error.to_string().contains("was changed"), "{error}");
+}

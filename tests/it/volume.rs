@@ -1,0 +1,52 @@
+//! Many requests.
+
+use std::collections::HashSet;
+
+use crate::client::props;
+use crate::world::World;
+
+/// Published before there is a worker; each is answered, and exactly once.
+#[tokio::test]
+async fn ten_thousand_waiting_requests_are_answered_once_each_in_little_memory() {
+    let world = World::new().await;
+    // Declares the queues.
+    world.worker().await.kill().await;
+    let mut client = world.client().await;
+    let count = 10_000;
+    for i in 0..count {
+        let data = format!(
+            r#""data":{{"email":"p{i}@example.com","subscriptions":[{{"resource_id":2,"channel":"email","email":"p{i}@example.com"}}]}}"#
+        );
+        let properties = props()
+            .with_reply_to(client.reply_queue.as_str().into())
+            .with_correlation_id(i.to_string().as_str().into())
+            .with_message_id(format!("m{i}").as_str().into());
+        let body = world.request(&data);
+        let publishing = client.channel.basic_publish(
+            "".into(),
+            world.request_queue().into(),
+            Default::default(),
+            body.as_bytes(),
+            properties,
+        );
+        // Confirmed all together below.
+        drop(publishing.await.expect("published"));
+    }
+    client.channel.wait_for_confirms().await.expect("confirmed");
+    let worker = world.worker().await;
+    let mut answered = HashSet::new();
+    for _ in 0..count {
+        let reply = client.next_reply().await;
+        assert_eq!(reply.error(), 0);
+        let id = reply.properties.correlation_id().as_ref().expect("a correlation id").to_string();
+        assert!(answered.insert(id), "answered twice");
+    }
+    assert_eq!(world.number("SELECT count(*) FROM profiles").await, count);
+    assert_eq!(world.number("SELECT count(*) FROM subscriptions").await, count);
+    let peak = worker.peak_memory();
+    assert!(peak < 64 << 20, "{} MiB", peak >> 20);
+    worker.signal("TERM").await;
+    assert!(worker.end().await.0.success());
+    assert_eq!(client.waiting(&world.request_queue()).await, 0);
+    assert_eq!(client.waiting(&world.result_queue()).await, 0);
+}

@@ -1,0 +1,171 @@
+//! What one test works with: a PostgreSQL database, queue names, a token, all of its own.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use profile_worker::domain::subscription::Channel;
+use profile_worker::domain::token::{Scope, Secret};
+use profile_worker::store::migrate;
+use profile_worker::store::pool::{DatabaseUrl, Store};
+use tokio_postgres::NoTls;
+
+use crate::client::Client;
+use crate::servers::Servers;
+use crate::worker::Worker;
+
+/// Database 1 with resource 1 (every channel) and 2 (email only), and a token for database 1.
+pub(crate) struct World {
+    pub(crate) servers: Servers,
+    pub(crate) database_url: String,
+    /// Begins the names of this test's queues and of its exchange.
+    pub(crate) name: String,
+    pub(crate) token: String,
+    pub(crate) store: Store,
+}
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::on(Servers::shared()).await
+    }
+
+    pub(crate) async fn on(servers: Servers) -> Self {
+        let name = format!("pw_test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let admin = connect(&servers.database_url).await;
+        admin.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a new database");
+        let database_url = with_database(&servers.database_url, &name);
+        let store = Store::new(&DatabaseUrl::parse(&database_url).expect("a URL"), 2).expect("a pool");
+        migrate::run(&store).await.expect("the schema");
+        let mut world = Self { servers, database_url, name, token: String::new(), store };
+        let db_id = world.store.create_database("one").await.expect("a database");
+        assert_eq!(db_id, 1);
+        world.store.create_resource(1, &Channel::ALL, "all").await.expect("a resource");
+        world.store.create_resource(1, &[Channel::Email], "mail").await.expect("a resource");
+        world.token = world.new_token(&Scope::Databases(vec![1])).await.1;
+        world
+    }
+
+    /// The id and the secret of a new token.
+    pub(crate) async fn new_token(&self, scope: &Scope) -> (i64, String) {
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).expect("random bytes");
+        let secret = Secret::from_random(random);
+        let id = self.store.create_token(secret.hash(), scope, None, "test").await.expect("a token");
+        (id, secret.reveal().to_owned())
+    }
+
+    pub(crate) fn request_queue(&self) -> String {
+        format!("{}.add", self.name)
+    }
+
+    pub(crate) fn result_queue(&self) -> String {
+        format!("{}.results", self.name)
+    }
+
+    pub(crate) fn dead_letter_queue(&self) -> String {
+        format!("{}.dead", self.name)
+    }
+
+    pub(crate) fn event_exchange(&self) -> String {
+        format!("{}.events", self.name)
+    }
+
+    /// The settings of a worker of this world.
+    pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("AMQP_URL", self.servers.amqp_url.clone()),
+            ("DATABASE_URL", self.database_url.clone()),
+            ("REQUEST_QUEUE", self.request_queue()),
+            ("RESULT_QUEUE", self.result_queue()),
+            ("DEAD_LETTER_QUEUE", self.dead_letter_queue()),
+            ("EVENT_EXCHANGE", self.event_exchange()),
+        ]
+    }
+
+    /// A running worker that takes requests.
+    pub(crate) async fn worker(&self) -> Worker {
+        self.worker_with(&[]).await
+    }
+
+    /// The same, with some settings of its own.
+    pub(crate) async fn worker_with(&self, settings: &[(&'static str, &str)]) -> Worker {
+        let mut worker = self.start_worker(settings);
+        worker.until_said("taking requests").await;
+        worker
+    }
+
+    /// A worker that may not have begun yet.
+    pub(crate) fn start_worker(&self, settings: &[(&'static str, &str)]) -> Worker {
+        let mut all = self.settings();
+        all.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        Worker::start(&all)
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(self).await
+    }
+
+    /// A request body of the token of this world.
+    pub(crate) fn request(&self, rest: &str) -> String {
+        format!(r#"{{"token":"{}","db_id":1{}{rest}}}"#, self.token, if rest.is_empty() { "" } else { "," })
+    }
+
+    /// The first column of each row.
+    pub(crate) async fn texts(&self, sql: &str) -> Vec<String> {
+        let rows = connect(&self.database_url).await.query(sql, &[]).await.expect("rows");
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        connect(&self.database_url).await.query_one(sql, &[]).await.expect("a row").get(0)
+    }
+
+    pub(crate) async fn execute(&self, sql: &str) {
+        connect(&self.database_url).await.batch_execute(sql).await.expect("a statement");
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let (servers, name) = (self.servers.clone(), self.name.clone());
+        let queues = [self.request_queue(), self.result_queue(), self.dead_letter_queue()];
+        let exchange = self.event_exchange();
+        // Servers of the test alone may be down already; then there is nothing to remove either.
+        let remove = async move {
+            if let Ok((client, connection)) = tokio_postgres::connect(&servers.database_url, NoTls).await {
+                let _driver = tokio::task::spawn_local(connection);
+                client.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await.ok();
+            }
+            if let Ok(connection) = lapin::Connection::connect(&servers.amqp_url, Default::default()).await
+                && let Ok(channel) = connection.create_channel().await
+            {
+                for queue in queues {
+                    channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.ok();
+                }
+                channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await.ok();
+                connection.close(200, "".into()).await.ok();
+            }
+        };
+        let thread = std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            tokio::task::LocalSet::new().block_on(&runtime, remove);
+        });
+        thread.join().ok();
+    }
+}
+
+/// A connection to PostgreSQL for a test's own questions.
+pub(crate) async fn connect(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("PostgreSQL answers");
+    #[expect(clippy::disallowed_methods, reason = "ends with the client")]
+    tokio::spawn(connection);
+    client
+}
+
+/// The URL of another database of the same server.
+fn with_database(url: &str, name: &str) -> String {
+    let mut url = url::Url::parse(url).expect("a URL");
+    url.set_path(name);
+    url.into()
+}
