@@ -61,7 +61,7 @@ fn add_flags(command: Command, settings: &[Setting]) -> Command {
         let flag = Arg::new(setting.name)
             .long(setting.flag())
             .value_name(setting.value)
-            .help(format!("{} [env: {}] {default}", setting.help, setting.name))
+            .help(format!("{}\n[env: {}] {default}", setting.help, setting.name))
             .help_heading("Settings (a flag wins over its environment variable)");
         command.arg(flag)
     })

@@ -30,8 +30,8 @@ pub(super) struct Arguments {
     /// Do not wait for replies; they go to the result queue.
     #[arg(long)]
     no_wait: bool,
-    /// How long to wait for the next reply.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    /// How long to wait for the next reply. [default: 30s]
+    #[arg(long, value_name = "DURATION", default_value = "30s", hide_default_value = true, value_parser = humantime::parse_duration)]
     timeout: Duration,
     /// The idempotency key: what was sent with it before is not added again but answered as it was
     /// then. With --lines each line gets it with "-" and its number. [default: a random one]
@@ -80,7 +80,9 @@ async fn send(arguments: Arguments) -> Result<(), Failure> {
     sending.progress.finish_and_clear();
     let tally = sending.tally;
     connection.close().await;
-    say(tally.summary(started.elapsed(), arguments.no_wait));
+    if sent.is_ok() || tally.answered > 0 {
+        say(tally.summary(started.elapsed(), arguments.no_wait));
+    }
     sent?;
     if tally.refused == 0 {
         Ok(())
@@ -146,8 +148,9 @@ impl Sending {
         loop {
             let chunk = requests.next_chunk(self.tally.sent).await?;
             let last = chunk.is_empty();
-            self.tally.sent += chunk.len() as u64;
+            let count = chunk.len() as u64;
             self.requester.publish(&self.queue, chunk).await.map_err(|error| self.explain(error))?;
+            self.tally.sent += count;
             if no_wait {
                 self.progress.set_position(self.tally.sent);
             } else {

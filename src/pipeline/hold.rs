@@ -7,36 +7,24 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::backoff::Backoff;
-use super::shutdown::Stop;
 use crate::store::error::StoreError;
 
 /// A lane whose database is away for this long parks: it gives its requests back to the queue, so
 /// that others can take them and no acknowledgement timeout of the broker runs out.
 const PARK_AFTER: Duration = Duration::from_secs(60);
 
-/// Why a batch is not held any longer.
+/// The database is away for too long to hold a batch any longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GaveUp {
-    /// The database is away for too long.
-    Parked,
-    /// The worker ends.
-    OutOfTime,
-}
+pub struct GaveUp;
 
 /// Waits between attempts to reach the database, and says so once.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Hold {
-    stop: Stop,
     backoff: Backoff,
     since: Option<Instant>,
 }
 
 impl Hold {
-    /// Nothing is wrong yet.
-    pub fn new(stop: Stop) -> Self {
-        Self { stop, backoff: Backoff::new(), since: None }
-    }
-
     /// An attempt failed; waits before the next one.
     pub async fn after(&mut self, error: &StoreError) -> Result<(), GaveUp> {
         let since = *self.since.get_or_insert_with(|| {
@@ -44,12 +32,10 @@ impl Hold {
             Instant::now()
         });
         if since.elapsed() > PARK_AFTER {
-            return Err(GaveUp::Parked);
+            return Err(GaveUp);
         }
-        tokio::select! {
-            () = self.stop.out_of_time() => Err(GaveUp::OutOfTime),
-            () = self.backoff.wait() => Ok(()),
-        }
+        self.backoff.wait().await;
+        Ok(())
     }
 
     /// An attempt succeeded.

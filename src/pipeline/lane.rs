@@ -77,11 +77,8 @@ impl From<BrokerError> for LaneEnd {
 }
 
 impl From<GaveUp> for LaneEnd {
-    fn from(reason: GaveUp) -> Self {
-        match reason {
-            GaveUp::Parked => Self::Parked,
-            GaveUp::OutOfTime => Self::OutOfTime,
-        }
+    fn from(GaveUp: GaveUp) -> Self {
+        Self::Parked
     }
 }
 
@@ -109,7 +106,7 @@ impl Lane {
                 batch = self.consumer.next_batch(limits) => batch?,
             };
             let batch = batch.ok_or(BrokerError::Cancelled)?;
-            self.work(batch).await?;
+            self.work_in_time(batch).await?;
         }
     }
 
@@ -126,7 +123,18 @@ impl Lane {
             let Some(batch) = batch else {
                 return Ok(());
             };
-            self.work(batch).await?;
+            self.work_in_time(batch).await?;
+        }
+    }
+
+    /// One batch, abandoned halfway if time runs out: what was stored of it by then its redelivery
+    /// will find.
+    async fn work_in_time(&self, batch: Batch) -> Result<(), LaneEnd> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            done = self.work(batch) => done,
+            () = stop.out_of_time() => Err(LaneEnd::OutOfTime),
         }
     }
 
@@ -142,7 +150,7 @@ impl Lane {
     /// One batch, from the first look to the acknowledgement.
     async fn work(&self, batch: Batch) -> Result<(), LaneEnd> {
         let started = Instant::now();
-        let mut hold = Hold::new(self.stop.clone());
+        let mut hold = Hold::default();
         let envelopes = &batch.envelopes;
         let decisions = self.decide_all(envelopes, started, &mut hold).await?;
         let profiles: Vec<_> = decisions.iter().filter_map(addition).map(|addition| &addition.profile).collect();

@@ -55,7 +55,7 @@ impl DirectoryKeeper {
         Ok(Self { store: store.clone(), current, checking: Arc::default() })
     }
 
-    /// A directory that was true a moment ago, at most [`AGE_MAX`].
+    /// A directory that was true a moment ago, at most a few seconds old.
     pub async fn recent(&self) -> Result<Arc<Directory>, StoreError> {
         let picture = self.current.borrow().clone();
         if picture.checked_at.elapsed() < AGE_MAX {

@@ -60,14 +60,14 @@ async fn the_right_rows_are_there(world: &World) {
     assert_eq!(
         profiles,
         [
-            r#"- {"_lname": "Doe", "_fname": "Fillipp"}"#,
+            r#"- {"_fname": "Fillipp", "_lname": "Doe"}"#,
             "- {}",
             &format!(
                 r#"john@example.com {{{}}}"#,
                 concat!(
                     r#""_ip": "192.0.2.1", "_os": "Linux", "_tz": "Europe/Berlin", "_sex": "male", "_city": "Berlin", "#,
                     r#""_bdate": "1980-02-29", "_fname": "John", "_lname": "Doe", "_regip": "2001:db8::1", "#,
-                    r#""phones": ["+79000000000"], "_regurl": "https://example.com/signup", "_region": "Berlin", "#,
+                    r#""phones": ["+79000000000"], "_region": "Berlin", "_regurl": "https://example.com/signup", "#,
                     r#""_status": "subscribed", "_vendor": "Lenovo", "loyalty": {"tags": ["a", "b"], "level": 3, "points": 12.50}, "#,
                     r#""_browser": "Firefox", "_country": "DE", "_regcity": "Rome", "_regdate": "2026-11-23T10:00:00+01:00", "#,
                     r#""_regcountry": "IT", "_postal_code": 10115"#

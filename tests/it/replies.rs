@@ -74,10 +74,10 @@ async fn a_requester_that_is_gone_stops_nobody_and_learns_its_answer_later() {
     let gone = world.client().await;
     let no_ack = BasicConsumeOptions { no_ack: true, ..Default::default() };
     let consuming = gone.channel.basic_consume(direct.into(), "".into(), no_ack, FieldTable::default());
-    consuming.await.expect("a consumer");
+    let replies = consuming.await.expect("a consumer");
     let named = || props().with_message_id("m".into());
     gone.publish(world.request("").as_bytes(), named().with_reply_to(direct.into())).await;
-    drop(gone);
+    drop((replies, gone));
     let mut client = world.client().await;
     let answer = client.call_with(world.request(""), named()).await;
     assert_eq!(world.texts("SELECT id FROM profiles").await, [answer.profile_id()]);
