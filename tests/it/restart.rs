@@ -28,41 +28,43 @@ async fn ends_well(worker: Worker) {
     assert!(status.success(), "{status}: {said}");
 }
 
+/// The kill comes last: RabbitMQ 3.10 notes the name of a new quorum queue on disk only half a second
+/// later, and a queue that it has forgotten by then never elects a leader.
 #[tokio::test]
 async fn restart_of_the_broker_is_survived() {
-    for how in ["stop", "kill"] {
-        let own = PrivateServers::start("restart-broker");
-        let world = World::on(own.servers.clone()).await;
-        let mut worker = world.worker().await;
-        publish(&world, 50, "a").await;
-        until_done(&world, 50).await;
+    let own = PrivateServers::start("restart-broker");
+    let world = World::on(own.servers.clone()).await;
+    let mut worker = world.worker().await;
+    publish(&world, 50, "a").await;
+    until_done(&world, 50).await;
+    for (how, message_ids, stored) in [("stop", "b", 100), ("kill", "c", 150)] {
         own.tell_one(how, "broker");
         worker.until_said("lost RabbitMQ").await;
         worker.until_said("waiting for RabbitMQ").await;
         own.tell_one("start", "broker");
         worker.until_said("taking requests").await;
-        publish(&world, 50, "b").await;
-        until_done(&world, 100).await;
-        ends_well(worker).await;
+        publish(&world, 50, message_ids).await;
+        until_done(&world, stored).await;
     }
+    ends_well(worker).await;
 }
 
 #[tokio::test]
 async fn restart_of_the_database_is_survived_and_held_requests_are_stored() {
-    for how in ["stop", "kill"] {
-        let own = PrivateServers::start("restart-database");
-        let world = World::on(own.servers.clone()).await;
-        let mut worker = world.worker().await;
-        publish(&world, 20, "a").await;
-        until_done(&world, 20).await;
+    let own = PrivateServers::start("restart-database");
+    let world = World::on(own.servers.clone()).await;
+    let mut worker = world.worker().await;
+    publish(&world, 20, "a").await;
+    until_done(&world, 20).await;
+    for (how, message_ids, stored) in [("stop", "b", 70), ("kill", "c", 120)] {
         own.tell_one(how, "database");
-        publish(&world, 50, "b").await;
+        publish(&world, 50, message_ids).await;
         worker.until_said("the database is away").await;
         own.tell_one("start", "database");
         worker.until_said("the database is back").await;
-        until_done(&world, 70).await;
-        ends_well(worker).await;
+        until_done(&world, stored).await;
     }
+    ends_well(worker).await;
 }
 
 #[tokio::test]
