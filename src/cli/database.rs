@@ -39,7 +39,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Create { name, flags } => {
             let url = flags.source().database()?;
             let id = block_on(async { Ok(Store::new(&url, 1)?.create_database(&name).await?) })?;
-            say(format_args!("made database {name:?}; its id is"));
+            say(format_args!("made database {name:?} with id {id}"));
             put(id)
         }
         Command::List { json, flags } => {

@@ -51,7 +51,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Create { db, channels, name, flags } => {
             let url = flags.source().database()?;
             let id = block_on(async { Ok(Store::new(&url, 1)?.create_resource(db, &channels, &name).await?) })?;
-            say(format_args!("made resource {name:?} of database {db}; its id is"));
+            say(format_args!("made resource {name:?} of database {db} with id {id}"));
             put(id)
         }
         Command::List { json, flags } => {
