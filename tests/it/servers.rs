@@ -1,8 +1,10 @@
 //! Where the servers of a test come from: those of `make test`, or a pair of its own for a test
 //! that stops and starts them.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 /// Addresses of a broker and a database server.
 #[derive(Debug, Clone)]
@@ -16,11 +18,21 @@ impl Servers {
     pub(crate) fn shared() -> Self {
         let variable = |name| {
             #[expect(clippy::disallowed_methods, reason = "a test is told of its servers by the environment")]
-            std::env::var(name)
-                .unwrap_or_else(|_| panic!("{name} is not set: run `make test`, which starts the servers"))
+            std::env::var(name).unwrap_or_else(|_| give_up(name))
         };
         Self { amqp_url: variable("AMQP_URL"), database_url: variable("DATABASE_URL") }
     }
+}
+
+/// Ends all tests with one line, where each of them would fail with a trace of its own.
+fn give_up(missing: &str) -> ! {
+    static FIRST: Mutex<()> = Mutex::new(());
+    // Never unlocked: the others wait here for the end.
+    let _first = FIRST.lock();
+    // Past the test harness, which keeps what is printed for later.
+    let line = format!("\nNo servers to test with, as {missing} is not set. Run `make test`, which starts them.\n");
+    std::io::stderr().write_all(line.as_bytes()).expect("somebody listens");
+    std::process::exit(1);
 }
 
 /// Servers of one test alone, which it may stop, start and kill. Gone when dropped.
