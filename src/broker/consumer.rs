@@ -1,5 +1,9 @@
 //! Taking requests in, a batch at a time, and settling them. The only place that acknowledges.
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use futures_util::future::try_join_all;
 use futures_util::{FutureExt, StreamExt};
 use lapin::Channel;
 use lapin::message::Delivery;
@@ -43,20 +47,12 @@ impl Envelope {
     }
 }
 
-/// The duty to settle a batch, and everything delivered on its channel before it.
+/// The duty to settle a batch.
 #[derive(Debug)]
 #[must_use = "a batch that is not settled is delivered again when the channel closes"]
 pub struct Receipt {
-    channel: Channel,
-    last_tag: u64,
-}
-
-impl Receipt {
-    /// Acknowledges the whole batch with one frame.
-    pub async fn ack(self) -> Result<(), BrokerError> {
-        let options = BasicAckOptions { multiple: true };
-        within(ANSWER_MAX, "ack", self.channel.basic_ack(self.last_tag, options)).await
-    }
+    /// All that came between the two, on a channel that counts them without gaps.
+    tags: RangeInclusive<u64>,
 }
 
 /// A subscription to the request queue on a channel of its own.
@@ -64,6 +60,8 @@ impl Receipt {
 pub struct Consumer {
     channel: Channel,
     stream: lapin::Consumer,
+    /// The delivery tags of requests that are settled by themselves.
+    set_aside: BTreeSet<u64>,
 }
 
 impl Consumer {
@@ -75,7 +73,7 @@ impl Consumer {
         let consuming =
             channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
         let stream = within(ANSWER_MAX, "consume", consuming).await?;
-        Ok(Self { channel, stream })
+        Ok(Self { channel, stream, set_aside: BTreeSet::new() })
     }
 
     /// Waits for a request and takes all that are ready with it, within the limits.
@@ -87,6 +85,7 @@ impl Consumer {
             return Ok(None);
         };
         let mut last = Envelope(first?);
+        let first_tag = last.0.delivery_tag;
         let mut bytes = last.body().len();
         let mut envelopes = Vec::new();
         while envelopes.len() + 1 < limits.requests_max && bytes < limits.bytes_max {
@@ -98,9 +97,47 @@ impl Consumer {
             bytes += next.body().len();
             envelopes.push(std::mem::replace(&mut last, next));
         }
-        let receipt = Receipt { channel: self.channel.clone(), last_tag: last.0.delivery_tag };
+        let receipt = Receipt { tags: first_tag..=last.0.delivery_tag };
         envelopes.push(last);
         Ok(Some(Batch { envelopes, receipt }))
+    }
+
+    /// What is ready now, without waiting: `None` if nothing is.
+    pub fn ready_batch(&mut self, limits: BatchLimits) -> Option<Result<Option<Batch>, BrokerError>> {
+        self.next_batch(limits).now_or_never()
+    }
+
+    /// Takes a request out of its batch: it takes longer, and is settled by
+    /// [`Self::settle_set_aside`].
+    pub fn set_aside(&mut self, envelope: &Envelope) {
+        self.set_aside.insert(envelope.0.delivery_tag);
+    }
+
+    /// Acknowledges a batch, but for what was set aside: with one frame, if nothing was.
+    pub async fn settle(&self, receipt: Receipt) -> Result<(), BrokerError> {
+        let (first, last) = receipt.tags.into_inner();
+        let Some(&oldest) = self.set_aside.first().filter(|oldest| **oldest <= last) else {
+            return self.ack(last, true).await;
+        };
+        // "Multiple" means everything up to a tag, so it must end before the first that stays.
+        if first < oldest {
+            self.ack(oldest - 1, true).await?;
+        }
+        let singly = (first.max(oldest)..=last).filter(|tag| !self.set_aside.contains(tag));
+        try_join_all(singly.map(|tag| self.ack(tag, false))).await?;
+        Ok(())
+    }
+
+    /// Acknowledges a request that was set aside.
+    pub async fn settle_set_aside(&mut self, envelope: &Envelope) -> Result<(), BrokerError> {
+        let tag = envelope.0.delivery_tag;
+        self.ack(tag, false).await?;
+        self.set_aside.remove(&tag);
+        Ok(())
+    }
+
+    async fn ack(&self, tag: u64, multiple: bool) -> Result<(), BrokerError> {
+        within(ANSWER_MAX, "ack", self.channel.basic_ack(tag, BasicAckOptions { multiple })).await
     }
 
     /// Stops the deliveries. What was delivered before still comes out of [`Self::next_batch`],

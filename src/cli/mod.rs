@@ -4,6 +4,7 @@
 //! What a script needs stands alone on standard output; words for people go to standard error.
 
 mod database;
+mod field;
 mod flags;
 mod migrate;
 mod output;
@@ -32,6 +33,7 @@ enum Command {
     Migrate(migrate::Arguments),
     Database(database::Arguments),
     Resource(resource::Arguments),
+    Field(field::Arguments),
     Token(token::Arguments),
     Send(send::Arguments),
 }
@@ -47,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Migrate(arguments) => migrate::run(arguments),
         Command::Database(arguments) => database::run(arguments),
         Command::Resource(arguments) => resource::run(arguments),
+        Command::Field(arguments) => field::run(arguments),
         Command::Token(arguments) => token::run(arguments),
         Command::Send(arguments) => send::run(arguments),
     };

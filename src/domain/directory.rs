@@ -3,8 +3,9 @@
 //! It is only read here. `store::directory` loads it and keeps it fresh.
 
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use super::profile::{CustomField, FieldType};
 use super::subscription::{Channel, Channels};
 use super::token::{Token, TokenHash};
 
@@ -16,9 +17,18 @@ pub struct Directory {
     /// Every token, the revoked and expired ones included, so that an answer can say which it is.
     pub tokens: HashMap<TokenHash, Token>,
     /// The databases that exist.
-    pub databases: HashSet<i64>,
+    pub databases: HashMap<i64, Database>,
     /// The resources by database and id, with the channels that each offers.
     pub resources: HashMap<(i64, i64), Channels>,
+}
+
+/// What requests to a database have to know of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Database {
+    /// It takes no custom fields but those that are defined.
+    pub is_strict: bool,
+    /// The custom fields that are defined, by name.
+    pub fields: HashMap<String, FieldType>,
 }
 
 /// Questions to a directory, which remember whether one of them was answered with "no".
@@ -56,7 +66,7 @@ impl<'d> Lookup<'d> {
 
     /// Whether the database exists.
     pub fn has_database(&self, db_id: i64) -> bool {
-        self.note(self.directory.databases.contains(&db_id))
+        self.note(self.directory.databases.contains_key(&db_id))
     }
 
     /// Whether the database has this resource.
@@ -68,6 +78,21 @@ impl<'d> Lookup<'d> {
     pub fn offers(&self, db_id: i64, resource_id: i64, channel: Channel) -> bool {
         let channels = self.directory.resources.get(&(db_id, resource_id));
         self.note(channels.is_some_and(|channels| channels.contains(channel)))
+    }
+
+    /// What the database says about a custom field of this name.
+    pub fn custom_field(&self, db_id: i64, name: &str) -> CustomField {
+        let database = self.directory.databases.get(&db_id);
+        match database.map(|database| (database.fields.get(name), database.is_strict)) {
+            Some((Some(field_type), _)) => CustomField::Defined(*field_type),
+            Some((None, true)) => CustomField::Unknown,
+            Some((None, false)) | None => CustomField::Undefined,
+        }
+    }
+
+    /// Something was refused, perhaps by a definition that is changed by now.
+    pub fn doubt(&self) {
+        self.missed.set(true);
     }
 
     fn note(&self, found: bool) -> bool {

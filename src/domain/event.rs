@@ -13,7 +13,7 @@ pub struct Added<'a> {
     db_id: i64,
     profile_id: String,
     email: Option<&'a str>,
-    subscriptions: &'a [Subscription<'a>],
+    subscriptions: &'a [Subscription],
     added_at: String,
 }
 
@@ -23,7 +23,7 @@ impl<'a> Added<'a> {
         db_id: i64,
         profile_id: ProfileId,
         email: Option<&'a str>,
-        subscriptions: &'a [Subscription<'a>],
+        subscriptions: &'a [Subscription],
         added_at: Timestamp,
     ) -> Self {
         Self {

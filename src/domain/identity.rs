@@ -80,7 +80,7 @@ impl IdSource {
 /// The identity of one profile of one request: 16 bytes of a SHA-256.
 ///
 /// The body is part of it because producers do reuse message ids: the same id with another body is
-/// another request. See [`RequestId::of`].
+/// another request. See [`RequestIdentity::of`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId(pub [u8; 16]);
 
@@ -105,9 +105,13 @@ pub enum RequestName<'a> {
     },
 }
 
-impl RequestId {
-    /// The identity of the profile at `index` of the request `name` with this `body`.
-    pub fn of(name: RequestName<'_>, body: &[u8], index: u32) -> Self {
+/// The identity of one request, from which those of its profiles are made.
+#[derive(Debug, Clone)]
+pub struct RequestIdentity(Sha256);
+
+impl RequestIdentity {
+    /// The identity of the request `name` with this `body`.
+    pub fn of(name: RequestName<'_>, body: &[u8]) -> Self {
         let mut hash = Sha256::new();
         match name {
             RequestName::MessageId(id) => {
@@ -120,12 +124,16 @@ impl RequestId {
                 part(&mut hash, correlation_id.as_bytes());
             }
         }
-        hash.update(index.to_be_bytes());
-        hash.update(body);
-        let digest = hash.finalize();
+        part(&mut hash, body);
+        Self(hash)
+    }
+
+    /// The identity of the profile at `index` of the request.
+    pub fn profile(&self, index: u32) -> RequestId {
+        let digest = self.0.clone().chain_update(index.to_be_bytes()).finalize();
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
-        Self(bytes)
+        RequestId(bytes)
     }
 }
 
@@ -157,17 +165,18 @@ mod tests {
 
     #[test]
     fn a_request_is_another_one_if_anything_that_names_it_differs() {
+        let of = |name, body: &[u8], index| RequestIdentity::of(name, body).profile(index);
         let unnamed = |reply_to, correlation_id| RequestName::Unnamed { reply_to, correlation_id };
         let all = [
-            RequestId::of(RequestName::MessageId("a"), b"x", 0),
-            RequestId::of(RequestName::MessageId("a"), b"y", 0),
-            RequestId::of(RequestName::MessageId("b"), b"x", 0),
-            RequestId::of(RequestName::MessageId("a"), b"x", 1),
-            RequestId::of(unnamed("a", ""), b"x", 0),
-            RequestId::of(unnamed("", "a"), b"x", 0),
+            of(RequestName::MessageId("a"), b"x", 0),
+            of(RequestName::MessageId("a"), b"y", 0),
+            of(RequestName::MessageId("b"), b"x", 0),
+            of(RequestName::MessageId("a"), b"x", 1),
+            of(unnamed("a", ""), b"x", 0),
+            of(unnamed("", "a"), b"x", 0),
         ];
         let distinct: std::collections::HashSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
-        assert_eq!(all[0], RequestId::of(RequestName::MessageId("a"), b"x", 0));
+        assert_eq!(all[0], of(RequestName::MessageId("a"), b"x", 0));
     }
 }

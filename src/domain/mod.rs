@@ -5,6 +5,7 @@ pub mod directory;
 pub mod event;
 pub mod fields;
 pub mod identity;
+pub mod kind;
 pub mod outcome;
 pub mod profile;
 pub mod subscription;

@@ -64,6 +64,11 @@ impl Rejection {
         Self { code: Code::TooLarge, text: format!("the body is larger than {limit} bytes") }
     }
 
+    /// 413: the batch form has more than `limit` profiles.
+    pub fn too_many_profiles(limit: usize) -> Self {
+        Self { code: Code::TooLarge, text: format!("more than {limit} profiles in one request") }
+    }
+
     /// 401, saying which of the ways to have no access it is; never the token.
     pub fn unauthenticated(why: Unauthenticated) -> Self {
         Self { code: Code::Unauthenticated, text: why.text().to_owned() }
@@ -82,6 +87,11 @@ impl Rejection {
     /// 409: the only text that repeats a value of the profile.
     pub fn email_taken(email: &str) -> Self {
         Self { code: Code::EmailTaken, text: format!("another profile of this database has the email {email}") }
+    }
+
+    /// Whether it is our fault, or at least not the request's.
+    pub fn is_failure(&self) -> bool {
+        self.code == Code::Failed
     }
 
     /// 500: the log has the reason under `reference`.

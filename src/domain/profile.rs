@@ -3,23 +3,59 @@
 use jiff::Timestamp;
 
 use super::directory::Lookup;
-use super::fields::{self, What};
 use super::identity::{ProfileId, RequestId};
-use super::outcome::Rejection;
-use super::subscription::{self, Skipped, Subscription};
-use super::value::{Object, Value};
+use super::kind::{Field, Flaw, Kind, wrong_type};
+use super::subscription::{self, Checked, Subscription};
+use super::value::{Json, Object, Value};
+
+/// The fields that every database has, besides `subscriptions`. All others are custom fields.
+pub const FIELDS: &[Field] = &[
+    Field::new(
+        "email",
+        Kind::Email,
+        "Unique per database, without regard to case or surrounding blanks. Empty: no email, and any number of those may exist",
+    ),
+    Field::new("phones", Kind::Phones, "Phone numbers with country code; stored in E.164 form"),
+    Field::new("_fname", Kind::String, "First name"),
+    Field::new("_lname", Kind::String, "Last name"),
+    Field::new("_city", Kind::String, "City"),
+    Field::new("_region", Kind::String, "Region"),
+    Field::new("_browser", Kind::String, "Browser"),
+    Field::new("_os", Kind::String, "Operating system"),
+    Field::new("_vendor", Kind::String, "Vendor of the device"),
+    Field::new("_regcity", Kind::String, "City at registration"),
+    Field::new("_regurl", Kind::String, "Page of registration"),
+    Field::new("_country", Kind::Country, "Country code of two letters"),
+    Field::new("_regcountry", Kind::Country, "Country code at registration"),
+    Field::new("_postal_code", Kind::PostalCode, "Postal code"),
+    Field::new("_ip", Kind::Ip, "IPv4 or IPv6 address"),
+    Field::new("_regip", Kind::Ip, "IP address at registration"),
+    Field::new("_bdate", Kind::DateOrDateTime, "Date of birth"),
+    Field::new("_regdate", Kind::DateOrDateTime, "Date of registration"),
+    Field::new("_tz", Kind::TimeZone, "Name of a time zone in the IANA database"),
+    Field::new("_sex", Kind::Sex, "Sex"),
+    Field::new("_status", Kind::Status, "Status of the profile"),
+];
+
+/// The field of a profile that holds its subscriptions.
+pub const SUBSCRIPTIONS: &str = "subscriptions";
+
+/// Whether a custom field can't have this name.
+pub fn is_reserved(name: &str) -> bool {
+    name == SUBSCRIPTIONS || Field::find(FIELDS, name).is_some()
+}
 
 /// A profile that may be stored as it is.
 #[derive(Debug, Clone, PartialEq)]
-pub struct NewProfile<'a> {
+pub struct NewProfile {
     /// The database that it is added to.
     pub db_id: i64,
     /// Its id, if it is not there yet.
     pub id: ProfileId,
     /// Its email, trimmed.
     pub email: Option<String>,
-    /// All fields but email and subscriptions, as JSON text.
-    pub data: String,
+    /// All fields but email and subscriptions.
+    pub data: Json,
     /// By what a redelivery of its request finds it; `None` where nothing can name the request:
     /// no `message_id` and no email.
     pub request_id: Option<RequestId>,
@@ -29,93 +65,164 @@ pub struct NewProfile<'a> {
     /// When it is added.
     pub added_at: Timestamp,
     /// Its subscriptions, all valid.
-    pub subscriptions: Vec<Subscription<'a>>,
+    pub subscriptions: Vec<Subscription>,
 }
 
 /// What a request says about a profile, checked.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Fields<'a> {
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fields {
     /// Its email, trimmed.
     pub email: Option<String>,
-    /// All fields but email and subscriptions, as JSON text.
-    pub data: String,
+    /// All fields but email and subscriptions.
+    pub data: Json,
     /// The valid subscriptions.
-    pub subscriptions: Vec<Subscription<'a>>,
-    /// The others, if the request allows to drop them.
-    pub skipped: Vec<Skipped>,
+    pub subscriptions: Vec<Subscription>,
+    /// The others, if the request allows to drop them: their places, and what is wrong.
+    pub skipped: Vec<(usize, Flaw)>,
 }
 
-impl<'a> Fields<'a> {
-    /// Checks the profile that stands at `path` of a request; the first bad field in the order of
-    /// the document is the rejection.
+impl Fields {
+    /// Checks a profile; null is an empty one. The first bad field in the order of the document is the flaw.
     pub fn check(
-        object: Object<'a>,
-        path: &str,
+        profile: Value<'_>,
         db_id: i64,
         skip_invalid_subscriptions: bool,
         lookup: &Lookup<'_>,
-    ) -> Result<Self, Rejection> {
-        let mut fields = Fields::default();
+    ) -> Result<Self, Flaw> {
+        let object = match profile {
+            Value::Object(object) => object,
+            Value::Null => Object::default(),
+            other => return Err(wrong_type("an object", &other).into()),
+        };
+        let mut email = None;
         let mut data = Vec::with_capacity(8);
+        let mut subscriptions = Checked::default();
         for (name, value) in object.into_fields().filter(|(_, value)| *value != Value::Null) {
-            let at = |what: What| Rejection::invalid(&format!("{path}.{name}"), what);
-            match name.as_ref() {
-                "email" => fields.email = email(&value).map_err(at)?,
-                "subscriptions" => {
-                    let items = fields::array(&value).map_err(at)?;
-                    let path = format!("{path}.{name}");
-                    (fields.subscriptions, fields.skipped) =
-                        subscription::check_all(items, &path, db_id, skip_invalid_subscriptions, lookup)?;
+            if name == SUBSCRIPTIONS {
+                let checked = subscription::check_all(value, db_id, skip_invalid_subscriptions, lookup);
+                subscriptions = checked.map_err(|flaw| flaw.in_field(SUBSCRIPTIONS))?;
+                continue;
+            }
+            if name == "email" && is_blank(&value) {
+                continue;
+            }
+            let kept = kind_of(&name, db_id, lookup).and_then(|kind| kind.check(value));
+            let kept = kept.map_err(|flaw| {
+                if Field::find(FIELDS, &name).is_none() {
+                    lookup.doubt();
                 }
-                "phones" => {
-                    let numbers = phones(&value, &format!("{path}.{name}"))?;
-                    data.push((name, numbers));
-                }
-                _ => {
-                    check_plain(&name, &value).map_err(at)?;
-                    data.push((name, value));
-                }
+                flaw.in_field(&name)
+            })?;
+            match kept {
+                Value::String(address) if name == "email" => email = Some(address.into_owned()),
+                kept => data.push((name, kept)),
             }
         }
-        fields.data = Value::Object(Object::from_fields(data)).to_json();
-        Ok(fields)
+        let in_profile = |(index, flaw): (usize, Flaw)| (index, flaw.in_field(SUBSCRIPTIONS));
+        Ok(Fields {
+            email,
+            data: Json::from(&Value::Object(Object::from_fields(data))),
+            subscriptions: subscriptions.valid,
+            skipped: subscriptions.invalid.into_iter().map(in_profile).collect(),
+        })
     }
 }
 
-/// Absent, null, empty and blank are all "no email".
-fn email(value: &Value<'_>) -> Result<Option<String>, What> {
-    let text = fields::string(value)?;
-    if text.trim().is_empty() {
-        return Ok(None);
+/// An email of nothing but blanks is none.
+fn is_blank(value: &Value<'_>) -> bool {
+    matches!(value, Value::String(text) | Value::Text(text) if text.trim().is_empty())
+}
+
+/// What a field can be: by our own table, by what the operator has defined, or anything.
+fn kind_of(name: &str, db_id: i64, lookup: &Lookup<'_>) -> Result<Kind, Flaw> {
+    if let Some(field) = Field::find(FIELDS, name) {
+        return Ok(field.kind);
     }
-    Ok(Some(fields::email(text)?.to_owned()))
+    if name.contains('\0') {
+        return Err("must not have a name with the character U+0000".into());
+    }
+    match lookup.custom_field(db_id, name) {
+        CustomField::Defined(field_type) => Ok(field_type.kind()),
+        CustomField::Undefined => Ok(Kind::Any),
+        CustomField::Unknown => Err("is not a field of this database".into()),
+    }
 }
 
-fn phones(value: &Value<'_>, path: &str) -> Result<Value<'static>, Rejection> {
-    let items = fields::array(value).map_err(|what| Rejection::invalid(path, what))?;
-    let number = |(i, item)| {
-        let phone = fields::string(item).and_then(fields::phone);
-        phone
-            .map(|number| Value::String(number.into()))
-            .map_err(|what| Rejection::invalid(&format!("{path}[{i}]"), what))
-    };
-    Ok(Value::Array(items.iter().enumerate().map(number).collect::<Result<_, _>>()?))
+/// What a database says about a custom field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CustomField {
+    /// It has been defined.
+    Defined(FieldType),
+    /// It has not, and need not be.
+    Undefined,
+    /// It has not, and the database takes no other fields.
+    Unknown,
 }
 
-/// Checks a field that is stored as it came.
-fn check_plain(name: &str, value: &Value<'_>) -> Result<(), What> {
-    match name {
-        "_fname" | "_lname" | "_city" | "_region" | "_browser" | "_os" | "_vendor" | "_regcity" | "_regurl" => {
-            fields::string(value).map(|_| ())
+/// The types that an operator can give a custom field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FieldType {
+    /// `string`
+    String,
+    /// `integer`
+    Integer,
+    /// `number`
+    Number,
+    /// `boolean`
+    Boolean,
+    /// `date`
+    Date,
+    /// `date-time`
+    DateTime,
+    /// `strings`: an array of them.
+    Strings,
+    /// `object`
+    Object,
+}
+
+impl FieldType {
+    /// Every type there is.
+    pub const ALL: [FieldType; 8] = [
+        FieldType::String,
+        FieldType::Integer,
+        FieldType::Number,
+        FieldType::Boolean,
+        FieldType::Date,
+        FieldType::DateTime,
+        FieldType::Strings,
+        FieldType::Object,
+    ];
+
+    /// The type's name on the command line and in the database.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FieldType::String => "string",
+            FieldType::Integer => "integer",
+            FieldType::Number => "number",
+            FieldType::Boolean => "boolean",
+            FieldType::Date => "date",
+            FieldType::DateTime => "date-time",
+            FieldType::Strings => "strings",
+            FieldType::Object => "object",
         }
-        "_country" | "_regcountry" => fields::country(fields::string(value)?),
-        "_postal_code" => fields::postal_code(value),
-        "_ip" | "_regip" => fields::ip(fields::string(value)?).map(|_| ()),
-        "_bdate" | "_regdate" => fields::date(fields::string(value)?),
-        "_tz" => fields::time_zone(fields::string(value)?),
-        "_sex" => fields::sex(value),
-        "_status" => fields::status(value).map(|_| ()),
-        _ if name.contains('\0') => Err("must not have a name with the character U+0000".into()),
-        _ => fields::storable(value),
+    }
+
+    /// The type of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|field_type| field_type.name() == name)
+    }
+
+    /// What a field of this type can be.
+    pub const fn kind(self) -> Kind {
+        match self {
+            FieldType::String => Kind::String,
+            FieldType::Integer => Kind::Integer,
+            FieldType::Number => Kind::Number,
+            FieldType::Boolean => Kind::Boolean,
+            FieldType::Date => Kind::Date,
+            FieldType::DateTime => Kind::DateTime,
+            FieldType::Strings => Kind::Strings,
+            FieldType::Object => Kind::Object,
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! Subscriptions: a profile's opt-in to one resource over one channel.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
@@ -9,8 +8,36 @@ use serde::Serialize;
 
 use super::directory::Lookup;
 use super::fields::{self, What};
-use super::outcome::Rejection;
-use super::value::{Object, Value};
+use super::kind::{Field, Flaw, Kind, wrong_type};
+use super::value::{Json, Object, Value};
+
+/// The fields that are the same for every channel. The address is in others ([`Channel::addresses`]).
+pub const FIELDS: &[Field] = &[
+    Field::new("resource_id", Kind::Integer, "A resource of the database; required"),
+    Field::new("channel", Kind::Channel, "A channel that the resource offers; required"),
+    Field::new("status", Kind::Status, "State of the subscription; `subscribed` by default"),
+    Field::new("priority", Kind::Integer, "Priority among the profile's subscriptions"),
+    Field::new("cats", Kind::Strings, "Categories"),
+    Field::new("custom_fields", Kind::Object, "Whatever the producer wants to keep with it"),
+    Field::new("date", Kind::DateTime, "When the subscriber opted in"),
+    Field::new("ip", Kind::Ip, "From where"),
+    Field::new("url", Kind::Word, "On which page"),
+];
+
+/// A part of an address: the path to it below the subscription, and what it can be.
+#[derive(Debug, Clone, Copy)]
+pub struct AddressPart {
+    /// Names of fields, from the outside in.
+    pub path: &'static [&'static str],
+    /// What stands there.
+    pub kind: Kind,
+}
+
+impl AddressPart {
+    const fn new(path: &'static [&'static str], kind: Kind) -> Self {
+        Self { path, kind }
+    }
+}
 
 /// How a subscriber is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -57,6 +84,27 @@ impl Channel {
         }
     }
 
+    /// Where the address stands: the alternatives, of which the first that is given counts, and
+    /// the parts of each.
+    pub const fn addresses(self) -> &'static [&'static [AddressPart]] {
+        type Alternatives = &'static [&'static [AddressPart]];
+        const EMAIL: Alternatives =
+            &[&[AddressPart::new(&["email"], Kind::Email)], &[AddressPart::new(&["email_data", "email"], Kind::Email)]];
+        const SMS: Alternatives =
+            &[&[AddressPart::new(&["phone"], Kind::Phone)], &[AddressPart::new(&["phone_data", "phone"], Kind::Phone)]];
+        const PUSH: Alternatives =
+            &[&[AddressPart::new(&["provider"], Kind::Provider), AddressPart::new(&["subscription_id"], Kind::Name)]];
+        const TELEGRAM: Alternatives = &[&[AddressPart::new(&["cc_data", "id"], Kind::Integer)]];
+        const MESSENGER: Alternatives = &[&[AddressPart::new(&["cc_data", "phone"], Kind::Phone)]];
+        match self {
+            Channel::Email => EMAIL,
+            Channel::Sms => SMS,
+            Channel::Push => PUSH,
+            Channel::TelegramBot => TELEGRAM,
+            Channel::Whatsapp | Channel::Viber | Channel::Notify => MESSENGER,
+        }
+    }
+
     /// The channel of this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|channel| channel.name() == name)
@@ -82,7 +130,7 @@ impl FromIterator<Channel> for Channels {
 
 /// A valid subscription.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Subscription<'a> {
+pub struct Subscription {
     /// A resource of the profile's database.
     pub resource_id: i64,
     /// A channel that the resource offers.
@@ -91,16 +139,16 @@ pub struct Subscription<'a> {
     /// form, the Telegram id, or `provider:subscription_id` for push.
     pub address: String,
     /// A status word, or an integer as text.
-    pub status: Cow<'a, str>,
+    pub status: String,
     /// As it came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
     /// An array of strings.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cats: Option<Value<'a>>,
+    pub cats: Option<Json>,
     /// An object.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub custom_fields: Option<Value<'a>>,
+    pub custom_fields: Option<Json>,
     /// When the subscriber opted in, if the producer says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date: Option<Timestamp>,
@@ -121,86 +169,73 @@ pub struct Skipped {
     pub error_text: String,
 }
 
-/// Checks a request's subscriptions, which stand at `path`.
+/// A profile's subscriptions.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// To be stored.
+    pub valid: Vec<Subscription>,
+    /// Their places in the request's array, and what is wrong with them.
+    pub invalid: Vec<(usize, Flaw)>,
+}
+
+/// Checks a profile's subscriptions.
 ///
-/// An invalid one is dropped and told of if `skip_invalid`, else it is a rejection of the whole
-/// profile.
-pub fn check_all<'a>(
-    items: &[Value<'a>],
-    path: &str,
-    db_id: i64,
-    skip_invalid: bool,
-    lookup: &Lookup<'_>,
-) -> Result<(Vec<Subscription<'a>>, Vec<Skipped>), Rejection> {
-    let mut kept = Vec::with_capacity(items.len());
-    let mut skipped = Vec::new();
+/// An invalid one is dropped and told of if `skip_invalid`, else it is a flaw of the whole profile.
+pub fn check_all(value: Value<'_>, db_id: i64, skip_invalid: bool, lookup: &Lookup<'_>) -> Result<Checked, Flaw> {
+    let Value::Array(items) = value else {
+        return Err(wrong_type("an array", &value).into());
+    };
+    let mut valid = Vec::with_capacity(items.len());
+    let mut invalid = Vec::new();
     let mut seen = HashSet::new();
-    for (index, item) in items.iter().enumerate() {
+    let several = items.len() > 1;
+    for (index, item) in items.into_iter().enumerate() {
         let checked = check(item, db_id, lookup).and_then(|subscription| {
             let key = (subscription.resource_id, subscription.channel, subscription.address.to_lowercase());
-            if items.len() > 1 && !seen.insert(key) {
-                return Err(Flaw::here("the same resource, channel and address as an earlier one"));
+            if several && !seen.insert(key) {
+                return Err("the same resource, channel and address as an earlier one".into());
             }
             Ok(subscription)
         });
         match checked {
-            Ok(subscription) => kept.push(subscription),
-            Err(flaw) => {
-                let rejection = flaw.at(&format!("{path}[{index}]"));
-                if !skip_invalid {
-                    return Err(rejection);
-                }
-                skipped.push(Skipped { index, error_text: rejection.text });
-            }
+            Ok(subscription) => valid.push(subscription),
+            Err(flaw) if skip_invalid => invalid.push((index, flaw.in_item(index))),
+            Err(flaw) => return Err(flaw.in_item(index)),
         }
     }
-    Ok((kept, skipped))
-}
-
-/// What is wrong with one subscription, and in which of its fields.
-struct Flaw {
-    /// The field's path below the subscription, empty for the subscription itself.
-    field: Cow<'static, str>,
-    what: What,
-}
-
-impl Flaw {
-    fn here(what: impl Into<What>) -> Self {
-        Self::in_field("", what)
-    }
-
-    fn in_field(field: impl Into<Cow<'static, str>>, what: impl Into<What>) -> Self {
-        Self { field: field.into(), what: what.into() }
-    }
-
-    fn at(self, path: &str) -> Rejection {
-        if self.field.is_empty() {
-            Rejection::invalid(path, self.what)
-        } else {
-            Rejection::invalid(&format!("{path}.{}", self.field), self.what)
-        }
-    }
+    Ok(Checked { valid, invalid })
 }
 
 /// Checks one subscription. Its own fields come first, in the order of the document; what is
 /// missing, or wrong only together with another field, comes after them.
-fn check<'a>(item: &Value<'a>, db_id: i64, lookup: &Lookup<'_>) -> Result<Subscription<'a>, Flaw> {
-    let object = fields::object(item).map_err(Flaw::here)?;
+fn check(item: Value<'_>, db_id: i64, lookup: &Lookup<'_>) -> Result<Subscription, Flaw> {
+    let Value::Object(object) = item else {
+        return Err(wrong_type("an object", &item).into());
+    };
     let mut fields = Fields::default();
-    for (name, value) in object.iter().filter(|(_, value)| **value != Value::Null) {
-        fields.take(name, value, db_id, lookup).map_err(|what| Flaw::in_field(name.to_owned(), what))?;
+    let mut others = Vec::new();
+    for (name, value) in object.into_fields().filter(|(_, value)| *value != Value::Null) {
+        match Field::find(FIELDS, &name) {
+            Some(field) => {
+                let checked = field.kind.check(value).and_then(|value| fields.take(field.name, value, db_id, lookup));
+                checked.map_err(|flaw| flaw.in_field(field.name))?;
+            }
+            // Address fields wait for the channel; all others are nobody's.
+            None => others.push((name, value)),
+        }
     }
-    let resource_id = fields.resource_id.ok_or_else(|| Flaw::in_field("resource_id", "is missing"))?;
-    let channel = fields.channel.ok_or_else(|| Flaw::in_field("channel", "is missing"))?;
+    let missing = |name| Flaw::from("is missing").in_field(name);
+    let resource_id = fields.resource_id.ok_or_else(|| missing("resource_id"))?;
+    let channel = fields.channel.ok_or_else(|| missing("channel"))?;
     if !lookup.offers(db_id, resource_id, channel) {
-        let what = format!("resource {resource_id} does not offer {}", channel.name());
-        return Err(Flaw::in_field("channel", what));
+        let what: What = format!("resource {resource_id} does not offer {}", channel.name()).into();
+        return Err(Flaw::from(what).in_field("channel"));
     }
     Ok(Subscription {
         resource_id,
         channel,
-        address: address(object, channel)?,
-        status: fields.status.unwrap_or(Cow::Borrowed("subscribed")),
+        address: address(&Object::from_fields(others), channel)?,
+        status: fields.status.unwrap_or_else(|| "subscribed".to_owned()),
         priority: fields.priority,
         cats: fields.cats,
         custom_fields: fields.custom_fields,
@@ -212,113 +247,76 @@ fn check<'a>(item: &Value<'a>, db_id: i64, lookup: &Lookup<'_>) -> Result<Subscr
 
 /// The fields of a subscription that are the same for every channel, as far as they were given.
 #[derive(Default)]
-struct Fields<'a> {
+struct Fields {
     resource_id: Option<i64>,
     channel: Option<Channel>,
-    status: Option<Cow<'a, str>>,
+    status: Option<String>,
     priority: Option<i64>,
-    cats: Option<Value<'a>>,
-    custom_fields: Option<Value<'a>>,
+    cats: Option<Json>,
+    custom_fields: Option<Json>,
     date: Option<Timestamp>,
     ip: Option<IpAddr>,
     url: Option<String>,
 }
 
-impl<'a> Fields<'a> {
-    fn take(&mut self, name: &str, value: &Value<'a>, db_id: i64, lookup: &Lookup<'_>) -> Result<(), What> {
-        match name {
-            "resource_id" => self.resource_id = Some(resource(value, db_id, lookup)?),
-            "channel" => self.channel = Some(channel(value)?),
-            "status" => self.status = Some(fields::status(value)?),
-            "priority" => self.priority = Some(fields::integer(value)?),
-            "cats" => {
-                fields::array(value)?.iter().try_for_each(|cat| fields::string(cat).map(|_| ()))?;
-                self.cats = Some(value.clone());
+impl Fields {
+    /// Takes a value that its kind has checked.
+    fn take(&mut self, name: &str, value: Value<'_>, db_id: i64, lookup: &Lookup<'_>) -> Result<(), Flaw> {
+        match (name, value) {
+            ("resource_id", Value::Number(digits)) => {
+                let id = fields::integer(&digits)?;
+                if !lookup.has_resource(db_id, id) {
+                    return Err(What::from(format!("database {db_id} has no resource {id}")).into());
+                }
+                self.resource_id = Some(id);
             }
-            "custom_fields" => {
-                fields::object(value)?;
-                fields::storable(value)?;
-                self.custom_fields = Some(value.clone());
-            }
-            "date" => self.date = Some(fields::date_time(fields::string(value)?)?),
-            "ip" => self.ip = Some(fields::ip(fields::string(value)?)?),
-            "url" => self.url = Some(fields::string(value)?.to_owned()),
-            // The address fields wait for the channel; all others are nobody's.
-            _ => {}
+            ("channel", Value::String(name)) => self.channel = Channel::parse(&name),
+            ("status", Value::String(text) | Value::Number(text)) => self.status = Some(text.into_owned()),
+            ("priority", Value::Number(digits)) => self.priority = Some(fields::integer(&digits)?),
+            ("cats", value) => self.cats = Some(Json::from(&value)),
+            ("custom_fields", value) => self.custom_fields = Some(Json::from(&value)),
+            ("date", Value::String(text)) => self.date = Some(fields::date_time(&text)?),
+            ("ip", Value::String(text)) => self.ip = Some(fields::ip(&text)?),
+            ("url", Value::String(text)) => self.url = Some(text.into_owned()),
+            (name, _) => unreachable!("the table of fields has a kind for {name} that is not taken here"),
         }
         Ok(())
     }
 }
 
-fn resource(value: &Value<'_>, db_id: i64, lookup: &Lookup<'_>) -> Result<i64, What> {
-    let id = fields::integer(value)?;
-    if lookup.has_resource(db_id, id) { Ok(id) } else { Err(format!("database {db_id} has no resource {id}").into()) }
-}
-
-fn channel(value: &Value<'_>) -> Result<Channel, What> {
-    Channel::parse(fields::string(value)?)
-        .ok_or_else(|| format!("must be one of {}", Channel::ALL.map(Channel::name).join(", ")).into())
-}
-
 /// The address that the channel needs, from the field or fields where it stands.
 fn address(object: &Object<'_>, channel: Channel) -> Result<String, Flaw> {
-    let email = |text: &str| fields::email(text).map(str::to_owned);
-    match channel {
-        Channel::Email => either(object, "email", ["email_data", "email"], email),
-        Channel::Sms => either(object, "phone", ["phone_data", "phone"], fields::phone),
-        Channel::Whatsapp | Channel::Viber | Channel::Notify => {
-            let value = nested(object, ["cc_data", "phone"])?.ok_or_else(|| missing("cc_data.phone"))?;
-            text(value, "cc_data.phone", fields::phone)
+    let alternatives = channel.addresses();
+    let mut chosen = alternatives[0];
+    for parts in alternatives {
+        if find(object, parts[0].path)?.is_some() {
+            chosen = parts;
+            break;
         }
-        Channel::TelegramBot => {
-            let value = nested(object, ["cc_data", "id"])?.ok_or_else(|| missing("cc_data.id"))?;
-            let id = fields::integer(value).map_err(|what| Flaw::in_field("cc_data.id", what))?;
-            Ok(id.to_string())
-        }
-        Channel::Push => {
-            let part = |name: &'static str| {
-                let value = object.get(name).ok_or_else(|| missing(name))?;
-                text(value, name, not_blank)
-            };
-            let provider = part("provider")?;
-            if provider.contains(':') {
-                return Err(Flaw::in_field("provider", "must not contain a colon"));
+    }
+    let mut address = String::new();
+    for part in chosen {
+        let in_path = |flaw: Flaw| part.path.iter().rev().fold(flaw, |flaw, name| flaw.in_field(name));
+        let value = find(object, part.path)?.ok_or_else(|| in_path("is missing".into()))?;
+        if let Value::String(text) | Value::Number(text) = part.kind.check(value.clone()).map_err(in_path)? {
+            if !address.is_empty() {
+                address.push(':');
             }
-            Ok(format!("{provider}:{}", part("subscription_id")?))
+            address.push_str(&text);
         }
     }
+    Ok(address)
 }
 
-fn missing(field: &'static str) -> Flaw {
-    Flaw::in_field(field, "is missing")
-}
-
-fn not_blank(text: &str) -> Result<String, What> {
-    if text.trim().is_empty() { Err("must not be blank".into()) } else { Ok(text.to_owned()) }
-}
-
-fn text(value: &Value<'_>, field: &'static str, parse: impl Fn(&str) -> Result<String, What>) -> Result<String, Flaw> {
-    fields::string(value).and_then(parse).map_err(|what| Flaw::in_field(field, what))
-}
-
-/// The address at `plain`, else the one at `nested_path`.
-fn either(
-    object: &Object<'_>,
-    plain: &'static str,
-    nested_path: [&'static str; 2],
-    parse: impl Fn(&str) -> Result<String, What>,
-) -> Result<String, Flaw> {
-    if let Some(value) = object.get(plain) {
-        return text(value, plain, parse);
-    }
-    let value = nested(object, nested_path)?.ok_or_else(|| missing(plain))?;
-    fields::string(value).and_then(parse).map_err(|what| Flaw::in_field(nested_path.join("."), what))
-}
-
-fn nested<'v, 'a>(object: &'v Object<'a>, [outer, inner]: [&'static str; 2]) -> Result<Option<&'v Value<'a>>, Flaw> {
-    let Some(value) = object.get(outer) else {
+/// The value at a path of names; none where it is not given.
+fn find<'v, 'a>(object: &'v Object<'a>, path: &[&str]) -> Result<Option<&'v Value<'a>>, Flaw> {
+    let Some((name, rest)) = path.split_first() else {
         return Ok(None);
     };
-    let object = fields::object(value).map_err(|what| Flaw::in_field(outer, what))?;
-    Ok(object.get(inner))
+    match object.get(name) {
+        None => Ok(None),
+        Some(value) if rest.is_empty() => Ok(Some(value)),
+        Some(Value::Object(inner)) => find(inner, rest).map_err(|flaw| flaw.in_field(name)),
+        Some(other) => Err(Flaw::from(wrong_type("an object", other)).in_field(name)),
+    }
 }

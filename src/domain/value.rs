@@ -5,7 +5,9 @@
 
 use std::borrow::Cow;
 
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use serde::Serialize;
+use serde::ser::{SerializeMap, SerializeSeq, Serializer};
+use serde_json::value::RawValue;
 
 /// One value of a request body.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,10 +20,40 @@ pub enum Value<'a> {
     Number(Cow<'a, str>),
     /// A string.
     String(Cow<'a, str>),
+    /// The text of an XML element: what it is, the field decides. A string where no field does.
+    Text(Cow<'a, str>),
     /// An array.
     Array(Vec<Value<'a>>),
     /// An object in the order of the document.
     Object(Object<'a>),
+}
+
+/// A value as JSON text, to be stored or sent as it is.
+#[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
+pub struct Json(Box<RawValue>);
+
+impl Json {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl From<&Value<'_>> for Json {
+    fn from(value: &Value<'_>) -> Self {
+        match serde_json::value::to_raw_value(value) {
+            Ok(text) => Self(text),
+            // Strings are UTF-8, and the digits of a number were read from a document.
+            Err(_) => unreachable!("a tree that was read can be written"),
+        }
+    }
 }
 
 /// The fields of an object in the order of the document, each name once.
@@ -69,25 +101,28 @@ fn keep_last<'a>(fields: Vec<(Cow<'a, str>, Value<'a>)>) -> Vec<(Cow<'a, str>, V
     kept
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
     /// What this value is, in the words of an error text.
     pub fn kind(&self) -> &'static str {
         match self {
             Value::Null => "null",
             Value::Bool(_) => "a boolean",
             Value::Number(_) => "a number",
-            Value::String(_) => "a string",
+            Value::String(_) | Value::Text(_) => "a string",
             Value::Array(_) => "an array",
             Value::Object(_) => "an object",
         }
     }
 
-    /// This value as JSON text.
-    pub fn to_json(&self) -> String {
-        match serde_json::to_string(self) {
-            Ok(text) => text,
-            // Strings are UTF-8, and the digits of a number were read from a document.
-            Err(_) => unreachable!("a tree that was read can be written"),
+    /// A text of XML without the blanks around it; any other value as it is.
+    #[must_use]
+    pub fn trimmed(self) -> Self {
+        match self {
+            Value::Text(Cow::Borrowed(text)) => Value::Text(Cow::Borrowed(text.trim())),
+            Value::Text(Cow::Owned(text)) if text.trim().len() < text.len() => {
+                Value::Text(Cow::Owned(text.trim().to_owned()))
+            }
+            other => other,
         }
     }
 }
@@ -100,7 +135,7 @@ impl Serialize for Value<'_> {
             Value::Number(digits) => {
                 digits.parse::<serde_json::Number>().map_err(serde::ser::Error::custom)?.serialize(serializer)
             }
-            Value::String(text) => serializer.serialize_str(text),
+            Value::String(text) | Value::Text(text) => serializer.serialize_str(text),
             Value::Array(items) => {
                 let mut out = serializer.serialize_seq(Some(items.len()))?;
                 for item in items {

@@ -1,17 +1,18 @@
 //! The pure core: one message → what to do about it. No server, no clock, no waiting.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use jiff::Timestamp;
 
 use crate::domain::directory::{Directory, Lookup};
-use crate::domain::identity::{IdSource, RequestId, RequestName};
+use crate::domain::identity::{IdSource, RequestId, RequestIdentity, RequestName};
 use crate::domain::outcome::{Rejection, Unauthenticated};
 use crate::domain::profile::{Fields, NewProfile};
 use crate::domain::subscription::Skipped;
-use crate::wire::json::{self, Keep};
-use crate::wire::request::{Misshapen, Request};
-use crate::wire::{self, Unreadable};
+use crate::domain::value::{Object, Value};
+use crate::wire::request::{DATA, Data, PROFILES_MAX, Request};
+use crate::wire::{self, Format, Keep, Unreadable};
 
 /// The properties of a message that count.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,11 +46,13 @@ pub struct Rules<'a> {
 
 /// What to do about one message.
 #[derive(Debug)]
-pub struct Decision<'a> {
+pub struct Decision {
     /// The judgement.
-    pub verdict: Verdict<'a>,
+    pub verdict: Verdict,
+    /// The format of the request, and of its reply.
+    pub format: Format,
     /// To be echoed in the reply.
-    pub feedback_id: Option<Cow<'a, str>>,
+    pub feedback_id: Option<String>,
     /// The directory answered "no" to a question on the way: before this decision is acted upon,
     /// the directory must be known to be up to date.
     pub directory_missed: bool,
@@ -57,9 +60,11 @@ pub struct Decision<'a> {
 
 /// The judgement on one message.
 #[derive(Debug)]
-pub enum Verdict<'a> {
+pub enum Verdict {
     /// Store this profile.
-    Add(Box<Addition<'a>>),
+    Add(Box<Addition>),
+    /// The batch form: store those that can be stored.
+    AddEach(Vec<Result<Addition, Rejection>>),
     /// Answer "no".
     Refuse(Rejection),
     /// Answer "no", and keep the message for somebody to look at.
@@ -68,9 +73,9 @@ pub enum Verdict<'a> {
 
 /// A profile to store, and what to say about it.
 #[derive(Debug)]
-pub struct Addition<'a> {
+pub struct Addition {
     /// What to store.
-    pub profile: NewProfile<'a>,
+    pub profile: NewProfile,
     /// The subscriptions that were dropped.
     pub skipped: Vec<Skipped>,
     /// Publish no trigger event.
@@ -80,48 +85,69 @@ pub struct Addition<'a> {
 /// Judges one message. The order of the checks is part of the contract, so that nobody learns what
 /// they may not: readable, shape, size, token, access, profile and subscriptions. The email comes
 /// last, in the database.
-pub fn decide<'a>(body: &'a [u8], properties: &Properties<'a>, rules: &Rules<'_>) -> Decision<'a> {
+pub fn decide(body: &[u8], properties: &Properties<'_>, rules: &Rules<'_>) -> Decision {
     let lookup = Lookup::new(rules.directory);
+    let format = Format::of(properties.content_type, body);
     let mut feedback_id = None;
-    let verdict = judge(body, properties, rules, &lookup, &mut feedback_id);
-    Decision { verdict: verdict.unwrap_or_else(|verdict| verdict), feedback_id, directory_missed: lookup.missed() }
+    let verdict = judge(body, format, properties, rules, &lookup, &mut feedback_id);
+    let verdict = verdict.unwrap_or_else(|verdict| verdict);
+    Decision { verdict, format, feedback_id, directory_missed: lookup.missed() }
 }
 
 /// Either way it is the verdict; the error is the one that ends the checks early.
-fn judge<'a>(
-    body: &'a [u8],
-    properties: &Properties<'a>,
+fn judge(
+    body: &[u8],
+    format: Format,
+    properties: &Properties<'_>,
     rules: &Rules<'_>,
     lookup: &Lookup<'_>,
-    feedback_id: &mut Option<Cow<'a, str>>,
-) -> Result<Verdict<'a>, Verdict<'a>> {
+    feedback_id: &mut Option<String>,
+) -> Result<Verdict, Verdict> {
     let oversized = body.len() as u64 > rules.body_max;
-    let mut request = match read(body, properties.content_type, oversized) {
-        Ok(Ok(request)) => request,
-        Ok(Err(misshapen)) => {
-            *feedback_id = misshapen.feedback_id;
-            return Err(Verdict::Refuse(misshapen.rejection));
-        }
-        Err(unreadable) => return Err(Verdict::DeadLetter(Rejection::unreadable(unreadable))),
-    };
-    *feedback_id = request.feedback_id.take();
+    let document = read(body, format, properties.content_type, oversized)
+        .map_err(|unreadable| Verdict::DeadLetter(Rejection::unreadable(unreadable)))?;
+    let request = Request::from_document(document).map_err(|misshapen| {
+        *feedback_id = misshapen.feedback_id.map(Cow::into_owned);
+        Verdict::Refuse(misshapen.rejection)
+    })?;
+    *feedback_id = request.feedback_id.as_deref().map(str::to_owned);
     if oversized {
         return Err(Verdict::Refuse(Rejection::body_too_large(rules.body_max)));
     }
+    if matches!(&request.data, Data::Many(profiles) if profiles.len() > PROFILES_MAX) {
+        return Err(Verdict::Refuse(Rejection::too_many_profiles(PROFILES_MAX)));
+    }
     authorize(&request, properties, rules, lookup).map_err(Verdict::Refuse)?;
-    add(body, request, properties, rules, lookup).map_err(Verdict::Refuse)
+    let adding = Adding {
+        db_id: request.db_id,
+        skip_triggers: request.skip_triggers,
+        skip_invalid_subscriptions: request.skip_invalid_subscriptions,
+        identities: Identities { body, properties, known: OnceCell::new() },
+        rules,
+        lookup,
+    };
+    match request.data {
+        Data::One(profile) => match adding.add(Value::Object(profile), DATA, 0) {
+            Ok(addition) => Ok(Verdict::Add(Box::new(addition))),
+            Err(rejection) => Err(Verdict::Refuse(rejection)),
+        },
+        Data::Many(profiles) => {
+            let each = (0..).zip(profiles).map(|(i, profile)| adding.add(profile, &format!("{DATA}[{i}]"), i));
+            Ok(Verdict::AddEach(each.collect()))
+        }
+    }
 }
 
 fn read<'a>(
     body: &'a [u8],
+    format: Format,
     content_type: Option<&str>,
     oversized: bool,
-) -> Result<Result<Request<'a>, Misshapen<'a>>, Unreadable> {
+) -> Result<Object<'a>, Unreadable> {
     if content_type.is_some_and(wire::is_foreign_charset) {
         return Err(Unreadable::NotUtf8);
     }
-    let keep = if oversized { Keep::TopLevel } else { Keep::Everything };
-    json::read(body, keep).map(Request::from_document)
+    format.read(body, if oversized { Keep::TopLevel } else { Keep::Everything })
 }
 
 fn authorize(
@@ -150,41 +176,62 @@ fn bearer(header: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-fn add<'a>(
-    body: &[u8],
-    request: Request<'a>,
-    properties: &Properties<'_>,
-    rules: &Rules<'_>,
-    lookup: &Lookup<'_>,
-) -> Result<Verdict<'a>, Rejection> {
-    let skip_invalid = request.skip_invalid_subscriptions;
-    let fields = Fields::check(request.data, "data", request.db_id, skip_invalid, lookup)?;
-    let profile = NewProfile {
-        db_id: request.db_id,
-        id: rules.ids.next(rules.now.as_second()),
-        request_id: request_id(body, properties, fields.email.is_some()),
-        repeatable: properties.message_id.is_some() || properties.redelivered,
-        added_at: rules.now,
-        email: fields.email,
-        data: fields.data,
-        subscriptions: fields.subscriptions,
-    };
-    Ok(Verdict::Add(Box::new(Addition { profile, skipped: fields.skipped, skip_triggers: request.skip_triggers })))
+/// What the profiles of one request have in common.
+struct Adding<'r> {
+    db_id: i64,
+    skip_triggers: bool,
+    skip_invalid_subscriptions: bool,
+    identities: Identities<'r>,
+    rules: &'r Rules<'r>,
+    lookup: &'r Lookup<'r>,
 }
 
-/// By what a redelivery of this request finds its row. Without a `message_id` two equal requests
-/// are two requests; one with an email is kept from being stored twice by the email, one without
-/// must not be kept from it.
-fn request_id(body: &[u8], properties: &Properties<'_>, has_email: bool) -> Option<RequestId> {
-    let name = match properties.message_id {
-        Some(id) => RequestName::MessageId(id),
-        None if has_email => RequestName::Unnamed {
-            reply_to: properties.reply_to.unwrap_or_default(),
-            correlation_id: properties.correlation_id.unwrap_or_default(),
-        },
-        None => return None,
-    };
-    Some(RequestId::of(name, body, 0))
+impl Adding<'_> {
+    /// Checks the profile that stands at `path`, the `index`-th of the request.
+    fn add(&self, profile: Value<'_>, path: &str, index: u32) -> Result<Addition, Rejection> {
+        let fields = Fields::check(profile, self.db_id, self.skip_invalid_subscriptions, self.lookup)
+            .map_err(|flaw| flaw.at(path))?;
+        let properties = self.identities.properties;
+        let profile = NewProfile {
+            db_id: self.db_id,
+            id: self.rules.ids.next(self.rules.now.as_second()),
+            request_id: self.identities.profile(index, fields.email.is_some()),
+            repeatable: properties.message_id.is_some() || properties.redelivered,
+            added_at: self.rules.now,
+            email: fields.email,
+            data: fields.data,
+            subscriptions: fields.subscriptions,
+        };
+        let skipped = fields.skipped.into_iter();
+        let skipped = skipped.map(|(index, flaw)| Skipped { index, error_text: flaw.at(path).text }).collect();
+        Ok(Addition { profile, skipped, skip_triggers: self.skip_triggers })
+    }
+}
+
+/// By what a redelivery of a request finds its rows. The body is hashed once, if at all.
+struct Identities<'r> {
+    body: &'r [u8],
+    properties: &'r Properties<'r>,
+    known: OnceCell<RequestIdentity>,
+}
+
+impl Identities<'_> {
+    /// Without a `message_id` two equal requests are two requests; a profile with an email is kept
+    /// from being stored twice by the email, one without must not be kept from it.
+    fn profile(&self, index: u32, has_email: bool) -> Option<RequestId> {
+        let Properties { message_id, reply_to, correlation_id, .. } = *self.properties;
+        let name = match message_id {
+            Some(id) => RequestName::MessageId(id),
+            None if has_email => RequestName::Unnamed {
+                reply_to: reply_to.unwrap_or_default(),
+                correlation_id: correlation_id.unwrap_or_default(),
+            },
+            None => return None,
+        };
+        // The name is the same for all profiles of a request that have one.
+        let identity = self.known.get_or_init(|| RequestIdentity::of(name, self.body));
+        Some(identity.profile(index))
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! The contract's tables, row by row, without a server.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::*;
+use crate::domain::profile::FieldType;
 use crate::domain::subscription::Channel;
 use crate::domain::token::{Scope, Token, TokenHash};
 
@@ -25,7 +26,7 @@ fn directory() -> Directory {
     Directory {
         version: 1,
         tokens: tokens.into_iter().map(|(text, token)| (TokenHash::of(text), token)).collect(),
-        databases: HashSet::from([1, 2]),
+        databases: HashMap::from([1, 2].map(|id| (id, Default::default()))),
         resources: HashMap::from([
             ((1, 10), Channel::ALL.into_iter().collect()),
             ((1, 11), [Channel::Email].into_iter().collect()),
@@ -34,18 +35,18 @@ fn directory() -> Directory {
     }
 }
 
-fn decide_with<'a>(body: &'a [u8], properties: &Properties<'a>) -> Decision<'a> {
+fn decide_with(body: &[u8], properties: &Properties<'_>) -> Decision {
     let ids = IdSource::from_random([7; 8]);
     let directory = directory();
     let now = Timestamp::from_second(NOW).unwrap();
     decide(body, properties, &Rules { directory: &directory, ids: &ids, now, body_max: 4096 })
 }
 
-fn decided(body: &str) -> Decision<'_> {
+fn decided(body: &str) -> Decision {
     decide_with(body.as_bytes(), &Properties::default())
 }
 
-fn addition<'a>(decision: Decision<'a>) -> Addition<'a> {
+fn addition(decision: Decision) -> Addition {
     match decision.verdict {
         Verdict::Add(addition) => *addition,
         other => panic!("not added: {other:?}"),
@@ -53,11 +54,11 @@ fn addition<'a>(decision: Decision<'a>) -> Addition<'a> {
 }
 
 /// Code and text of a refusal, and whether the message is dead-lettered.
-fn refusal(decision: Decision<'_>) -> (u16, String, bool) {
+fn refusal(decision: Decision) -> (u16, String, bool) {
     match decision.verdict {
         Verdict::Refuse(rejection) => (rejection.code.number(), rejection.text, false),
         Verdict::DeadLetter(rejection) => (rejection.code.number(), rejection.text, true),
-        Verdict::Add(addition) => panic!("added: {addition:?}"),
+        other => panic!("not refused: {other:?}"),
     }
 }
 
@@ -68,7 +69,7 @@ fn with_data(data: &str) -> String {
 
 /// What is stored of a profile.
 fn data_of(data: &str) -> String {
-    addition(decided(&with_data(data))).profile.data
+    addition(decided(&with_data(data))).profile.data.as_str().to_owned()
 }
 
 /// The text of the 400 that a profile gets.
@@ -83,7 +84,7 @@ fn flaw_of(data: &str) -> String {
 
 #[test]
 fn error_400_unreadable_messages_are_dead_lettered() {
-    for body in ["hello", "", "[]", "{\"db_id\":1", "<xml></xml>", "\u{feff}"] {
+    for body in ["hello", "", "[]", "{\"db_id\":1", "<xml>", "<html></html>", "\u{feff}"] {
         let (code, text, dead_letter) = refusal(decided(body));
         assert_eq!((code, dead_letter), (400, true), "{body:?}");
         assert!(text.starts_with("not a readable request: "), "{text}");
@@ -350,7 +351,7 @@ fn with_subscriptions(subscriptions: &str, skip: bool) -> String {
 fn stored(subscriptions: &str) -> Vec<(&'static str, String, String)> {
     let body = with_subscriptions(subscriptions, false);
     let kept = addition(decided(&body)).profile.subscriptions;
-    kept.into_iter().map(|s| (s.channel.name(), s.address, s.status.into_owned())).collect()
+    kept.into_iter().map(|s| (s.channel.name(), s.address, s.status)).collect()
 }
 
 /// The address fields of each channel: the channel, its fields, the stored address.
@@ -397,8 +398,8 @@ fn the_other_fields_of_a_subscription_are_kept() {
     );
     let kept = addition(decided(&body)).profile.subscriptions.remove(0);
     assert_eq!(kept.priority, Some(-3));
-    assert_eq!(kept.custom_fields.unwrap().to_json(), r#"{"a":1.50}"#);
-    assert_eq!(kept.cats.unwrap().to_json(), r#"["x","y"]"#);
+    assert_eq!(kept.custom_fields.unwrap().as_str(), r#"{"a":1.50}"#);
+    assert_eq!(kept.cats.unwrap().as_str(), r#"["x","y"]"#);
     assert_eq!(kept.date.unwrap().to_string(), "2020-01-02T03:04:05Z");
     assert_eq!((kept.ip.unwrap().to_string(), kept.url.as_deref()), ("192.0.2.1".into(), Some("https://example.com")));
 }
@@ -451,7 +452,7 @@ const INVALID: &[(&str, &str)] = &[
     ),
     (
         r#"{"resource_id":11,"channel":"email","email":"b@example.com","cats":[1]}"#,
-        "data.subscriptions[1].cats: must be a string, is a number",
+        "data.subscriptions[1].cats[0]: must be a string, is a number",
     ),
     (
         r#"{"resource_id":11,"channel":"email","email":"b@example.com","date":"2020-01-02"}"#,
@@ -506,4 +507,164 @@ fn what_is_no_array_of_subscriptions_is_refused_either_way() {
         );
         assert_eq!(refusal(decided(&body)).1, "data.subscriptions: must be an array, is an object");
     }
+}
+
+// ---- XML and the batch form
+
+/// The same request in both formats: one is written, the other made from it.
+fn both(data: &str, xml: &str) -> [Decision; 2] {
+    let json = with_data(data);
+    let xml = format!("<xml><token>one</token><db_id>1</db_id><data>{xml}</data></xml>");
+    [decided(&json), decided(&xml)]
+}
+
+#[test]
+fn both_formats_are_judged_by_the_same_rules() {
+    for (json, xml) in [
+        (r#"{"email":" A@b.ru "}"#, "<email> A@b.ru </email>"),
+        (r#"{"phones":["+7 900 000-00-00"]}"#, "<phones array='true'>+7 900 000-00-00</phones>"),
+        (r#"{"_sex":1,"_status":"invalid"}"#, "<_sex>1</_sex><_status>invalid</_status>"),
+        (r#"{"a":{"b":["x"]},"c":null}"#, "<a><b array='true'>x</b></a><c/>"),
+        (
+            r#"{"subscriptions":[{"resource_id":10,"channel":"push","provider":"p","subscription_id":"s","priority":-1}]}"#,
+            "<subscriptions array='true'><resource_id>10</resource_id><channel>push</channel><provider>p</provider>
+             <subscription_id>s</subscription_id><priority>-1</priority></subscriptions>",
+        ),
+    ] {
+        let [json, xml] = both(json, xml).map(|decision| addition(decision).profile);
+        assert_eq!((&json.email, &json.data, &json.subscriptions), (&xml.email, &xml.data, &xml.subscriptions));
+    }
+    for (json, xml) in [
+        (r#"{"email":"x"}"#, "<email>x</email>"),
+        (r#"{"phones":"+79000000000"}"#, "<phones>+79000000000</phones>"),
+        (r#"{"_bdate":"yesterday"}"#, "<_bdate>yesterday</_bdate>"),
+        (r#"{"_country":["RU","DE"]}"#, "<_country>RU</_country><_country>DE</_country>"),
+        (
+            r#"{"subscriptions":[{"resource_id":10,"channel":"sms"}]}"#,
+            "<subscriptions array='true'><resource_id>10</resource_id><channel>sms</channel></subscriptions>",
+        ),
+        (r#"{"subscriptions":{"resource_id":10}}"#, "<subscriptions><resource_id>10</resource_id></subscriptions>"),
+        (
+            r#"{"subscriptions":[{"resource_id":"ten"}]}"#,
+            "<subscriptions array='true'><resource_id>ten</resource_id></subscriptions>",
+        ),
+        (
+            r#"{"subscriptions":[{"resource_id":10,"channel":"telegram_bot","cc_data":{"id":"me"}}]}"#,
+            "<subscriptions array='true'><resource_id>10</resource_id><channel>telegram_bot</channel><cc_data><id>me</id></cc_data></subscriptions>",
+        ),
+    ] {
+        let [json, xml] = both(json, xml).map(refusal);
+        assert_eq!(json, xml);
+        assert_eq!(json.0, 400);
+    }
+}
+
+#[test]
+fn a_reply_has_the_format_of_its_request() {
+    for (body, content_type, format) in [
+        ("{}", None, Format::Json),
+        ("<xml/>", None, Format::Xml),
+        ("<xml", None, Format::Xml),
+        ("hello", Some("text/xml"), Format::Xml),
+        ("<xml/>", Some("application/json"), Format::Json),
+    ] {
+        let properties = Properties { content_type, ..Properties::default() };
+        assert_eq!(decide_with(body.as_bytes(), &properties).format, format, "{body}");
+    }
+}
+
+/// What becomes of each entry: its data, or code and text.
+fn each(body: &str) -> Vec<Result<String, (u16, String)>> {
+    match decided(body).verdict {
+        Verdict::AddEach(entries) => {
+            let entry = |entry: Result<Addition, Rejection>| {
+                entry.map(|addition| addition.profile.data.as_str().to_owned()).map_err(|r| (r.code.number(), r.text))
+            };
+            entries.into_iter().map(entry).collect()
+        }
+        other => panic!("not the batch form: {other:?}"),
+    }
+}
+
+#[test]
+fn each_entry_of_the_batch_form_is_judged_by_itself() {
+    let entries = each(&with_data(r#"[{"a":1},{"_sex":7},[],null,{"subscriptions":[{"resource_id":1}]},{}]"#));
+    let flaw = |text: &str| Err((400, text.to_owned()));
+    assert_eq!(
+        entries,
+        [
+            Ok(r#"{"a":1}"#.to_owned()),
+            flaw("data[1]._sex: must be 0, 1, 2, \"male\" or \"female\""),
+            flaw("data[2]: must be an object, is an array"),
+            Ok("{}".to_owned()),
+            flaw("data[4].subscriptions[0].resource_id: database 1 has no resource 1"),
+            Ok("{}".to_owned()),
+        ]
+    );
+    assert_eq!(each(&with_data("[]")), []);
+}
+
+#[test]
+fn entries_of_the_batch_form_have_identities_of_their_own() {
+    let body = with_data(r#"[{"email":"a@b.ru"},{},{}]"#);
+    let ids = |message_id| {
+        let properties = Properties { message_id, ..Properties::default() };
+        let Verdict::AddEach(entries) = decide_with(body.as_bytes(), &properties).verdict else { panic!("batch form") };
+        entries.into_iter().map(|entry| entry.unwrap().profile.request_id).collect::<Vec<_>>()
+    };
+    let named = ids(Some("m"));
+    assert!(named.iter().all(Option::is_some));
+    assert!(named[0] != named[1] && named[1] != named[2]);
+    assert_eq!(ids(Some("m")), named);
+    assert_ne!(ids(Some("n")), named);
+    let unnamed = ids(None);
+    assert!(unnamed[0].is_some() && unnamed[1].is_none(), "an email is needed where nothing names the request");
+}
+
+#[test]
+fn error_413_too_many_profiles_comes_before_the_token() {
+    let many = |count: usize| format!(r#"{{"db_id":1,"data":[{}]}}"#, vec!["0"; count].join(","));
+    let ids = IdSource::from_random([7; 8]);
+    let directory = directory();
+    let rules = Rules { directory: &directory, ids: &ids, now: Timestamp::UNIX_EPOCH, body_max: 1 << 20 };
+    let code = |body: String| refusal(decide(body.as_bytes(), &Properties::default(), &rules)).0;
+    assert_eq!((code(many(10_000)), code(many(10_001))), (401, 413));
+}
+
+// ---- custom fields that are defined
+
+#[test]
+fn a_defined_field_is_checked_and_a_strict_database_takes_no_other() {
+    let ids = IdSource::from_random([7; 8]);
+    let mut directory = directory();
+    let database = directory.databases.get_mut(&1).unwrap();
+    let types = FieldType::ALL.map(|field_type| (format!("f_{}", field_type.name()), field_type));
+    database.fields = types.into_iter().collect();
+    let judge = |directory: &Directory, data: &str| {
+        let body = with_data(data);
+        let rules = Rules { directory, ids: &ids, now: Timestamp::UNIX_EPOCH, body_max: 4096 };
+        decide(body.as_bytes(), &Properties::default(), &rules)
+    };
+    for (field, good, bad) in [
+        ("f_string", r#""x""#, "1"),
+        ("f_integer", "1", r#""1""#),
+        ("f_number", "1.5", r#""1.5""#),
+        ("f_boolean", "true", "1"),
+        ("f_date", r#""2001-12-31""#, r#""2001-12-31T10:00:00Z""#),
+        ("f_date-time", r#""2001-12-31T10:00:00Z""#, r#""2001-12-31""#),
+        ("f_strings", r#"["x"]"#, "[1]"),
+        ("f_object", r#"{"a":1}"#, "[]"),
+    ] {
+        let decision = judge(&directory, &format!(r#"{{"{field}":{good}}}"#));
+        assert_eq!(addition(decision).profile.data.as_str(), format!(r#"{{"{field}":{good}}}"#));
+        let decision = judge(&directory, &format!(r#"{{"{field}":{bad}}}"#));
+        assert!(decision.directory_missed, "{field} may have another type by now");
+        assert!(refusal(decision).1.starts_with(&format!("data.{field}")), "{field}");
+        addition(judge(&directory, &format!(r#"{{"{field}":null}}"#)));
+    }
+    addition(judge(&directory, r#"{"other":1}"#));
+    directory.databases.get_mut(&1).unwrap().is_strict = true;
+    let decision = judge(&directory, r#"{"_fname":"x","email":"a@b.ru","f_integer":1,"other":1}"#);
+    assert!(decision.directory_missed, "it may be defined by now");
+    assert_eq!(refusal(decision).1, "data.other: is not a field of this database");
 }

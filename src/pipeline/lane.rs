@@ -1,16 +1,18 @@
 //! The loop: take what is ready, decide, commit, respond, settle; again.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
-use tracing::{debug, error};
+use tracing::debug;
 
-use super::commit::{Committed, commit};
-use super::decide::{Addition, Decision, Properties, Rules, Verdict, decide};
+use super::commit::commit;
+use super::decide::{Decision, Properties, Rules, Verdict, decide};
 use super::hold::{GaveUp, Hold};
-use super::respond::{Addressed, Answer, Responder};
+use super::job::{Job, failed};
+use super::respond::Responder;
 use super::shutdown::Stop;
 use crate::broker::consumer::{Batch, BatchLimits, Consumer, Envelope};
 use crate::broker::error::BrokerError;
@@ -18,15 +20,19 @@ use crate::broker::publisher::Publisher;
 use crate::config::WorkerConfig;
 use crate::domain::directory::Directory;
 use crate::domain::identity::IdSource;
-use crate::domain::outcome::Rejection;
 use crate::store::directory::DirectoryKeeper;
 use crate::store::error::StoreError;
 use crate::store::pool::Store;
-use crate::store::profiles::Stored;
+use crate::wire::Format;
 
 /// Bytes of bodies in one batch. A batch of small requests never comes near it; with large ones it
 /// bounds the memory of a batch and the size of its statement.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Profiles of the batch form that are stored at a time, before the next batch of other requests
+/// gets its turn. Fewer would make more commits, more would make others wait longer; see the README
+/// for what was measured.
+const BULK_PART_MAX: usize = 500;
 
 /// What all lanes of a worker share.
 #[derive(Debug)]
@@ -54,6 +60,17 @@ pub struct Lane {
     pub publisher: Publisher,
     /// When to stop.
     pub stop: Stop,
+    /// Requests in the batch form: they are stored part by part, between batches of the others.
+    pub bulk: VecDeque<Job>,
+}
+
+/// What a lane does next.
+#[derive(Debug)]
+enum Turn {
+    /// Work on a batch, if there is one, and on what takes longer.
+    Work(Option<Batch>),
+    /// The subscription has ended.
+    Ended,
 }
 
 /// Why a lane ended. Whatever it held is back in the queue, or is put there by the broker when the
@@ -98,38 +115,58 @@ impl Lane {
     }
 
     async fn work_until_stopped(&mut self) -> Result<(), LaneEnd> {
-        let limits = self.limits();
+        let mut stop = self.stop.clone();
         loop {
-            let batch = tokio::select! {
+            let turn = tokio::select! {
                 biased;
-                () = self.stop.requested() => return Ok(()),
-                batch = self.consumer.next_batch(limits) => batch?,
+                () = stop.requested() => return Ok(()),
+                turn = self.next_turn() => turn?,
             };
-            let batch = batch.ok_or(BrokerError::Cancelled)?;
-            self.work_in_time(batch).await?;
+            match turn {
+                Turn::Work(batch) => self.work_in_time(batch).await?,
+                Turn::Ended => return Err(BrokerError::Cancelled.into()),
+            }
         }
     }
 
     /// Takes nothing new, and finishes what the broker had handed over already.
     async fn drain(&mut self) -> Result<(), LaneEnd> {
         self.consumer.cancel().await?;
-        let limits = self.limits();
+        let mut stop = self.stop.clone();
         loop {
-            let batch = tokio::select! {
+            let turn = tokio::select! {
                 biased;
-                () = self.stop.out_of_time() => return Err(LaneEnd::OutOfTime),
-                batch = self.consumer.next_batch(limits) => batch?,
+                () = stop.out_of_time() => return Err(LaneEnd::OutOfTime),
+                turn = self.next_turn() => turn?,
             };
-            let Some(batch) = batch else {
-                return Ok(());
-            };
-            self.work_in_time(batch).await?;
+            match turn {
+                Turn::Work(batch) => self.work_in_time(batch).await?,
+                Turn::Ended if self.bulk.is_empty() => return Ok(()),
+                Turn::Ended => self.work_in_time(None).await?,
+            }
         }
     }
 
-    /// One batch, abandoned halfway if time runs out: what was stored of it by then its redelivery
-    /// will find.
-    async fn work_in_time(&self, batch: Batch) -> Result<(), LaneEnd> {
+    /// Waits for requests, unless there is something else to do.
+    async fn next_turn(&mut self) -> Result<Turn, BrokerError> {
+        let limits = BatchLimits { requests_max: self.shared.config.batch_max, bytes_max: BATCH_BYTES_MAX };
+        let taken = if self.bulk.is_empty() {
+            self.consumer.next_batch(limits).await
+        } else {
+            match self.consumer.ready_batch(limits) {
+                Some(taken) => taken,
+                None => return Ok(Turn::Work(None)),
+            }
+        };
+        Ok(match taken? {
+            Some(batch) => Turn::Work(Some(batch)),
+            None => Turn::Ended,
+        })
+    }
+
+    /// One turn, abandoned halfway if time runs out: what was stored by then its redelivery will
+    /// find.
+    async fn work_in_time(&mut self, batch: Option<Batch>) -> Result<(), LaneEnd> {
         let mut stop = self.stop.clone();
         tokio::select! {
             biased;
@@ -138,46 +175,91 @@ impl Lane {
         }
     }
 
+    /// A batch, if there is one, and then a part of what takes longer.
+    async fn work(&mut self, batch: Option<Batch>) -> Result<(), LaneEnd> {
+        if let Some(batch) = batch {
+            self.work_on_batch(batch).await?;
+        }
+        self.work_on_bulk().await
+    }
+
     async fn give_back(&mut self) -> Result<(), BrokerError> {
         self.consumer.cancel().await?;
         self.consumer.requeue_all().await
     }
 
-    fn limits(&self) -> BatchLimits {
-        BatchLimits { requests_max: self.shared.config.batch_max, bytes_max: BATCH_BYTES_MAX }
-    }
-
     /// One batch, from the first look to the acknowledgement.
-    async fn work(&self, batch: Batch) -> Result<(), LaneEnd> {
+    async fn work_on_batch(&mut self, batch: Batch) -> Result<(), LaneEnd> {
         let started = Instant::now();
         let mut hold = Hold::default();
-        let envelopes = &batch.envelopes;
-        let decisions = self.decide_all(envelopes, started, &mut hold).await?;
-        let profiles: Vec<_> = decisions.iter().filter_map(addition).map(|addition| &addition.profile).collect();
-        let committed = commit(&self.shared.store, &profiles, &mut hold).await?;
-        let answers = answers(&decisions, committed, &self.shared.ids);
+        let requests = batch.envelopes.len();
+        let decisions = self.decide_all(&batch.envelopes, started, &mut hold).await?;
+        let jobs = batch.envelopes.into_iter().zip(decisions).map(|(envelope, decision)| Job::new(envelope, decision));
+        let (bulk, mut jobs): (Vec<_>, Vec<_>) = jobs.partition(Job::is_bulk);
+        for job in &bulk {
+            self.consumer.set_aside(&job.envelope);
+        }
+        self.bulk.extend(bulk);
+        let stored = self.store_and_respond(&mut jobs, usize::MAX, &mut hold).await?;
+        self.consumer.settle(batch.receipt).await?;
+        debug!(requests, stored, elapsed_us = started.elapsed().as_micros() as u64, "batch");
+        Ok(())
+    }
+
+    /// One part of the requests in the batch form, the first ones first.
+    async fn work_on_bulk(&mut self) -> Result<(), LaneEnd> {
+        if self.bulk.is_empty() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        // Out of the queue while they are worked on; in again before anything else is looked at.
+        let mut jobs = std::mem::take(&mut self.bulk);
+        let stored = self.store_and_respond(jobs.make_contiguous(), BULK_PART_MAX, &mut Hold::default()).await?;
+        while let Some(job) = jobs.front().filter(|job| job.is_done()) {
+            self.consumer.settle_set_aside(&job.envelope).await?;
+            jobs.pop_front();
+        }
+        debug!(waiting = jobs.len(), stored, elapsed_us = started.elapsed().as_micros() as u64, "part of bulk");
+        self.bulk = jobs;
+        Ok(())
+    }
+
+    /// Stores what is open of the jobs, at most so many profiles, and says what is to be said then.
+    /// Returns how many were stored.
+    async fn store_and_respond(&self, jobs: &mut [Job], most: usize, hold: &mut Hold) -> Result<usize, LaneEnd> {
+        let profiles: Vec<_> = jobs.iter().flat_map(Job::open).take(most).collect();
+        let stored = profiles.len();
+        let mut committed = commit(&self.shared.store, &profiles, hold).await?.into_iter();
+        let mut answers = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let announced = job.record(&mut committed, &self.shared.ids);
+            let answer = job.answer(announced);
+            let is_done = answer.reply.is_some();
+            answers.push(answer);
+            // The jobs behind this one wait for their turn.
+            if !is_done {
+                break;
+            }
+        }
         let responder = Responder {
             topology: &self.shared.config.topology,
             worker: &self.shared.worker,
             ids: &self.shared.ids,
             now: Timestamp::now(),
         };
-        responder.respond(&self.publisher, envelopes, &answers).await?;
-        let requests = envelopes.len();
-        batch.receipt.ack().await?;
-        debug!(requests, stored = profiles.len(), elapsed_us = started.elapsed().as_micros() as u64, "batch");
-        Ok(())
+        responder.respond(&self.publisher, &answers).await?;
+        Ok(stored)
     }
 
     /// Decides on each message. A "no" that the directory had a part in counts only if the
     /// directory was up to date after the message came in: what was created a moment ago works at
     /// once.
-    async fn decide_all<'e>(
+    async fn decide_all(
         &self,
-        envelopes: &'e [Envelope],
+        envelopes: &[Envelope],
         taken_at: Instant,
         hold: &mut Hold,
-    ) -> Result<Vec<Decision<'e>>, GaveUp> {
+    ) -> Result<Vec<Decision>, GaveUp> {
         let keeper = &self.shared.directory;
         let directory = persist(hold, || keeper.recent()).await?;
         let mut decisions: Vec<_> = envelopes.iter().map(|envelope| self.decide_one(envelope, &directory)).collect();
@@ -195,7 +277,7 @@ impl Lane {
     }
 
     /// Decides on one message. A panic is this message's fault alone: it ends as a 500.
-    fn decide_one<'e>(&self, envelope: &'e Envelope, directory: &Directory) -> Decision<'e> {
+    fn decide_one(&self, envelope: &Envelope, directory: &Directory) -> Decision {
         let properties = Properties {
             content_type: envelope.content_type(),
             message_id: envelope.message_id(),
@@ -207,7 +289,8 @@ impl Lane {
         let rules = Rules { directory, ids: &self.shared.ids, now: now(), body_max: self.shared.config.body_max };
         catch_unwind(AssertUnwindSafe(|| decide(envelope.body(), &properties, &rules))).unwrap_or_else(|_| {
             let rejection = failed(&self.shared.ids, "a panic, logged just before this line");
-            Decision { verdict: Verdict::DeadLetter(rejection), feedback_id: None, directory_missed: false }
+            let format = Format::of(properties.content_type, envelope.body());
+            Decision { verdict: Verdict::DeadLetter(rejection), format, feedback_id: None, directory_missed: false }
         })
     }
 }
@@ -233,67 +316,4 @@ where
             Err(error) => hold.after(&error).await?,
         }
     }
-}
-
-fn addition<'d, 'e>(decision: &'d Decision<'e>) -> Option<&'d Addition<'e>> {
-    match &decision.verdict {
-        Verdict::Add(addition) => Some(addition),
-        Verdict::Refuse(_) | Verdict::DeadLetter(_) => None,
-    }
-}
-
-/// What to say about each request; `committed` has an entry for each that is to be added.
-fn answers<'d>(decisions: &'d [Decision<'d>], committed: Vec<Committed>, ids: &IdSource) -> Vec<Answer<'d>> {
-    let mut committed = committed.into_iter();
-    let mut answers = Vec::with_capacity(decisions.len());
-    for decision in decisions {
-        answers.push(match &decision.verdict {
-            Verdict::Refuse(rejection) => Answer::refusal(decision, rejection.clone(), false),
-            Verdict::DeadLetter(rejection) => Answer::refusal(decision, rejection.clone(), true),
-            Verdict::Add(addition) => match committed.next() {
-                Some(committed) => answer(decision, addition, committed, ids),
-                None => unreachable!("commit has an outcome for every profile"),
-            },
-        });
-    }
-    answers
-}
-
-fn answer<'d>(
-    decision: &'d Decision<'d>,
-    addition: &'d Addition<'d>,
-    committed: Committed,
-    ids: &IdSource,
-) -> Answer<'d> {
-    let profile = &addition.profile;
-    let (id, added_at) = match committed {
-        Committed::Stored(Stored::Added) => (profile.id, profile.added_at),
-        Committed::Stored(Stored::AddedBefore { id, added_at }) => (id, added_at),
-        Committed::Stored(Stored::EmailTaken) => {
-            let rejection = Rejection::email_taken(profile.email.as_deref().unwrap_or_default());
-            return Answer::refusal(decision, rejection, false);
-        }
-        Committed::Poison(code) => {
-            let rejection = failed(ids, &format!("PostgreSQL refuses it with SQLSTATE {code}"));
-            return Answer::refusal(decision, rejection, true);
-        }
-    };
-    Answer {
-        result: Ok(Addressed {
-            id,
-            added_at,
-            profile,
-            skipped: &addition.skipped,
-            skip_triggers: addition.skip_triggers,
-        }),
-        feedback_id: decision.feedback_id.as_deref(),
-        dead_letter: false,
-    }
-}
-
-/// The 500 of a message, and the log line that its reference leads to.
-fn failed(ids: &IdSource, cause: &str) -> Rejection {
-    let reference = ids.next(Timestamp::now().as_second()).to_string();
-    error!(reference, cause, "a request can't be stored; it was answered with 500 and dead-lettered");
-    Rejection::failed(&reference)
 }

@@ -19,6 +19,7 @@ pub mod backoff;
 pub mod commit;
 pub mod decide;
 pub mod hold;
+pub mod job;
 pub mod lane;
 pub mod respond;
 pub mod session;

@@ -4,7 +4,6 @@
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::decide::Decision;
 use crate::broker::consumer::Envelope;
 use crate::broker::error::BrokerError;
 use crate::broker::properties::{self, DeathNote, Outgoing, ReplyMessage};
@@ -14,40 +13,33 @@ use crate::domain::event;
 use crate::domain::identity::{IdSource, ProfileId};
 use crate::domain::outcome::Rejection;
 use crate::domain::profile::NewProfile;
-use crate::domain::subscription::Skipped;
-use crate::wire::reply::{Reply, Success};
+use crate::wire::Format;
+use crate::wire::reply::Reply;
 
-/// Everything that is to be said about one request.
+/// Everything that is to be said about one request now.
 #[derive(Debug)]
 pub struct Answer<'a> {
-    /// What the reply says.
-    pub result: Result<Addressed<'a>, Rejection>,
-    /// To be echoed.
-    pub feedback_id: Option<&'a str>,
-    /// Keep the message for somebody to look at.
-    pub dead_letter: bool,
+    /// The request.
+    pub envelope: &'a Envelope,
+    /// Its format, and that of the reply.
+    pub format: Format,
+    /// The reply, once everything of the request is stored.
+    pub reply: Option<Reply<'a>>,
+    /// The profiles to be announced.
+    pub events: Vec<Announcement<'a>>,
+    /// Keep the message for somebody to look at, for this reason.
+    pub dead_letter: Option<&'a Rejection>,
 }
 
-/// A profile that stands in the database.
+/// A profile that a trigger event is to be published of.
 #[derive(Debug)]
-pub struct Addressed<'a> {
-    /// Its id there.
+pub struct Announcement<'a> {
+    /// Its id in the database.
     pub id: ProfileId,
     /// When it was added.
     pub added_at: Timestamp,
     /// What it holds.
-    pub profile: &'a NewProfile<'a>,
-    /// The subscriptions that were dropped.
-    pub skipped: &'a [Skipped],
-    /// Publish no trigger event.
-    pub skip_triggers: bool,
-}
-
-impl<'a> Answer<'a> {
-    /// "No", with the feedback id of a decision.
-    pub fn refusal(decision: &'a Decision<'_>, rejection: Rejection, dead_letter: bool) -> Self {
-        Self { result: Err(rejection), feedback_id: decision.feedback_id.as_deref(), dead_letter }
-    }
+    pub profile: &'a NewProfile,
 }
 
 /// Publishes answers.
@@ -64,21 +56,15 @@ pub struct Responder<'a> {
 }
 
 impl Responder<'_> {
-    /// Publishes all that is to be said about a batch, and waits until the broker has it safe.
-    pub async fn respond(
-        &self,
-        publisher: &Publisher,
-        envelopes: &[Envelope],
-        answers: &[Answer<'_>],
-    ) -> Result<(), BrokerError> {
-        // The replies come first: the place of a reply is that of its request.
-        let mut messages = Vec::with_capacity(envelopes.len() * 2);
-        for (envelope, answer) in envelopes.iter().zip(answers) {
-            messages.push(self.reply(envelope, answer));
-        }
-        for (envelope, answer) in envelopes.iter().zip(answers) {
-            messages.extend(self.event(envelope, answer));
-            messages.extend(self.dead_letter(envelope, answer));
+    /// Publishes all that is to be said, and waits until the broker has it safe.
+    pub async fn respond(&self, publisher: &Publisher, answers: &[Answer<'_>]) -> Result<(), BrokerError> {
+        // The replies come first, so that the place of a returned one leads to its request.
+        let replies: Vec<_> = answers.iter().filter_map(|answer| Some((answer, answer.reply.as_ref()?))).collect();
+        let mut messages = Vec::with_capacity(answers.len() * 2);
+        messages.extend(replies.iter().map(|(answer, reply)| self.reply(answer, reply)));
+        for answer in answers {
+            messages.extend(answer.events.iter().map(|event| self.event(answer.envelope, event)));
+            messages.extend(answer.dead_letter.map(|rejection| self.dead_letter(answer.envelope, rejection)));
         }
         let returned = publisher.publish(&messages).await?;
         if returned.is_empty() {
@@ -86,11 +72,13 @@ impl Responder<'_> {
         }
         let mut again = Vec::with_capacity(returned.len());
         for place in returned {
-            let lost_requester = envelopes.get(place).and_then(|envelope| self.requester(envelope));
-            let Some(requester) = lost_requester else {
+            let returned = replies.get(place);
+            let Some((answer, reply, requester)) =
+                returned.and_then(|(answer, reply)| Some((answer, reply, self.requester(answer.envelope)?)))
+            else {
                 return Err(BrokerError::Unroutable(messages[place].destination().to_owned()));
             };
-            let reply = self.reply_message(&envelopes[place], &answers[place]);
+            let reply = self.reply_message(answer, reply);
             again.push(reply.to_result_queue(&self.topology.result_queue, Some(requester)));
         }
         warn!(
@@ -111,51 +99,46 @@ impl Responder<'_> {
         envelope.reply_to().filter(|name| !would_loop(name))
     }
 
-    fn reply(&self, envelope: &Envelope, answer: &Answer<'_>) -> Outgoing {
-        let message = self.reply_message(envelope, answer);
-        match self.requester(envelope) {
+    fn reply(&self, answer: &Answer<'_>, reply: &Reply<'_>) -> Outgoing {
+        let message = self.reply_message(answer, reply);
+        match self.requester(answer.envelope) {
             Some(reply_to) => message.to_requester(reply_to),
-            None => message.to_result_queue(&self.topology.result_queue, envelope.reply_to()),
+            None => message.to_result_queue(&self.topology.result_queue, answer.envelope.reply_to()),
         }
     }
 
-    fn reply_message<'e>(&self, envelope: &'e Envelope, answer: &Answer<'_>) -> ReplyMessage<'e> {
-        let result = answer.result.as_ref().map(|added| Success { profile_id: added.id, skipped: added.skipped });
-        let reply = Reply { result, feedback_id: answer.feedback_id };
+    fn reply_message<'e>(&self, answer: &Answer<'e>, reply: &Reply<'_>) -> ReplyMessage<'e> {
         ReplyMessage {
             message_id: self.message_id(),
-            body: reply.to_json(),
-            content_type: "application/json",
+            body: reply.to_bytes(answer.format),
+            content_type: answer.format.content_type(),
             error: reply.code().number(),
             timestamp: self.timestamp(),
-            request: envelope,
+            request: answer.envelope,
         }
     }
 
-    fn event(&self, envelope: &Envelope, answer: &Answer<'_>) -> Option<Outgoing> {
-        let added = answer.result.as_ref().ok().filter(|added| !added.skip_triggers)?;
-        let profile = added.profile;
+    fn event(&self, envelope: &Envelope, announcement: &Announcement<'_>) -> Outgoing {
+        let Announcement { id, added_at, profile } = *announcement;
         let email = profile.email.as_deref();
-        let body = event::Added::new(profile.db_id, added.id, email, &profile.subscriptions, added.added_at).to_json();
-        Some(properties::event(
+        properties::event(
             &self.topology.event_exchange,
             event::routing_key(profile.db_id),
-            event::message_id(added.id),
-            body,
+            event::message_id(id),
+            event::Added::new(profile.db_id, id, email, &profile.subscriptions, added_at).to_json(),
             self.timestamp(),
             envelope,
-        ))
+        )
     }
 
-    fn dead_letter(&self, envelope: &Envelope, answer: &Answer<'_>) -> Option<Outgoing> {
-        let rejection = answer.result.as_ref().err().filter(|_| answer.dead_letter)?;
+    fn dead_letter(&self, envelope: &Envelope, rejection: &Rejection) -> Outgoing {
         let note = DeathNote {
             error: rejection.code.number(),
             error_text: &rejection.text,
             timestamp: self.timestamp(),
             worker: self.worker,
         };
-        Some(properties::dead_letter(&self.topology.dead_letter_queue, self.message_id(), envelope, &note))
+        properties::dead_letter(&self.topology.dead_letter_queue, self.message_id(), envelope, &note)
     }
 
     fn message_id(&self) -> String {

@@ -1,5 +1,6 @@
 //! Connections and lanes: made together, ended together, and made anew when something is lost.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -192,7 +193,8 @@ impl Session {
         let (session_stop, lane_stop) = shutdown::channel();
         let mut lanes = JoinSet::new();
         for (consumer, publisher) in self.lanes {
-            let lane = Lane { shared: self.shared.clone(), consumer, publisher, stop: lane_stop.clone() };
+            let (shared, stop) = (self.shared.clone(), lane_stop.clone());
+            let lane = Lane { shared, consumer, publisher, stop, bulk: VecDeque::new() };
             lanes.spawn(lane.run());
         }
         let grace = self.shared.config.shutdown_grace;

@@ -9,6 +9,7 @@ use tokio_postgres::error::SqlState;
 use super::error::StoreError;
 use super::pool::Store;
 use super::time::{system_time, timestamp};
+use crate::domain::profile::FieldType;
 use crate::domain::subscription::Channel;
 use crate::domain::token::{Scope, TokenHash};
 
@@ -24,6 +25,9 @@ pub enum AccessError {
     /// What the wish refers to does not exist.
     #[error("{0} {1} does not exist")]
     NotFound(&'static str, i64),
+    /// There is no such definition.
+    #[error("database {0} has no field {1:?}")]
+    NoField(i64, String),
 }
 
 /// A row of `databases`.
@@ -33,8 +37,22 @@ pub struct Database {
     pub id: i64,
     /// For people.
     pub name: String,
+    /// It takes no custom fields but those that are defined.
+    pub strict: bool,
     /// RFC 3339.
     pub created_at: Option<Timestamp>,
+}
+
+/// A row of `fields`.
+#[derive(Debug, Serialize)]
+pub struct DefinedField {
+    /// Its database.
+    pub db_id: i64,
+    /// In requests.
+    pub name: String,
+    /// The name of a [`FieldType`].
+    #[serde(rename = "type")]
+    pub field_type: String,
 }
 
 /// A row of `resources`.
@@ -68,11 +86,12 @@ pub struct TokenEntry {
 }
 
 impl Store {
-    /// Makes a database; returns its id.
-    pub async fn create_database(&self, name: &str) -> Result<i64, AccessError> {
+    /// Makes a database; returns its id. A strict one takes no custom fields but those that are
+    /// defined.
+    pub async fn create_database(&self, name: &str, strict: bool) -> Result<i64, AccessError> {
         let lease = self.lease().await?;
         let row = lease
-            .query_one("INSERT INTO databases (name) VALUES ($1) RETURNING id", &[&name])
+            .query_one("INSERT INTO databases (name, strict) VALUES ($1, $2) RETURNING id", &[&name, &strict])
             .await
             .map_err(|error| explain(error, "database", 0))?;
         lease.give_back();
@@ -83,16 +102,67 @@ impl Store {
     pub async fn databases(&self) -> Result<Vec<Database>, AccessError> {
         let lease = self.lease().await?;
         let rows = lease
-            .query("SELECT id, name, created_at FROM databases ORDER BY id", &[])
+            .query("SELECT id, name, strict, created_at FROM databases ORDER BY id", &[])
             .await
             .map_err(StoreError::from)?;
         lease.give_back();
         let database = |row: &tokio_postgres::Row| Database {
             id: row.get(0),
             name: row.get(1),
-            created_at: timestamp(row.get(2)),
+            strict: row.get(2),
+            created_at: timestamp(row.get(3)),
         };
         Ok(rows.iter().map(database).collect())
+    }
+
+    /// Makes a database strict, or lets it take any custom field.
+    pub async fn set_strict(&self, db_id: i64, strict: bool) -> Result<(), AccessError> {
+        let lease = self.lease().await?;
+        let changed = lease
+            .execute("UPDATE databases SET strict = $2 WHERE id = $1", &[&db_id, &strict])
+            .await
+            .map_err(StoreError::from)?;
+        lease.give_back();
+        if changed == 0 { Err(AccessError::NotFound("database", db_id)) } else { Ok(()) }
+    }
+
+    /// Defines a custom field, or changes its type.
+    pub async fn define_field(&self, db_id: i64, name: &str, field_type: FieldType) -> Result<(), AccessError> {
+        let lease = self.lease().await?;
+        lease
+            .execute(
+                "INSERT INTO fields (db_id, name, type) VALUES ($1, $2, $3)
+                 ON CONFLICT (db_id, name) DO UPDATE SET type = excluded.type",
+                &[&db_id, &name, &field_type.name()],
+            )
+            .await
+            .map_err(|error| explain(error, "field", db_id))?;
+        lease.give_back();
+        Ok(())
+    }
+
+    /// All definitions by database and name.
+    pub async fn fields(&self) -> Result<Vec<DefinedField>, AccessError> {
+        let lease = self.lease().await?;
+        let rows = lease
+            .query("SELECT db_id, name, type FROM fields ORDER BY db_id, name", &[])
+            .await
+            .map_err(StoreError::from)?;
+        lease.give_back();
+        let field =
+            |row: &tokio_postgres::Row| DefinedField { db_id: row.get(0), name: row.get(1), field_type: row.get(2) };
+        Ok(rows.iter().map(field).collect())
+    }
+
+    /// Removes a definition.
+    pub async fn remove_field(&self, db_id: i64, name: &str) -> Result<(), AccessError> {
+        let lease = self.lease().await?;
+        let removed = lease
+            .execute("DELETE FROM fields WHERE db_id = $1 AND name = $2", &[&db_id, &name])
+            .await
+            .map_err(StoreError::from)?;
+        lease.give_back();
+        if removed == 0 { Err(AccessError::NoField(db_id, name.to_owned())) } else { Ok(()) }
     }
 
     /// Makes a resource of a database; returns its id.

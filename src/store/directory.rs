@@ -1,7 +1,7 @@
 //! The directory of tokens, databases and resources: loaded as a whole, kept fresh by
 //! notifications and, where those do not get through, by a timer.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,6 +15,7 @@ use super::error::StoreError;
 use super::pool::{Lease, Store, within};
 use super::time::timestamp;
 use crate::domain::directory::Directory;
+use crate::domain::profile::FieldType;
 use crate::domain::subscription::{Channel, Channels};
 use crate::domain::token::{Scope, Token, TokenHash};
 
@@ -128,30 +129,40 @@ async fn version(lease: &Lease) -> Result<i64, StoreError> {
 
 /// One statement, so that all of it is true at one moment.
 const LOAD: &str = "
-SELECT 'version', version, NULL::bigint, NULL::bytea, NULL::boolean, NULL::bigint[], NULL::timestamptz, NULL::boolean, NULL::text[]
+SELECT 'version', version, NULL::bigint, NULL::bytea, NULL::boolean, NULL::bigint[], NULL::timestamptz, NULL::boolean, NULL::text[],
+       NULL::text, NULL::text
 FROM directory_version
 UNION ALL
-SELECT 'database', id, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM databases
+SELECT 'database', id, NULL, NULL, NULL, NULL, NULL, strict, NULL, NULL, NULL FROM databases
 UNION ALL
-SELECT 'resource', id, db_id, NULL, NULL, NULL, NULL, NULL, channels FROM resources
+SELECT 'field', db_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, name, type FROM fields
+UNION ALL
+SELECT 'resource', id, db_id, NULL, NULL, NULL, NULL, NULL, channels, NULL, NULL FROM resources
 UNION ALL
 SELECT 'token', id, NULL, token_hash, all_databases,
        ARRAY(SELECT d.db_id FROM api_token_databases d WHERE d.token_id = id ORDER BY d.db_id),
-       expires_at, revoked_at IS NOT NULL, NULL
+       expires_at, revoked_at IS NOT NULL, NULL, NULL, NULL
 FROM api_tokens";
 
 async fn load(lease: &Lease) -> Result<Directory, StoreError> {
     let statement = within("prepare", lease.prepare_cached(LOAD)).await?;
     let rows = within("directory", lease.query(&statement, &[])).await?;
     let mut directory =
-        Directory { version: 0, tokens: HashMap::new(), databases: HashSet::new(), resources: HashMap::new() };
+        Directory { version: 0, tokens: HashMap::new(), databases: HashMap::new(), resources: HashMap::new() };
     for row in &rows {
         let kind: &str = row.get(0);
         let number: i64 = row.get(1);
         match kind {
             "version" => directory.version = number,
             "database" => {
-                directory.databases.insert(number);
+                directory.databases.entry(number).or_default().is_strict = row.get(7);
+            }
+            "field" => {
+                // A type that this version does not know: the field is not checked.
+                if let Some(field_type) = FieldType::parse(row.get(10)) {
+                    let database = directory.databases.entry(number).or_default();
+                    database.fields.insert(row.get(9), field_type);
+                }
             }
             "resource" => {
                 let names: Vec<&str> = row.get(8);

@@ -14,8 +14,10 @@ struct Migration {
 }
 
 /// All of them, numbered from 1 without gaps.
-const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, name: "create_schema", sql: include_str!("../../migrations/0001_create_schema.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, name: "create_schema", sql: include_str!("../../migrations/0001_create_schema.sql") },
+    Migration { number: 2, name: "define_fields", sql: include_str!("../../migrations/0002_define_fields.sql") },
+];
 
 /// Several workers may be started at once; one migrates, the others wait. The number is arbitrary
 /// ("profwork" in ASCII) and must never change.

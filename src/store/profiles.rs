@@ -11,6 +11,7 @@ use super::pool::{Lease, Store, within};
 use super::time::{system_time, timestamp};
 use crate::domain::identity::{ProfileId, RequestId};
 use crate::domain::profile::NewProfile;
+use crate::domain::value::Json;
 
 /// What became of one profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +92,7 @@ impl Store {
     ///
     /// Calling this again with the same profiles, after an error that leaves it open whether the
     /// transaction was committed, finds the rows of the first call by their ids.
-    pub async fn insert(&self, profiles: &[&NewProfile<'_>]) -> Result<Vec<Stored>, StoreError> {
+    pub async fn insert(&self, profiles: &[&NewProfile]) -> Result<Vec<Stored>, StoreError> {
         let lease = self.lease().await?;
         let mut stored = vec![Stored::Added; profiles.len()];
         let mut open: Vec<usize> = (0..profiles.len()).collect();
@@ -121,7 +122,7 @@ impl Store {
 }
 
 /// Inserts; returns the places in `profiles` of those left out.
-async fn insert(lease: &Lease, profiles: &[&NewProfile<'_>]) -> Result<Vec<usize>, StoreError> {
+async fn insert(lease: &Lease, profiles: &[&NewProfile]) -> Result<Vec<usize>, StoreError> {
     let order = insertion_order(profiles);
     let columns = Columns::of(order.iter().map(|&place| profiles[place]));
     let statement = within("prepare", lease.prepare_cached(INSERT)).await?;
@@ -159,18 +160,21 @@ async fn insert(lease: &Lease, profiles: &[&NewProfile<'_>]) -> Result<Vec<usize
 }
 
 /// The same in every lane of every worker, so that none waits for another in a circle.
-fn insertion_order(profiles: &[&NewProfile<'_>]) -> Vec<usize> {
+fn insertion_order(profiles: &[&NewProfile]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..profiles.len()).collect();
     if profiles.len() > 1 {
         order.sort_by_cached_key(|&place| {
             let profile = profiles[place];
-            (profile.db_id, profile.email.as_deref().map(str::to_lowercase), profile.request_id.map(|id| id.0))
+            let email = profile.email.as_deref().map(str::to_lowercase);
+            // Of two with one email the first of the request is the one that is added.
+            let request_id = if email.is_none() { profile.request_id } else { None };
+            (profile.db_id, email, request_id.map(|id| id.0))
         });
     }
     order
 }
 
-async fn find(lease: &Lease, profiles: &[&NewProfile<'_>]) -> Result<Vec<Option<Stored>>, StoreError> {
+async fn find(lease: &Lease, profiles: &[&NewProfile]) -> Result<Vec<Option<Stored>>, StoreError> {
     let columns = ProfileColumns::of(profiles.iter().copied());
     // Planned anew each time: a plan kept from when the table was small would stay when it is big.
     let rows = within(
@@ -198,7 +202,7 @@ async fn find(lease: &Lease, profiles: &[&NewProfile<'_>]) -> Result<Vec<Option<
     Ok(found)
 }
 
-fn judge(profile: &NewProfile<'_>, row: &tokio_postgres::Row) -> Stored {
+fn judge(profile: &NewProfile, row: &tokio_postgres::Row) -> Stored {
     let id = ProfileId::parse(row.get(1));
     let request_id: Option<&[u8]> = row.get(2);
     let same_request = profile.request_id.is_some_and(|own| request_id == Some(&own.0[..]));
@@ -241,8 +245,8 @@ struct SubscriptionColumns<'a> {
     address: Vec<&'a str>,
     status: Vec<&'a str>,
     priority: Vec<Option<i64>>,
-    cats: Vec<Option<String>>,
-    custom_fields: Vec<Option<String>>,
+    cats: Vec<Option<&'a str>>,
+    custom_fields: Vec<Option<&'a str>>,
     date: Vec<Option<SystemTime>>,
     ip: Vec<Option<String>>,
     url: Vec<Option<&'a str>>,
@@ -250,7 +254,7 @@ struct SubscriptionColumns<'a> {
 }
 
 impl<'a> ProfileColumns<'a> {
-    fn of(profiles: impl Iterator<Item = &'a NewProfile<'a>>) -> Self {
+    fn of(profiles: impl Iterator<Item = &'a NewProfile>) -> Self {
         let mut columns = Self::default();
         for profile in profiles {
             columns.push(profile);
@@ -258,18 +262,18 @@ impl<'a> ProfileColumns<'a> {
         columns
     }
 
-    fn push(&mut self, profile: &'a NewProfile<'a>) {
+    fn push(&mut self, profile: &'a NewProfile) {
         self.db_id.push(profile.db_id);
         self.id.push(profile.id.to_string());
         self.email.push(profile.email.as_deref());
-        self.data.push(&profile.data);
+        self.data.push(profile.data.as_str());
         self.request_id.push(profile.request_id.as_ref().map(|RequestId(bytes)| &bytes[..]));
         self.created_at.push(system_time(profile.added_at));
     }
 }
 
 impl<'a> Columns<'a> {
-    fn of(profiles: impl Iterator<Item = &'a NewProfile<'a>>) -> Self {
+    fn of(profiles: impl Iterator<Item = &'a NewProfile>) -> Self {
         let mut columns = Self { profiles: ProfileColumns::default(), subscriptions: SubscriptionColumns::default() };
         for profile in profiles {
             columns.profiles.push(profile);
@@ -280,7 +284,7 @@ impl<'a> Columns<'a> {
 }
 
 impl<'a> SubscriptionColumns<'a> {
-    fn extend(&mut self, profile: &'a NewProfile<'a>) {
+    fn extend(&mut self, profile: &'a NewProfile) {
         for (position, subscription) in (0..).zip(&profile.subscriptions) {
             self.db_id.push(profile.db_id);
             self.profile_id.push(profile.id.to_string());
@@ -290,8 +294,8 @@ impl<'a> SubscriptionColumns<'a> {
             self.address.push(&subscription.address);
             self.status.push(&subscription.status);
             self.priority.push(subscription.priority);
-            self.cats.push(subscription.cats.as_ref().map(|cats| cats.to_json()));
-            self.custom_fields.push(subscription.custom_fields.as_ref().map(|fields| fields.to_json()));
+            self.cats.push(subscription.cats.as_ref().map(Json::as_str));
+            self.custom_fields.push(subscription.custom_fields.as_ref().map(Json::as_str));
             self.date.push(subscription.date.map(system_time));
             self.ip.push(subscription.ip.map(|ip| ip.to_string()));
             self.url.push(subscription.url.as_deref());

@@ -6,24 +6,12 @@ use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{DEPTH_MAX, Unreadable};
+use super::{DEPTH_MAX, Keep, Unreadable, utf8};
 use crate::domain::value::{Object, Value};
-
-/// How much of the document the tree keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
-    /// All of it.
-    Everything,
-    /// The outermost object's own fields; arrays and objects in it are checked and left empty, so
-    /// that a body over the size limit costs no memory.
-    TopLevel,
-}
 
 /// Reads a whole body.
 pub fn read(body: &[u8], keep: Keep) -> Result<Object<'_>, Unreadable> {
-    // RFC 8259, 8.1: a reader may ignore a byte order mark, and some producers do write one.
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let text = std::str::from_utf8(body).map_err(|_| Unreadable::NotUtf8)?;
+    let text = utf8(body)?;
     let too_deep = Cell::new(false);
     let seed = Tree { depth: 0, keep, too_deep: &too_deep };
     let mut reader = serde_json::Deserializer::from_str(text);

@@ -4,6 +4,9 @@
 pub mod json;
 pub mod reply;
 pub mod request;
+pub mod xml;
+
+use crate::domain::value::Object;
 
 /// How deep a document may be nested, the outermost object included.
 pub const DEPTH_MAX: usize = 64;
@@ -23,6 +26,78 @@ pub enum Unreadable {
     /// A document, but not an object.
     #[error("the body is {0}, not an object")]
     NotAnObject(&'static str),
+    /// An XML document, but with another root element.
+    #[error("the root element is not <xml>")]
+    OtherRoot,
+    /// Something that XML has, and that could be used against its reader.
+    #[error("{0} is not allowed in XML")]
+    Forbidden(&'static str),
+}
+
+/// How much of a document the tree keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// All of it.
+    Everything,
+    /// The outermost object's own fields; arrays and objects in it are checked and left empty, so
+    /// that a body over the size limit costs no memory.
+    TopLevel,
+}
+
+/// The formats of requests and replies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// RFC 8259
+    Json,
+    /// XML 1.0 without document type definitions.
+    Xml,
+}
+
+impl Format {
+    /// What the content type says; if it says neither, what the first byte that is not blank does.
+    pub fn of(content_type: Option<&str>, body: &[u8]) -> Self {
+        let declared = content_type.and_then(|text| text.split(';').next()).map(str::trim).unwrap_or_default();
+        if declared.eq_ignore_ascii_case("application/json") {
+            return Self::Json;
+        }
+        if declared.eq_ignore_ascii_case("application/xml") || declared.eq_ignore_ascii_case("text/xml") {
+            return Self::Xml;
+        }
+        match without_mark(body).trim_ascii_start().first() {
+            Some(b'<') => Self::Xml,
+            _ => Self::Json,
+        }
+    }
+
+    /// The content type of a reply.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Xml => "application/xml",
+        }
+    }
+
+    /// Reads a whole body.
+    pub fn read(self, body: &[u8], keep: Keep) -> Result<Object<'_>, Unreadable> {
+        match self {
+            Self::Json => json::read(body, keep),
+            Self::Xml => xml::read(body, keep),
+        }
+    }
+}
+
+/// The body as text. RFC 8259, 8.1 lets a reader ignore a byte order mark, XML has it do so.
+fn utf8(body: &[u8]) -> Result<&str, Unreadable> {
+    std::str::from_utf8(without_mark(body)).map_err(|_| Unreadable::NotUtf8)
+}
+
+fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
+}
+
+/// Whether texts in this encoding can be read as UTF-8.
+fn is_utf8(encoding: &str) -> bool {
+    ["utf-8", "utf8", "us-ascii"].iter().any(|known| encoding.eq_ignore_ascii_case(known))
 }
 
 /// The charset that a content type declares, if it is one that we can't read.
@@ -32,10 +107,7 @@ pub fn is_foreign_charset(content_type: &str) -> bool {
         .skip(1)
         .filter_map(|parameter| parameter.split_once('='))
         .filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))
-        .any(|(_, value)| {
-            let charset = value.trim().trim_matches('"');
-            !["utf-8", "utf8", "us-ascii"].iter().any(|known| charset.eq_ignore_ascii_case(known))
-        })
+        .any(|(_, value)| !is_utf8(value.trim().trim_matches('"')))
 }
 
 #[cfg(test)]
@@ -48,5 +120,20 @@ mod tests {
             assert!(!is_foreign_charset(known), "{known}");
         }
         assert!(is_foreign_charset("application/json; charset=windows-1251"));
+    }
+
+    #[test]
+    fn the_content_type_tells_the_format_and_else_the_first_byte() {
+        for (content_type, body, format) in [
+            (Some("application/json"), "<xml/>", Format::Json),
+            (Some("Application/XML; charset=utf-8"), "{}", Format::Xml),
+            (Some("text/xml"), "{}", Format::Xml),
+            (Some("text/plain"), " \n<xml/>", Format::Xml),
+            (None, "\u{feff}\t<xml/>", Format::Xml),
+            (None, "{}", Format::Json),
+            (None, "", Format::Json),
+        ] {
+            assert_eq!(Format::of(content_type, body.as_bytes()), format, "{content_type:?} {body:?}");
+        }
     }
 }

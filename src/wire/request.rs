@@ -4,8 +4,28 @@
 use std::borrow::Cow;
 
 use crate::domain::fields;
+use crate::domain::kind::{Field, Flaw, Kind, wrong_type};
 use crate::domain::outcome::Rejection;
 use crate::domain::value::{Object, Value};
+
+/// The top-level fields, besides [`DATA`]. Unknown ones are ignored.
+pub const FIELDS: &[Field] = &[
+    Field::new("token", Kind::Word, "API token; required here or in the header `authorization: Bearer …`, here wins"),
+    Field::new("db_id", Kind::Id, "Database that the profile is added to; required"),
+    Field::new("skip_triggers", Kind::Boolean, "Publish no trigger event; false by default"),
+    Field::new(
+        "skip_invalid_subscriptions",
+        Kind::Boolean,
+        "Drop invalid subscriptions and add the rest; by default (false) an invalid one is an error",
+    ),
+    Field::new("feedback_id", Kind::String, "Comes back in the reply as it is"),
+];
+
+/// The top-level field with the profile, or the profiles.
+pub const DATA: &str = "data";
+
+/// The most profiles of one request.
+pub const PROFILES_MAX: usize = 10_000;
 
 /// A request whose top-level fields have the right types.
 #[derive(Debug, PartialEq)]
@@ -14,14 +34,23 @@ pub struct Request<'a> {
     pub token: Option<Cow<'a, str>>,
     /// The database.
     pub db_id: i64,
-    /// The profile's fields; absent and null are an empty profile.
-    pub data: Object<'a>,
+    /// What is to be added.
+    pub data: Data<'a>,
     /// Publish no trigger event.
     pub skip_triggers: bool,
-    /// Drop invalid subscriptions rather than refuse the request.
+    /// Drop invalid subscriptions rather than refuse the profile.
     pub skip_invalid_subscriptions: bool,
     /// Echoed in the reply, also where the answer is "no".
     pub feedback_id: Option<Cow<'a, str>>,
+}
+
+/// The profile or profiles of a request, not yet looked at.
+#[derive(Debug, PartialEq)]
+pub enum Data<'a> {
+    /// One; absent and null are an empty profile.
+    One(Object<'a>),
+    /// The batch form: any number, each with an outcome of its own.
+    Many(Vec<Value<'a>>),
 }
 
 /// A document that is no request: what is wrong, and what of it the reply repeats all the same.
@@ -34,72 +63,102 @@ pub struct Misshapen<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads the top-level fields. Unknown ones are ignored.
+    /// Reads the top-level fields.
     pub fn from_document(document: Object<'a>) -> Result<Self, Misshapen<'a>> {
-        let mut token = None;
-        let mut db_id = None;
-        let mut data = Object::default();
-        let mut skip_triggers = false;
-        let mut skip_invalid_subscriptions = false;
-        let mut feedback_id = None;
+        let mut fields = Fields::default();
         let mut first_bad = None;
         for (name, value) in document.into_fields().filter(|(_, value)| *value != Value::Null) {
-            let taken = match name.as_ref() {
-                "token" => text(value).map(|text| token = Some(text)),
-                "db_id" => database(&value).map(|id| db_id = Some(id)),
-                "data" => object(value).map(|object| data = object),
-                "skip_triggers" => fields::boolean(&value).map(|flag| skip_triggers = flag),
-                "skip_invalid_subscriptions" => fields::boolean(&value).map(|flag| skip_invalid_subscriptions = flag),
-                "feedback_id" => text(value).map(|text| feedback_id = Some(text)),
-                _ => Ok(()),
-            };
-            if let (Err(what), None) = (taken, &first_bad) {
-                first_bad = Some(Rejection::invalid(&name, what));
+            if let Err(flaw) = fields.take(&name, value) {
+                first_bad.get_or_insert_with(|| flaw.in_field(&name).at(""));
             }
         }
-        let missing = || Rejection::invalid("db_id", "is missing");
-        match (first_bad, db_id) {
+        let feedback_id = fields.feedback_id;
+        match (first_bad, fields.db_id) {
             (Some(rejection), _) => Err(Misshapen { rejection, feedback_id }),
-            (None, None) => Err(Misshapen { rejection: missing(), feedback_id }),
+            (None, None) => Err(Misshapen { rejection: Rejection::invalid("db_id", "is missing"), feedback_id }),
             (None, Some(db_id)) => Ok(Request {
-                token: token.filter(|token| !token.is_empty()),
+                token: fields.token.filter(|token| !token.is_empty()),
                 db_id,
-                data,
-                skip_triggers,
-                skip_invalid_subscriptions,
+                data: fields.data.unwrap_or_else(|| Data::One(Object::default())),
+                skip_triggers: fields.skip_triggers,
+                skip_invalid_subscriptions: fields.skip_invalid_subscriptions,
                 feedback_id,
             }),
         }
     }
 }
 
-fn database(value: &Value<'_>) -> Result<i64, fields::What> {
-    let id = fields::integer(value)?;
-    if id >= 1 { Ok(id) } else { Err("must be 1 or more".into()) }
+/// The top-level fields as far as they were read.
+#[derive(Default)]
+struct Fields<'a> {
+    token: Option<Cow<'a, str>>,
+    db_id: Option<i64>,
+    data: Option<Data<'a>>,
+    skip_triggers: bool,
+    skip_invalid_subscriptions: bool,
+    feedback_id: Option<Cow<'a, str>>,
 }
 
-fn text<'a>(value: Value<'a>) -> Result<Cow<'a, str>, fields::What> {
-    fields::string(&value)?;
-    match value {
-        Value::String(text) => Ok(text),
-        other => Err(other.kind().into()),
-    }
-}
-
-fn object<'a>(value: Value<'a>) -> Result<Object<'a>, fields::What> {
-    match value {
-        Value::Object(object) => Ok(object),
-        other => fields::object(&other).cloned(),
+impl<'a> Fields<'a> {
+    fn take(&mut self, name: &str, value: Value<'a>) -> Result<(), Flaw> {
+        if name == DATA {
+            self.data = Some(match value {
+                Value::Object(object) => Data::One(object),
+                Value::Array(profiles) => Data::Many(profiles),
+                other => return Err(wrong_type("an object or an array", &other).into()),
+            });
+            return Ok(());
+        }
+        let Some(field) = Field::find(FIELDS, name) else {
+            return Ok(());
+        };
+        match (field.name, field.kind.check(value)?) {
+            ("token", Value::String(text)) => self.token = Some(text),
+            ("db_id", Value::Number(digits)) => self.db_id = Some(fields::integer(&digits)?),
+            ("skip_triggers", Value::Bool(flag)) => self.skip_triggers = flag,
+            ("skip_invalid_subscriptions", Value::Bool(flag)) => self.skip_invalid_subscriptions = flag,
+            ("feedback_id", Value::String(text)) => self.feedback_id = Some(text),
+            (name, _) => unreachable!("the table of fields has a kind for {name} that is not taken here"),
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::json::{Keep, read};
+    use crate::wire::{Format, Keep};
 
     fn request(body: &str) -> Result<Request<'_>, Misshapen<'_>> {
-        Request::from_document(read(body.as_bytes(), Keep::Everything).unwrap())
+        Request::from_document(Format::of(None, body.as_bytes()).read(body.as_bytes(), Keep::Everything).unwrap())
+    }
+
+    #[test]
+    fn both_formats_make_the_same_request() {
+        let json = r#"{"token": "t", "db_id": 1, "skip_triggers": true, "feedback_id": "f"}"#;
+        let xml = "<xml><token> t </token><db_id> 1 </db_id><skip_triggers>true</skip_triggers><data/>
+            <feedback_id>f</feedback_id></xml>";
+        assert_eq!(request(json), request(xml));
+        for (body, text) in [
+            ("<xml/>", "db_id: is missing"),
+            ("<xml><db_id>x</db_id></xml>", "db_id: must be an integer, is a string"),
+            ("<xml><db_id>0</db_id></xml>", "db_id: must be 1 or more"),
+            ("<xml><db_id>1</db_id><db_id>2</db_id></xml>", "db_id: must be an integer, is an array"),
+            ("<xml><db_id>1</db_id><data>x</data></xml>", "data: must be an object or an array, is a string"),
+            (
+                "<xml><db_id>1</db_id><skip_triggers>1</skip_triggers></xml>",
+                "skip_triggers: must be true or false, is a string",
+            ),
+        ] {
+            assert_eq!(request(body).unwrap_err().rejection.text, text, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_array_is_the_batch_form() {
+        for body in [r#"{"db_id":1,"data":[{}]}"#, "<xml><db_id>1</db_id><data array='true'><a>1</a></data></xml>"] {
+            assert!(matches!(request(body).unwrap().data, Data::Many(profiles) if profiles.len() == 1), "{body}");
+        }
     }
 
     #[test]
@@ -107,7 +166,7 @@ mod tests {
         for body in [r#"{"db_id":1}"#, r#"{"db_id":1,"data":null,"skip_triggers":null}"#, r#"{"db_id":1,"data":{}}"#] {
             let request = request(body).unwrap();
             assert!(!request.skip_triggers && !request.skip_invalid_subscriptions, "{body}");
-            assert_eq!(request.data, Object::default());
+            assert_eq!(request.data, Data::One(Object::default()));
             assert_eq!(request.token, None);
         }
     }
@@ -119,7 +178,8 @@ mod tests {
         let request = request(body).unwrap();
         assert_eq!(request.token.as_deref(), Some("abcdefghijklmnqrstuvwxyz"));
         assert_eq!((request.db_id, request.skip_triggers), (1, true));
-        assert_eq!(request.data.get("_lname"), Some(&Value::String("Doe".into())));
+        let Data::One(profile) = request.data else { panic!("one profile") };
+        assert_eq!(profile.get("_lname"), Some(&Value::String("Doe".into())));
     }
 
     #[test]
@@ -133,7 +193,7 @@ mod tests {
             (r#"{"db_id":-1}"#, "db_id: must be 1 or more"),
             (r#"{"db_id":99999999999999999999}"#, "db_id: must fit into 64 bits"),
             (r#"{"db_id":1,"token":5}"#, "token: must be a string, is a number"),
-            (r#"{"db_id":1,"data":"x"}"#, "data: must be an object, is a string"),
+            (r#"{"db_id":1,"data":"x"}"#, "data: must be an object or an array, is a string"),
             (r#"{"db_id":1,"skip_triggers":1}"#, "skip_triggers: must be true or false, is a number"),
             (
                 r#"{"db_id":1,"skip_invalid_subscriptions":"true"}"#,

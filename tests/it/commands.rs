@@ -91,9 +91,27 @@ async fn lists_are_tables_for_people_and_json_for_scripts() {
     assert_eq!((&tokens[0]["databases"], &tokens[0]["revoked_at"]), (&serde_json::json!([1]), &Value::Null));
     assert_eq!(tokens[1]["all_databases"], true);
     assert!(tokens[1]["revoked_at"].is_string());
-    assert_eq!(succeed(&world, &["database", "list"]).await, "ID  NAME\n1   one\n");
+    assert_eq!(succeed(&world, &["database", "list"]).await, "ID  STRICT  NAME\n1   no      one\n");
     let table = succeed(&world, &["token", "list"]).await;
     assert!(table.lines().nth(2).expect("a row").starts_with("2   CRM   all        revoked "), "{table}");
+}
+
+#[tokio::test]
+async fn fields_are_defined_listed_and_removed() {
+    let world = World::new().await;
+    for arguments in [["level", "number"], ["level", "integer"], ["tags", "strings"]] {
+        succeed(&world, &[&["field", "add", "--db", "1"][..], &arguments].concat()).await;
+    }
+    assert_eq!(succeed(&world, &["field", "list"]).await, "DB  NAME   TYPE\n1   level  integer\n1   tags   strings\n");
+    succeed(&world, &["field", "remove", "--db", "1", "tags"]).await;
+    let fields: Value = serde_json::from_str(&succeed(&world, &["field", "list", "--json"]).await).expect("JSON");
+    assert_eq!(fields, serde_json::json!([{"db_id": 1, "name": "level", "type": "integer"}]));
+    succeed(&world, &["database", "strict", "1", "on"]).await;
+    assert_eq!(succeed(&world, &["database", "list"]).await, "ID  STRICT  NAME\n1   yes     one\n");
+    for arguments in [["email", "string"], ["_fname", "string"], ["subscriptions", "strings"], ["x", "text"]] {
+        let output = run(&world, &[&["field", "add", "--db", "1"][..], &arguments].concat()).await;
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+    }
 }
 
 #[tokio::test]
@@ -104,6 +122,9 @@ async fn what_cannot_be_done_is_one_line_and_an_exit_code() {
         (&["resource", "create", "--db", "9", "--channels", "email", "x"], "database 9 does not exist"),
         (&["token", "create", "--db", "1,9", "x"], "database 9 does not exist"),
         (&["token", "revoke", "99"], "token 99 does not exist"),
+        (&["field", "add", "--db", "9", "level", "integer"], "database 9 does not exist"),
+        (&["field", "remove", "--db", "1", "level"], "database 1 has no field \"level\""),
+        (&["database", "strict", "9", "on"], "database 9 does not exist"),
         (&["send", "/nowhere/at/all"], "can't open /nowhere/at/all"),
         (&["send", "-"], "there is no queue"),
     ] {
@@ -146,7 +167,7 @@ async fn a_worker_on_an_empty_database_says_to_migrate() {
     let line = fail(&world, &["database", "list"]).await;
     assert!(line.contains("run `profile-worker migrate`"), "{line}");
     succeed(&world, &["migrate"]).await;
-    assert_eq!(succeed(&world, &["database", "list"]).await, "ID  NAME\n");
+    assert_eq!(succeed(&world, &["database", "list"]).await, "ID  STRICT  NAME\n");
 }
 
 #[tokio::test]

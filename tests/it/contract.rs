@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use profile_worker::domain::profile::FieldType;
 use profile_worker::domain::token::Scope;
 use serde_json::Value;
 
@@ -10,26 +11,65 @@ use crate::client::{Client, Message, props};
 use crate::world::World;
 
 #[tokio::test]
-async fn every_fixture_gets_its_reply() {
+async fn every_json_fixture_gets_its_reply() {
+    let world = fixtures_in("json", 23).await;
+    the_right_rows_are_there(&world, ROWS_OF_JSON).await;
+}
+
+#[tokio::test]
+async fn every_xml_fixture_gets_its_reply() {
+    let world = fixtures_in("xml", 25).await;
+    the_right_rows_are_there(&world, ROWS_OF_XML).await;
+}
+
+/// Sends all requests of one format, and compares the replies.
+async fn fixtures_in(format: &str, at_least: usize) -> World {
     let world = World::new().await;
+    define_fields(&world).await;
     let _worker = world.worker().await;
     let mut client = world.client().await;
     let (_, token_for_all) = world.new_token(&Scope::AllDatabases).await;
-    let cases = cases();
-    assert!(cases.len() >= 15, "only {} cases", cases.len());
+    let cases = cases(format);
+    assert!(cases.len() >= at_least, "only {} cases", cases.len());
     for case in &cases {
-        let request = read(case, "request").replace("<token for all databases>", &token_for_all);
-        let reply = client.call(request.replace("<token>", &world.token)).await;
-        let expected: Value = serde_json::from_str(&read(case, "reply")).expect("a JSON reply");
-        assert_eq!(with_placeholder(&reply), expected, "{case}");
+        let request = read(case, "request", format).replace("{token for all databases}", &token_for_all);
+        let reply = client.call(request.replace("{token}", &world.token)).await;
+        let content_type = reply.properties.content_type().as_ref().map(ToString::to_string);
+        assert_eq!(content_type, Some(format!("application/{format}")), "{case}");
+        let expected = read(case, "reply", format);
+        if format == "json" {
+            let expected: Value = serde_json::from_str(&expected).expect("a JSON reply");
+            assert_eq!(serde_json::from_str::<Value>(&with_placeholders(&reply)).expect("JSON"), expected, "{case}");
+        } else {
+            let expected: String = expected.lines().map(str::trim_start).collect();
+            assert_eq!(with_placeholders(&reply), expected, "{case}");
+        }
     }
-    the_right_rows_are_there(&world).await;
+    world
 }
 
-fn cases() -> Vec<String> {
+/// Database 2 of the fixtures.
+async fn define_fields(world: &World) {
+    assert_eq!(world.store.create_database("two", true).await.expect("a database"), 2);
+    for (name, field_type) in [
+        ("nick", FieldType::String),
+        ("loyalty_level", FieldType::Integer),
+        ("score", FieldType::Number),
+        ("vip", FieldType::Boolean),
+        ("birthday", FieldType::Date),
+        ("last_seen", FieldType::DateTime),
+        ("tags", FieldType::Strings),
+        ("address", FieldType::Object),
+    ] {
+        world.store.define_field(2, name, field_type).await.expect("a field");
+    }
+}
+
+fn cases(format: &str) -> Vec<String> {
     let files = std::fs::read_dir(fixtures()).expect("the fixtures");
     let names = files.map(|file| file.expect("a file").file_name().into_string().expect("a name"));
-    let mut cases: Vec<_> = names.filter_map(|name| Some(name.strip_suffix(".request.json")?.to_owned())).collect();
+    let suffix = format!(".request.{format}");
+    let mut cases: Vec<_> = names.filter_map(|name| Some(name.strip_suffix(&suffix)?.to_owned())).collect();
     cases.sort();
     cases
 }
@@ -38,44 +78,76 @@ fn fixtures() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures"))
 }
 
-fn read(case: &str, what: &str) -> String {
-    let path = fixtures().join(format!("{case}.{what}.json"));
+fn read(case: &str, what: &str, format: &str) -> String {
+    let path = fixtures().join(format!("{case}.{what}.{format}"));
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The reply with its profile id replaced, if that has the right form.
-fn with_placeholder(reply: &Message) -> Value {
-    let mut json = reply.json();
-    if let Some(id) = json.get_mut("profile_id") {
-        let text = id.as_str().expect("a string");
-        let digits = text.len() == 24 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        assert!(digits, "{text}");
-        *id = "<profile_id>".into();
+/// The reply with its profile ids replaced, if they have the right form.
+fn with_placeholders(reply: &Message) -> String {
+    let mut text = reply.text();
+    for (before, after) in [("\"profile_id\":\"", "\""), ("<profile_id>", "</profile_id>")] {
+        let mut pieces = text.split(before);
+        let mut replaced = pieces.next().expect("a text").to_owned();
+        for piece in pieces {
+            let (id, rest) = piece.split_once(after).expect("the end of an id");
+            let digits = id.len() == 24 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+            assert!(digits, "{id}");
+            replaced += &format!("{before}{{profile_id}}{after}{rest}");
+        }
+        text = replaced;
     }
-    json
+    text
 }
 
-async fn the_right_rows_are_there(world: &World) {
-    let profiles = world.texts("SELECT coalesce(email, '-') || ' ' || data FROM profiles ORDER BY id").await;
+/// What a text can be in JSON only: numbers in custom fields that are not defined.
+const ROWS_OF_JSON: [&str; 3] = [r#"{"level": 3, "tags": ["a", "b"], "points": 12.50}"#, "10115", r#"{"a": 1}"#];
+const ROWS_OF_XML: [&str; 3] =
+    [r#"{"level": "3", "tags": ["a", "b"], "points": "12.50"}"#, r#""10115""#, r#"{"a": "1"}"#];
+
+async fn the_right_rows_are_there(world: &World, [loyalty, postal_code, custom_fields]: [&str; 3]) {
+    let profiles =
+        world.texts("SELECT coalesce(email, '-') || ' ' || data FROM profiles WHERE db_id = 1 ORDER BY id").await;
+    let john = serde_json::from_str::<Value>(profiles[2].split_once(' ').expect("data").1).expect("JSON");
+    let expected = serde_json::from_str::<Value>(&format!(
+        r#"{{
+            "_ip": "192.0.2.1", "_os": "Linux", "_tz": "Europe/Berlin", "_sex": "male", "_city": "Berlin",
+            "_bdate": "1980-02-29", "_fname": "John", "_lname": "Doe", "_regip": "2001:db8::1",
+            "phones": ["+79000000000"], "_region": "Berlin", "_regurl": "https://example.com/signup",
+            "_status": "subscribed", "_vendor": "Lenovo", "loyalty": {loyalty}, "_browser": "Firefox",
+            "_country": "DE", "_regcity": "Rome", "_regdate": "2026-11-23T10:00:00+01:00", "_regcountry": "IT",
+            "_postal_code": {postal_code}
+        }}"#
+    ));
+    assert_eq!(john, expected.expect("JSON"));
+    let all: Vec<_> = profiles.iter().map(String::as_str).filter(|row| !row.starts_with("john@")).collect();
+    let mut expected = vec![
+        r#"- {"_fname": "Fillipp", "_lname": "Doe"}"#,
+        "- {}",
+        "jane@example.com {}",
+        "joan@example.com {}",
+        r#"ann@example.com {"_fname": "Ann"}"#,
+        "- {}",
+        "cid@example.com {}",
+        "dan@example.com {}",
+        "eve@example.com {}",
+    ];
+    let gil = format!(
+        "gil@example.com {}",
+        r#"{"_sex": 1, "_city": "Berlin", "hobby": ["chess", "tea"], "_fname": "<Gil> & Co", "_lname": "ЖЖ <&> \"'", "#
+            .to_owned()
+            + r#""_status": "subscribed", "_postal_code": "01099"}"#
+    );
+    if all.len() > expected.len() {
+        expected.push(&gil);
+    }
+    assert_eq!(all, expected);
     assert_eq!(
-        profiles,
-        [
-            r#"- {"_fname": "Fillipp", "_lname": "Doe"}"#,
-            "- {}",
-            &format!(
-                r#"john@example.com {{{}}}"#,
-                concat!(
-                    r#""_ip": "192.0.2.1", "_os": "Linux", "_tz": "Europe/Berlin", "_sex": "male", "_city": "Berlin", "#,
-                    r#""_bdate": "1980-02-29", "_fname": "John", "_lname": "Doe", "_regip": "2001:db8::1", "#,
-                    r#""phones": ["+79000000000"], "_region": "Berlin", "_regurl": "https://example.com/signup", "#,
-                    r#""_status": "subscribed", "_vendor": "Lenovo", "loyalty": {"tags": ["a", "b"], "level": 3, "points": 12.50}, "#,
-                    r#""_browser": "Firefox", "_country": "DE", "_regcity": "Rome", "_regdate": "2026-11-23T10:00:00+01:00", "#,
-                    r#""_regcountry": "IT", "_postal_code": 10115"#
-                )
-            ),
-            "jane@example.com {}",
-            "joan@example.com {}",
-        ]
+        world.texts("SELECT data::text FROM profiles WHERE db_id = 2").await,
+        [concat!(
+            r#"{"vip": true, "nick": "F", "tags": ["a", "b"], "score": 12.50, "address": {"house": {"number": "12a"}, "#,
+            r#""street": "Main Street"}, "birthday": "1990-05-17", "last_seen": "2026-11-23T10:00:00Z", "loyalty_level": 3}"#
+        )]
     );
     let subscriptions = world
         .texts(
@@ -84,19 +156,23 @@ async fn the_right_rows_are_there(world: &World) {
              ORDER BY p.id, position",
         )
         .await;
-    assert_eq!(
-        subscriptions,
-        [
-            r#"jane@example.com 1 email jane@example.com subscribed 1 ["news"]"#,
-            "jane@example.com 1 sms +79000000000 unconfirmed",
-            "jane@example.com 1 push android-firebase:dev-1 subscribed",
-            "jane@example.com 1 telegram_bot 123456 subscribed",
-            "jane@example.com 1 whatsapp +79000000000 subscribed",
-            "jane@example.com 1 viber +79000000000 subscribed",
-            r#"jane@example.com 1 notify +79000000000 subscribed {"a": 1}"#,
-            "joan@example.com 1 email joan@example.com subscribed",
-        ]
-    );
+    let notify = format!("jane@example.com 1 notify +79000000000 subscribed {custom_fields}");
+    let mut expected = vec![
+        r#"jane@example.com 1 email jane@example.com subscribed 1 ["news"]"#,
+        "jane@example.com 1 sms +79000000000 unconfirmed",
+        "jane@example.com 1 push android-firebase:dev-1 subscribed",
+        "jane@example.com 1 telegram_bot 123456 subscribed",
+        "jane@example.com 1 whatsapp +79000000000 subscribed",
+        "jane@example.com 1 viber +79000000000 subscribed",
+        &notify,
+        "joan@example.com 1 email joan@example.com subscribed",
+        "cid@example.com 1 email cid@example.com subscribed",
+        "eve@example.com 1 email eve@example.com subscribed",
+    ];
+    if subscriptions.len() > expected.len() {
+        expected.push(r#"gil@example.com 1 telegram_bot 42 subscribed 5 ["news"]"#);
+    }
+    assert_eq!(subscriptions, expected);
 }
 
 /// `profile_id` as it is in the reply is the id in the table, in the ObjectId layout.

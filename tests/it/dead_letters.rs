@@ -86,21 +86,11 @@ async fn a_refusal_is_an_answer_and_no_dead_letter() {
     assert_eq!(world.number("SELECT count(*) FROM profiles").await, 0);
 }
 
-/// 500: PostgreSQL refuses one message although it takes its neighbours. A trigger of the test
-/// stands for whatever may be the reason.
+/// 500: PostgreSQL refuses one message although it takes its neighbours.
 #[tokio::test]
 async fn error_500_a_message_that_cannot_be_stored_spares_its_neighbours() {
     let world = World::new().await;
-    world
-        .execute(
-            "CREATE FUNCTION no_poison() RETURNS trigger LANGUAGE plpgsql AS $$
-             BEGIN
-                 IF NEW.email LIKE 'poison%' THEN RAISE EXCEPTION 'poison: %', NEW.email; END IF;
-                 RETURN NEW;
-             END $$;
-             CREATE TRIGGER no_poison BEFORE INSERT ON profiles FOR EACH ROW EXECUTE FUNCTION no_poison()",
-        )
-        .await;
+    world.refuse_poison().await;
     let mut worker = world.worker().await;
     worker.signal("STOP").await;
     let mut client = world.client().await;

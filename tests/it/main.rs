@@ -6,12 +6,14 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
 
+mod batch_form;
 mod client;
 mod clients;
 mod commands;
 mod contract;
 mod dead_letters;
 mod events;
+mod fields;
 mod never_twice;
 mod replies;
 mod restart;

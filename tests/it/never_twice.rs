@@ -138,7 +138,7 @@ async fn the_email_is_unique_in_a_database_and_not_across_them() {
     let world = World::new().await;
     let _worker = world.worker().await;
     let mut client = world.client().await;
-    let other = world.store.create_database("two").await.expect("a database");
+    let other = world.store.create_database("two", false).await.expect("a database");
     let (_, token) = world.new_token(&profile_worker::domain::token::Scope::AllDatabases).await;
     for db_id in [1, other] {
         let body = format!(r#"{{"token":"{token}","db_id":{db_id},"data":{{"email":"a@example.com"}}}}"#);

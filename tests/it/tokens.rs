@@ -37,7 +37,7 @@ async fn what_was_created_a_moment_ago_works_at_once() {
     let _worker = world.worker().await;
     let mut client = world.client().await;
     for round in 0..20 {
-        let db_id = world.store.create_database(&format!("new {round}")).await.expect("a database");
+        let db_id = world.store.create_database(&format!("new {round}"), false).await.expect("a database");
         let resource = world.store.create_resource(db_id, &[Channel::Email], "new").await.expect("a resource");
         let (_, token) = world.new_token(&Scope::Databases(vec![db_id])).await;
         let body = format!(

@@ -38,7 +38,7 @@ impl World {
         let store = Store::new(&DatabaseUrl::parse(&database_url).expect("a URL"), 2).expect("a pool");
         migrate::run(&store).await.expect("the schema");
         let mut world = Self { servers, database_url, name, token: String::new(), store };
-        let db_id = world.store.create_database("one").await.expect("a database");
+        let db_id = world.store.create_database("one", false).await.expect("a database");
         assert_eq!(db_id, 1);
         world.store.create_resource(1, &Channel::ALL, "all").await.expect("a resource");
         world.store.create_resource(1, &[Channel::Email], "mail").await.expect("a resource");
@@ -109,6 +109,20 @@ impl World {
     /// A request body of the token of this world.
     pub(crate) fn request(&self, rest: &str) -> String {
         format!(r#"{{"token":"{}","db_id":1{}{rest}}}"#, self.token, if rest.is_empty() { "" } else { "," })
+    }
+
+    /// Makes PostgreSQL refuse profiles whose email begins with "poison". The trigger stands for
+    /// whatever may be the reason.
+    pub(crate) async fn refuse_poison(&self) {
+        self.execute(
+            "CREATE FUNCTION no_poison() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+                 IF NEW.email LIKE 'poison%' THEN RAISE EXCEPTION 'poison: %', NEW.email; END IF;
+                 RETURN NEW;
+             END $$;
+             CREATE TRIGGER no_poison BEFORE INSERT ON profiles FOR EACH ROW EXECUTE FUNCTION no_poison()",
+        )
+        .await;
     }
 
     /// The first column of each row.

@@ -1,0 +1,139 @@
+//! A request on its way through a lane: what was decided, what has been stored of it so far, and
+//! what is to be said.
+
+use jiff::Timestamp;
+use tracing::error;
+
+use super::commit::Committed;
+use super::decide::{Addition, Decision, Verdict};
+use super::respond::{Announcement, Answer};
+use crate::broker::consumer::Envelope;
+use crate::domain::identity::{IdSource, ProfileId};
+use crate::domain::outcome::Rejection;
+use crate::domain::profile::NewProfile;
+use crate::store::profiles::Stored;
+use crate::wire::reply::{Added, Reply, Success};
+
+/// A request on its way.
+#[derive(Debug)]
+pub struct Job {
+    /// The request as it came.
+    pub envelope: Envelope,
+    decision: Decision,
+    /// What became of its additions, as far as they are stored.
+    outcomes: Vec<Result<Landed, Rejection>>,
+}
+
+/// A profile that stands in the database.
+#[derive(Debug, Clone, Copy)]
+struct Landed {
+    id: ProfileId,
+    added_at: Timestamp,
+}
+
+impl Job {
+    /// A request that was decided on.
+    pub fn new(envelope: Envelope, decision: Decision) -> Self {
+        Self { envelope, decision, outcomes: Vec::new() }
+    }
+
+    /// Whether it is the batch form, which may have more profiles than its neighbours should wait
+    /// for.
+    pub fn is_bulk(&self) -> bool {
+        matches!(self.decision.verdict, Verdict::AddEach(_))
+    }
+
+    /// The profiles that are still to be stored.
+    pub fn open(&self) -> impl Iterator<Item = &NewProfile> {
+        self.additions().skip(self.outcomes.len()).map(|addition| &addition.profile)
+    }
+
+    /// Whether everything of it is stored.
+    pub fn is_done(&self) -> bool {
+        self.open().next().is_none()
+    }
+
+    fn additions(&self) -> impl Iterator<Item = &Addition> {
+        let (one, many) = match &self.decision.verdict {
+            Verdict::Add(addition) => (Some(&**addition), &[][..]),
+            Verdict::AddEach(additions) => (None, &additions[..]),
+            Verdict::Refuse(_) | Verdict::DeadLetter(_) => (None, &[][..]),
+        };
+        one.into_iter().chain(many.iter().flatten())
+    }
+
+    /// Takes what became of the next ones of [`Self::open`], as many as there are; returns how many
+    /// were stored before.
+    pub fn record(&mut self, committed: &mut impl Iterator<Item = Committed>, ids: &IdSource) -> usize {
+        let before = self.outcomes.len();
+        let outcomes: Vec<_> =
+            self.open().zip(committed).map(|(profile, committed)| landed(profile, committed, ids)).collect();
+        self.outcomes.extend(outcomes);
+        before
+    }
+
+    /// What is to be said now, when the first `announced` of its profiles have been announced.
+    pub fn answer(&self, announced: usize) -> Answer<'_> {
+        let landed = self.additions().zip(&self.outcomes).skip(announced);
+        let events = landed.filter_map(|(addition, outcome)| match outcome {
+            Ok(Landed { id, added_at }) if !addition.skip_triggers => {
+                Some(Announcement { id: *id, added_at: *added_at, profile: &addition.profile })
+            }
+            _ => None,
+        });
+        let events = events.collect();
+        let reply = self.is_done().then(|| self.reply());
+        let dead_letter = if reply.is_some() { self.dead_letter() } else { None };
+        Answer { envelope: &self.envelope, format: self.decision.format, reply, events, dead_letter }
+    }
+
+    fn reply(&self) -> Reply<'_> {
+        let mut outcomes = self.outcomes.iter();
+        let result = match &self.decision.verdict {
+            Verdict::Refuse(rejection) | Verdict::DeadLetter(rejection) => Err(rejection),
+            Verdict::Add(addition) => one(addition, outcomes.next()).map(Success::One),
+            Verdict::AddEach(additions) => {
+                let each = additions.iter().map(|addition| match addition {
+                    Ok(addition) => one(addition, outcomes.next()),
+                    Err(rejection) => Err(rejection),
+                });
+                Ok(Success::Many(each.collect()))
+            }
+        };
+        Reply { result, feedback_id: self.decision.feedback_id.as_deref() }
+    }
+
+    /// Why the message is kept for somebody to look at.
+    fn dead_letter(&self) -> Option<&Rejection> {
+        if let Verdict::DeadLetter(rejection) = &self.decision.verdict {
+            return Some(rejection);
+        }
+        self.outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).find(|rejection| rejection.is_failure())
+    }
+}
+
+fn one<'j>(addition: &'j Addition, outcome: Option<&'j Result<Landed, Rejection>>) -> Result<Added<'j>, &'j Rejection> {
+    match outcome {
+        Some(Ok(landed)) => Ok(Added { profile_id: landed.id, skipped: &addition.skipped }),
+        Some(Err(rejection)) => Err(rejection),
+        None => unreachable!("a reply is made when everything is stored"),
+    }
+}
+
+fn landed(profile: &NewProfile, committed: Committed, ids: &IdSource) -> Result<Landed, Rejection> {
+    match committed {
+        Committed::Stored(Stored::Added) => Ok(Landed { id: profile.id, added_at: profile.added_at }),
+        Committed::Stored(Stored::AddedBefore { id, added_at }) => Ok(Landed { id, added_at }),
+        Committed::Stored(Stored::EmailTaken) => {
+            Err(Rejection::email_taken(profile.email.as_deref().unwrap_or_default()))
+        }
+        Committed::Poison(code) => Err(failed(ids, &format!("PostgreSQL refuses it with SQLSTATE {code}"))),
+    }
+}
+
+/// The 500 of a message, and the log line that its reference leads to.
+pub fn failed(ids: &IdSource, cause: &str) -> Rejection {
+    let reference = ids.next(Timestamp::now().as_second()).to_string();
+    error!(reference, cause, "a request can't be stored; it was answered with 500 and dead-lettered");
+    Rejection::failed(&reference)
+}
