@@ -62,7 +62,7 @@ pub mod setting {
         QUEUE_TYPE = "TYPE", Some("quorum"), "Type of the queues that are declared: quorum or classic";
         TOPOLOGY = "MODE", Some("declare"), "What to do about queues and exchange at start: declare what is missing, check that they are there, or none";
         LANES = "COUNT", Some("2"), "Loops that work side by side, each with channels and a database connection of its own (1 to 64)";
-        BATCH_MAX = "COUNT", Some("500"), "Most requests stored in one transaction (1 to 10000)";
+        BATCH_MAX = "COUNT", Some("500"), "Most profiles stored in one transaction (1 to 10000)";
         PREFETCH = "COUNT", Some("1000"), "Most unsettled requests that the broker hands to one lane (1 to 65535, quorum queues 2000); twice BATCH_MAX is enough";
         BODY_MAX = "SIZE", Some("10MiB"), "Largest request body (1KiB to 128MiB)";
         RESULT_TTL = "DURATION", Some("24h"), "How long a reply stays in the result queue (from 1s)";

@@ -29,11 +29,6 @@ use crate::wire::Format;
 /// bounds the memory of a batch and the size of its statement.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Profiles of the batch form that are stored at a time, before the next batch of other requests
-/// gets its turn. Fewer would make more commits, more would make others wait longer; see the README
-/// for what was measured.
-const BULK_PART_MAX: usize = 500;
-
 /// What all lanes of a worker share.
 #[derive(Debug)]
 pub struct Shared {
@@ -214,7 +209,8 @@ impl Lane {
         let started = Instant::now();
         // Out of the queue while they are worked on; in again before anything else is looked at.
         let mut jobs = std::mem::take(&mut self.bulk);
-        let stored = self.store_and_respond(jobs.make_contiguous(), BULK_PART_MAX, &mut Hold::default()).await?;
+        let part_max = self.shared.config.batch_max;
+        let stored = self.store_and_respond(jobs.make_contiguous(), part_max, &mut Hold::default()).await?;
         while let Some(job) = jobs.front().filter(|job| job.is_done()) {
             self.consumer.settle_set_aside(&job.envelope).await?;
             jobs.pop_front();
