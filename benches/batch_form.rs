@@ -31,7 +31,7 @@ async fn main() -> Result<()> {
     if !std::env::args().any(|argument| argument == "--bench") {
         return Ok(());
     }
-    let _worker = Worker::start(&std::env::var("BATCH_MAX").unwrap_or_else(|_| "500".to_owned()))?;
+    let _worker = Worker::start()?;
     let mut producer = Producer::connect().await?;
     // The first requests find cold caches.
     producer.throughput(1).await?;
@@ -39,16 +39,21 @@ async fn main() -> Result<()> {
     let sizes = [1, 10, 100, 1_000, 10_000];
     let mut rates = vec![Vec::new(); sizes.len()];
     let mut single = Vec::new();
-    let (mut idle, mut behind, mut large) = (Vec::new(), Vec::new(), Vec::new());
+    let mut idle = Vec::new();
+    // About 1.5 MB, and nearly the limit of 10 MiB.
+    let paddings = [0, 850];
+    let mut behind = paddings.map(|_| (Vec::new(), Vec::new()));
     for _ in 0..ROUNDS {
         single.push(producer.throughput(0).await?);
         for (rates, size) in rates.iter_mut().zip(sizes) {
             rates.push(producer.throughput(size).await?);
         }
         idle.push(producer.small_requests(200).await?);
-        let (waits, whole) = producer.small_requests_behind_a_large_one().await?;
-        behind.push(waits);
-        large.push(whole);
+        for ((behind, large), padding) in behind.iter_mut().zip(paddings) {
+            let (waits, whole) = producer.small_requests_behind_a_large_one(padding).await?;
+            behind.push(waits);
+            large.push(ms(whole));
+        }
     }
     let base = median(single);
     println!("profiles per second, {PROFILES} profiles, median of {ROUNDS} interleaved runs");
@@ -57,15 +62,20 @@ async fn main() -> Result<()> {
         let rate = median(rates);
         println!("  batch form of {size:>6} profiles  {rate:>8.0}   {:.2}", rate / base);
     }
-    let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     let of = |runs: &[Vec<Duration>], which: fn(&[Duration]) -> Duration| {
         median(runs.iter().map(|r| ms(which(r))).collect())
     };
     println!("round trip of a small request in ms, one at a time (median, worst)");
     println!("  nothing else to do            {:>8.1} {:>8.1}", of(&idle, middle), of(&idle, worst));
-    println!("  behind 10000 profiles         {:>8.1} {:>8.1}", of(&behind, middle), of(&behind, worst));
-    println!("  those 10000 themselves        {:>8.0}", median(large.into_iter().map(ms).collect()));
+    for (what, (behind, large)) in ["1.5 MB", "10 MB"].into_iter().zip(behind) {
+        println!("  behind 10000 profiles, {what:6} {:>8.1} {:>8.1}", of(&behind, middle), of(&behind, worst));
+        println!("    those 10000 themselves      {:>8.0}", median(large));
+    }
     Ok(())
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -86,9 +96,9 @@ fn worst(sorted: &[Duration]) -> Duration {
 struct Worker(Child);
 
 impl Worker {
-    fn start(batch_max: &str) -> Result<Self> {
+    fn start() -> Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_profile-worker"));
-        command.args(["run", "--lanes", "1", "--batch-max", batch_max]).stderr(Stdio::piped());
+        command.args(["run", "--lanes", "1"]).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let words = BufReader::new(child.stderr.take().ok_or("no standard error")?);
         let mut lines = words.lines();
@@ -200,17 +210,18 @@ impl Producer {
     }
 
     /// The same while a large request is under way; and how long that one took.
-    async fn small_requests_behind_a_large_one(&mut self) -> Result<(Vec<Duration>, Duration)> {
-        let large = self.request(10_000);
+    async fn small_requests_behind_a_large_one(&mut self, padding: usize) -> Result<(Vec<Duration>, Duration)> {
+        let padding = format!(r#""_fname":"{}John""#, "x".repeat(padding));
+        let large = self.request(10_000).replace(r#""_fname":"John""#, &padding);
         let began = Instant::now();
-        self.publish(&large, "large").await?;
+        self.publish(&large, &format!("large{}", self.count)).await?;
         let mut times = Vec::new();
         loop {
             let request = self.request(0);
             let started = Instant::now();
             self.publish(&request, &format!("b{}", self.count)).await?;
             let first = self.reply().await?;
-            if first == "large" {
+            if first.starts_with("large") {
                 let whole = began.elapsed();
                 self.reply().await?;
                 times.push(started.elapsed());

@@ -29,6 +29,11 @@ use crate::wire::Format;
 /// bounds the memory of a batch and the size of its statement.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// Profiles of requests in the batch form that are stored at a time, before the next batch of other
+/// requests gets its turn. With 100 the batch form was a tenth slower, with 500 or more it was hardly
+/// faster, and others waited longer (`make bench` has the figures).
+const BULK_PART_MAX: usize = 250;
+
 /// What all lanes of a worker share.
 #[derive(Debug)]
 pub struct Shared {
@@ -209,7 +214,7 @@ impl Lane {
         let started = Instant::now();
         // Out of the queue while they are worked on; in again before anything else is looked at.
         let mut jobs = std::mem::take(&mut self.bulk);
-        let part_max = self.shared.config.batch_max;
+        let part_max = self.shared.config.batch_max.min(BULK_PART_MAX);
         let stored = self.store_and_respond(jobs.make_contiguous(), part_max, &mut Hold::default()).await?;
         while let Some(job) = jobs.front().filter(|job| job.is_done()) {
             self.consumer.settle_set_aside(&job.envelope).await?;
