@@ -39,6 +39,7 @@
 pub mod broker;
 pub mod cli;
 pub mod config;
+pub mod contract;
 pub mod domain;
 pub mod pipeline;
 pub mod store;

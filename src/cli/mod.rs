@@ -3,6 +3,7 @@
 //!
 //! What a script needs stands alone on standard output; words for people go to standard error.
 
+mod contract;
 mod database;
 mod field;
 mod flags;
@@ -36,6 +37,7 @@ enum Command {
     Field(field::Arguments),
     Token(token::Arguments),
     Send(send::Arguments),
+    Contract(contract::Arguments),
 }
 
 /// Does what the command line says.
@@ -52,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Field(arguments) => field::run(arguments),
         Command::Token(arguments) => token::run(arguments),
         Command::Send(arguments) => send::run(arguments),
+        Command::Contract(arguments) => contract::run(arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

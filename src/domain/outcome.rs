@@ -24,6 +24,18 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every code there is.
+    pub const ALL: [Code; 8] = [
+        Code::Added,
+        Code::Invalid,
+        Code::Unauthenticated,
+        Code::Forbidden,
+        Code::NotFound,
+        Code::EmailTaken,
+        Code::TooLarge,
+        Code::Failed,
+    ];
+
     /// The number on the wire.
     pub const fn number(self) -> u16 {
         match self {

@@ -12,6 +12,7 @@ mod clients;
 mod commands;
 mod contract;
 mod dead_letters;
+mod documents;
 mod events;
 mod fields;
 mod never_twice;
