@@ -3,8 +3,12 @@
 
 use std::path::Path;
 
-use profile_worker::domain::profile::FieldType;
+use profile_worker::domain::fields::STATUSES;
+use profile_worker::domain::outcome::Code;
+use profile_worker::domain::profile::{self, FieldType};
+use profile_worker::domain::subscription::{self, Channel};
 use profile_worker::domain::token::Scope;
+use profile_worker::wire::request;
 use serde_json::Value;
 
 use crate::client::{Client, Message, props};
@@ -34,18 +38,61 @@ async fn fixtures_in(format: &str, at_least: usize) -> World {
     for case in &cases {
         let request = read(case, "request", format).replace("{token for all databases}", &token_for_all);
         let reply = client.call(request.replace("{token}", &world.token)).await;
-        let content_type = reply.properties.content_type().as_ref().map(ToString::to_string);
-        assert_eq!(content_type, Some(format!("application/{format}")), "{case}");
-        let expected = read(case, "reply", format);
-        if format == "json" {
-            let expected: Value = serde_json::from_str(&expected).expect("a JSON reply");
-            assert_eq!(serde_json::from_str::<Value>(&with_placeholders(&reply)).expect("JSON"), expected, "{case}");
-        } else {
-            let expected: String = expected.lines().map(str::trim_start).collect();
-            assert_eq!(with_placeholders(&reply), expected, "{case}");
-        }
+        assert_reply(&reply, format, &read(case, "reply", format), case);
     }
     world
+}
+
+/// Compares a reply with what is expected, in which `{profile_id}` stands for any.
+fn assert_reply(reply: &Message, format: &str, expected: &str, case: &str) {
+    let content_type = reply.properties.content_type().as_ref().map(ToString::to_string);
+    assert_eq!(content_type, Some(format!("application/{format}")), "{case}");
+    let text = with_placeholders(reply);
+    if format == "json" {
+        let json = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+        assert_eq!(json(&text), json(expected), "{case}");
+    } else {
+        assert_eq!(text, expected.lines().map(str::trim_start).collect::<String>(), "{case}");
+    }
+}
+
+const PAGE: &str = include_str!("../../docs/contract.md");
+
+/// The fenced blocks of the page that are marked so.
+fn blocks<'p>(format: &str, what: &str) -> Vec<&'p str> {
+    let fence = format!("```{format} {what}\n");
+    PAGE.split(&fence).skip(1).map(|rest| rest.split_once("```").expect("the end of a block").0).collect()
+}
+
+#[tokio::test]
+async fn the_examples_of_the_page_are_true() {
+    let world = World::new().await;
+    let _worker = world.worker().await;
+    let mut client = world.client().await;
+    for (format, at_least) in [("json", 7), ("xml", 3)] {
+        let (requests, replies) = (blocks(format, "request"), blocks(format, "reply"));
+        assert_eq!(requests.len(), replies.len());
+        assert!(requests.len() >= at_least);
+        for (request, expected) in requests.into_iter().zip(replies) {
+            let reply = client.call(request.replace("{token}", &world.token)).await;
+            assert_reply(&reply, format, expected, request);
+        }
+    }
+}
+
+#[test]
+fn the_page_has_every_field_channel_status_and_code() {
+    let rows: String = PAGE.lines().filter(|line| line.starts_with('|')).collect();
+    let tables = [request::FIELDS, profile::FIELDS, subscription::FIELDS].concat();
+    let fields = tables.iter().map(|field| format!("`{}`", field.name));
+    let channels = Channel::ALL.iter().map(|channel| format!("`{}`", channel.name()));
+    let statuses = STATUSES.iter().map(|status| format!("`{status}`"));
+    let codes = Code::ALL.iter().map(|code| format!("| {} |", code.number()));
+    for wanted in fields.chain(channels).chain(statuses).chain(codes) {
+        assert!(rows.contains(&wanted), "{wanted} is in no table of docs/contract.md");
+    }
+    let types = FieldType::ALL.iter().map(|field_type| format!("`{}`", field_type.name()));
+    types.for_each(|wanted| assert!(PAGE.contains(&wanted), "{wanted} is not in docs/contract.md"));
 }
 
 /// Database 2 of the fixtures.
