@@ -26,7 +26,7 @@ struct Case {
 }
 
 /// What all cases together lead to.
-const EVENTS: usize = 3;
+const EVENTS: usize = 4;
 const DEAD_LETTERS: usize = 1;
 
 fn cases(token: &str, db_id: i64, resource: i64) -> Vec<Case> {
@@ -46,6 +46,18 @@ fn cases(token: &str, db_id: i64, resource: i64) -> Vec<Case> {
   },
   "skip_triggers": true
 }"#,
+        ),
+        case(
+            "The same page's example in XML gets its answer in XML",
+            "<xml>
+  <token>$TOKEN</token>
+  <db_id>$DB_ID</db_id>
+  <skip_triggers>true</skip_triggers>
+  <data>
+    <_fname>Fillipp</_fname>
+    <_lname>Doe</_lname>
+  </data>
+</xml>",
         ),
         case(
             "Subscriptions of several channels",
@@ -76,6 +88,12 @@ fn cases(token: &str, db_id: i64, resource: i64) -> Vec<Case> {
   {"resource_id": $RESOURCE, "channel": "email", "email": "pat@example.com"},
   {"resource_id": $RESOURCE, "channel": "sms", "phone": "call me"}
 ]}, "skip_invalid_subscriptions": true}"#,
+        ),
+        case(
+            "Three profiles in one request, each with its own outcome",
+            r#"{"token": "$TOKEN", "db_id": $DB_ID, "data": [
+  {"email": "ann@example.com"}, {"email": "Ann@example.com"}, {"_tz": "Nowhere"}
+]}"#,
         ),
         case("No data: an empty profile", r#"{"token": "$TOKEN", "db_id": $DB_ID}"#),
         case("A wrong token", r#"{"token": "abcdefghijklmnqrstuvwxyz", "db_id": $DB_ID, "data": {"_fname": "Eve"}}"#),

@@ -8,14 +8,15 @@
 //!    batch gathers by itself in the broker's prefetch window, so nobody ever waits for a batch to
 //!    fill.
 //! 2. Each message is **decided** on ([`pipeline::decide`]), which is pure: bytes become a tree of
-//!    values ([`wire::json`]), the tree a request ([`wire::request`]), the request is checked
-//!    against the **directory** of tokens, databases and resources ([`domain::directory`]), and the
-//!    profile field by field ([`domain::profile`], [`domain::fields`], [`domain::subscription`]).
+//!    values ([`wire::json`], [`wire::xml`]), the tree a request ([`wire::request`]), the request is
+//!    checked against the **directory** of tokens, databases and resources ([`domain::directory`]),
+//!    and the profile field by field ([`domain::profile`], [`domain::kind`], [`domain::subscription`]).
 //!    The result: add this profile, refuse with this code, or dead-letter.
 //! 3. All profiles of the batch are **stored** by one statement, which is one transaction
-//!    ([`pipeline::commit`], [`store::profiles`]). What conflicts with a row that is there is looked
-//!    at: if that row was made by this very request, delivered before, it is a success, else the
-//!    email is taken. That is how nothing is added twice.
+//!    ([`pipeline::commit`], [`store::profiles`]); large requests go part by part
+//!    ([`pipeline::job`]). What conflicts with a row that is there is looked at: if that row was made
+//!    by this very request, delivered before, it is a success, else the email is taken. That is how
+//!    nothing is added twice.
 //! 4. Replies, trigger events and dead letters are **published** ([`pipeline::respond`],
 //!    [`broker::publisher`]), and the broker confirms each of them.
 //! 5. Only then is the batch **settled**, by one acknowledgement. If the worker dies anywhere
@@ -34,7 +35,7 @@
 //! # Who knows whom
 //!
 //! `domain` knows nobody. `wire` knows `domain`. `broker` knows RabbitMQ and nothing of requests;
-//! `store` knows PostgreSQL and `domain`. `pipeline` puts them together, and `cli` starts it.
+//! `store` knows PostgreSQL and `domain`. `contract` describes `wire` and `domain`. `pipeline` puts them together, and `cli` starts it.
 
 pub mod broker;
 pub mod cli;
