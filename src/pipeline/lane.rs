@@ -34,6 +34,10 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// faster, and others waited longer (`make bench` has the figures).
 const BULK_PART_MAX: usize = 250;
 
+/// Bytes of bodies of requests in the batch form that a lane holds; with more it takes nothing new
+/// until some are done. It bounds the memory of what was read but is not stored yet.
+const BULK_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// What all lanes of a worker share.
 #[derive(Debug)]
 pub struct Shared {
@@ -150,8 +154,11 @@ impl Lane {
     /// Waits for requests, unless there is something else to do.
     async fn next_turn(&mut self) -> Result<Turn, BrokerError> {
         let limits = BatchLimits { requests_max: self.shared.config.batch_max, bytes_max: BATCH_BYTES_MAX };
+        let bulk_bytes: usize = self.bulk.iter().map(|job| job.envelope.body().len()).sum();
         let taken = if self.bulk.is_empty() {
             self.consumer.next_batch(limits).await
+        } else if bulk_bytes > BULK_BYTES_MAX {
+            return Ok(Turn::Work(None));
         } else {
             match self.consumer.ready_batch(limits) {
                 Some(taken) => taken,

@@ -161,6 +161,10 @@ async fn prints_replies(program: impl Fn() -> Command, attempts: Attempts) {
     let bad = reply(run(program(), &world, &world.request(r#""data":{"email":"a"}"#), &[])).await;
     assert_eq!(bad["error"], 400, "{bad}");
     assert_eq!(world.texts("SELECT email || ' ' || (data ->> '_fname') FROM profiles").await, ["a@example.com Фёдор"]);
+    // XML is answered in XML.
+    let xml = format!("<xml><token>{}</token><db_id>1</db_id></xml>", world.token);
+    let output = run(program(), &world, &xml, &[]).await;
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("<xml><error>0</error>"));
 }
 
 async fn sends_again_and_gives_up(program: impl Fn() -> Command, attempts: Attempts) {
