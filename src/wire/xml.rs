@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
 
+use quick_xml::escape::escape;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesRef, BytesStart, BytesText, Event};
 use quick_xml::{Reader, Writer};
 
@@ -255,7 +256,10 @@ pub struct Elements(Writer<Vec<u8>>);
 impl Elements {
     /// An element with a text.
     pub fn text(&mut self, name: &str, text: &str) -> io::Result<()> {
-        self.element(BytesStart::new(name), |elements| elements.0.write_event(Event::Text(BytesText::new(text))))
+        // A reader takes a bare carriage return for the end of a line (XML 1.0, 2.11).
+        let escaped = escape(text).replace('\r', "&#13;");
+        let text = Event::Text(BytesText::from_escaped(escaped));
+        self.element(BytesStart::new(name), |elements| elements.0.write_event(text))
     }
 
     /// An element with elements in it.
@@ -434,14 +438,14 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let body = write(|xml| {
-            xml.text("a", "1 < 2 & \"x\"")?;
+            xml.text("a", "1 < 2 &\r \"x\"")?;
             xml.item("b", |xml| xml.text("c", ""))
         });
         assert_eq!(
             std::str::from_utf8(&body).unwrap(),
-            r#"<xml><a>1 &lt; 2 &amp; &quot;x&quot;</a><b array="true"><c></c></b></xml>"#
+            r#"<xml><a>1 &lt; 2 &amp;&#13; &quot;x&quot;</a><b array="true"><c></c></b></xml>"#
         );
         let read = read(&body, Keep::Everything).unwrap();
-        assert_eq!(serde_json::to_string(&Value::Object(read)).unwrap(), r#"{"a":"1 < 2 & \"x\"","b":[{"c":null}]}"#);
+        assert_eq!(serde_json::to_string(&Value::Object(read)).unwrap(), r#"{"a":"1 < 2 &\r \"x\"","b":[{"c":null}]}"#);
     }
 }
