@@ -60,6 +60,8 @@ pub struct Receipt {
 pub struct Consumer {
     channel: Channel,
     stream: lapin::Consumer,
+    /// The stream has ended. It says so once only, and is silent for ever after.
+    ended: bool,
     /// The delivery tags of requests that are settled by themselves.
     set_aside: BTreeSet<u64>,
 }
@@ -73,7 +75,7 @@ impl Consumer {
         let consuming =
             channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
         let stream = within(ANSWER_MAX, "consume", consuming).await?;
-        Ok(Self { channel, stream, set_aside: BTreeSet::new() })
+        Ok(Self { channel, stream, ended: false, set_aside: BTreeSet::new() })
     }
 
     /// Waits for a request and takes all that are ready with it, within the limits.
@@ -81,7 +83,11 @@ impl Consumer {
     /// Nobody waits for a batch to fill: while one is being worked on, the next one gathers by
     /// itself. `None` is the end of the subscription.
     pub async fn next_batch(&mut self, limits: BatchLimits) -> Result<Option<Batch>, BrokerError> {
+        if self.ended {
+            return Ok(None);
+        }
         let Some(first) = self.stream.next().await else {
+            self.ended = true;
             return Ok(None);
         };
         let mut last = Envelope(first?);
@@ -89,8 +95,11 @@ impl Consumer {
         let mut bytes = last.body().len();
         let mut envelopes = Vec::new();
         while envelopes.len() + 1 < limits.requests_max && bytes < limits.bytes_max {
-            // The end of the stream comes up again in the next call.
-            let Some(Some(delivery)) = self.stream.next().now_or_never() else {
+            let Some(ready) = self.stream.next().now_or_never() else {
+                break;
+            };
+            let Some(delivery) = ready else {
+                self.ended = true;
                 break;
             };
             let next = Envelope(delivery?);

@@ -116,11 +116,7 @@ impl ReplyMessage<'_> {
         if let Some(original) = original_reply_to {
             insert_text(&mut headers, "x-original-reply-to", original);
         }
-        for name in ["traceparent", "tracestate"] {
-            if let Some(value) = self.request.header(name) {
-                insert_text(&mut headers, name, value);
-            }
-        }
+        insert_trace(&mut headers, self.request);
         let mut properties = ours(&self.message_id, self.content_type, self.timestamp)
             .with_type("profiles.add.result".into())
             .with_headers(headers);
@@ -149,11 +145,7 @@ pub fn event(
 ) -> Outgoing {
     let mut properties = ours(&message_id, "application/json", timestamp).with_type("profile.added".into());
     let mut headers = FieldTable::default();
-    for name in ["traceparent", "tracestate"] {
-        if let Some(value) = request.header(name) {
-            insert_text(&mut headers, name, value);
-        }
-    }
+    insert_trace(&mut headers, request);
     if !headers.inner().is_empty() {
         properties = properties.with_headers(headers);
     }
@@ -271,6 +263,18 @@ fn ours(message_id: &str, content_type: &str, timestamp: u64) -> BasicProperties
         .with_message_id(short(message_id))
         .with_timestamp(timestamp)
         .with_app_id(APP_ID.into())
+}
+
+/// The longest trace header that is passed on: what W3C asks everybody to carry.
+const TRACE_MAX_BYTES: usize = 512;
+
+/// The request's trace context goes on with what comes of it.
+fn insert_trace(headers: &mut FieldTable, request: &Envelope) {
+    for name in ["traceparent", "tracestate"] {
+        if let Some(value) = request.header(name).filter(|value| value.len() <= TRACE_MAX_BYTES) {
+            insert_text(headers, name, value);
+        }
+    }
 }
 
 fn insert_text(headers: &mut FieldTable, name: &str, value: &str) {

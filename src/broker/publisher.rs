@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation};
 
@@ -31,7 +31,8 @@ impl Publisher {
     }
 
     /// Publishes all messages and waits until the broker has each of them safe. The result holds
-    /// the places of those that it returned because nobody is behind their queue.
+    /// the places of those that it has not: returned, as nobody is behind their queue, or refused,
+    /// as a queue is full.
     ///
     /// Which message was returned is told by our own id in it, never by the confirm that happened
     /// to carry it: the library hands a return to whichever confirm completes next.
@@ -41,20 +42,27 @@ impl Publisher {
         }
         let sent = try_join_all(messages.iter().map(|message| self.send(message)));
         let confirms = within(CONFIRM_MAX, "publish", sent).await?;
-        let confirmed = async { Ok(join_all(confirms).await) };
+        let confirmed = try_join_all(confirms);
         let mut returned = HashSet::new();
-        for confirmation in within(CONFIRM_MAX, "published messages", confirmed).await? {
-            match confirmation? {
-                Confirmation::Ack(None) => {}
-                Confirmation::Ack(Some(message)) => returned.extend(our_id(&message.delivery.properties)),
-                Confirmation::Nack(_) | Confirmation::NotRequested => return Err(BrokerError::Nacked),
-            }
+        let mut refused = HashSet::new();
+        let confirmations: Vec<Confirmation> = within(CONFIRM_MAX, "published messages", confirmed).await?;
+        for (place, confirmation) in confirmations.into_iter().enumerate() {
+            let message = match confirmation {
+                Confirmation::Ack(message) => message,
+                Confirmation::Nack(message) => {
+                    refused.insert(place);
+                    message
+                }
+                Confirmation::NotRequested => return Err(BrokerError::Nacked),
+            };
+            returned.extend(message.and_then(|message| our_id(&message.delivery.properties)));
         }
-        if returned.is_empty() {
+        if returned.is_empty() && refused.is_empty() {
             return Ok(Vec::new());
         }
-        let is_returned = |(_, message): &(usize, &Outgoing)| returned.contains(&message.message_id);
-        Ok(messages.iter().enumerate().filter(is_returned).map(|(place, _)| place).collect())
+        let is_lost =
+            |(place, message): &(usize, &Outgoing)| refused.contains(place) || returned.contains(&message.message_id);
+        Ok(messages.iter().enumerate().filter(is_lost).map(|(place, _)| place).collect())
     }
 
     /// Resolves when the message is on its way; the result resolves when the broker has it.

@@ -165,9 +165,9 @@ impl Sending {
 
     fn explain(&self, error: BrokerError) -> Failure {
         match error {
-            BrokerError::Unroutable(queue) => {
-                Failure::new(format_args!("there is no queue {queue}: start a worker first, or check REQUEST_QUEUE"))
-            }
+            BrokerError::Unroutable(queue) => Failure::new(format_args!(
+                "there is no queue {queue}, or it is full: start a worker first, or check REQUEST_QUEUE"
+            )),
             other => Failure::new(other),
         }
     }

@@ -90,6 +90,14 @@ pub fn document() -> Value {
                     "name": "profile.added",
                     "title": "Trigger event",
                     "summary": "message_id is <profile_id>.profile.added, the same on every repetition",
+                    "headers": {
+                        "type": "object",
+                        "properties": {
+                            "messageId": {"type": "string"},
+                            "traceparent": {"type": "string", "description": "As in the request"},
+                            "tracestate": {"type": "string", "description": "As in the request"},
+                        },
+                    },
                     "payload": at.to("event"),
                 },
                 "deadLetter": {
@@ -173,6 +181,9 @@ fn dead_letter_headers() -> Value {
             "x-worker": {"type": "string", "description": "Host and process that gave it up"},
             "x-original-exchange": {"type": "string"},
             "x-original-routing-key": {"type": "string"},
+            "x-dead-letter-id": {"type": "string", "description": "Of this dead letter"},
+            "x-original-user-id": {"type": "string"},
+            "x-original-expiration": {"type": "string"},
         },
     })
 }

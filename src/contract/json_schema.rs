@@ -85,7 +85,10 @@ fn profile_schema(subscription: Value) -> Value {
     properties.insert("email".to_owned(), email);
     properties.insert(
         profile::SUBSCRIPTIONS.to_owned(),
-        described(or_null(json!({"type": "array", "items": subscription})), "Opt-ins to resources of the database"),
+        described(
+            or_null(json!({"type": "array", "maxItems": subscription::SUBSCRIPTIONS_MAX, "items": subscription})),
+            "Opt-ins to resources of the database",
+        ),
     );
     json!({
         "description": "A profile. Other fields are custom fields, of any kind unless the database defines them.",

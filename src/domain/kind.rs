@@ -234,8 +234,11 @@ fn boolean<'a>(value: Value<'a>) -> Result<Value<'a>, What> {
 /// A text of XML where a field has both.
 fn number_or_word(value: Value<'_>) -> Value<'_> {
     match value.trimmed() {
-        Value::Text(text) if fields::is_integer(&text) => Value::Number(text),
-        Value::Text(text) => Value::String(text),
+        // An integer of XML may begin with zeros, a number of JSON may not.
+        Value::Text(text) => match fields::integer(&text) {
+            Ok(integer) => Value::Number(Cow::Owned(integer.to_string())),
+            Err(_) => Value::String(text),
+        },
         other => other,
     }
 }
@@ -331,6 +334,8 @@ mod tests {
             (Kind::Sex, "1", number_of("1")),
             (Kind::Sex, "female ", string_of("female")),
             (Kind::Status, "12", number_of("12")),
+            (Kind::Status, "-07", number_of("-7")),
+            (Kind::Sex, "01", number_of("1")),
             (Kind::Status, "subscribed", string_of("subscribed")),
             (Kind::PostalCode, " 0123 ", string_of("0123")),
             (Kind::Ip, "\t192.0.2.1", string_of("192.0.2.1")),

@@ -81,6 +81,11 @@ impl Rejection {
         Self { code: Code::TooLarge, text: format!("more than {limit} profiles in one request") }
     }
 
+    /// 413: the reply would have to list more than `limit` invalid subscriptions.
+    pub fn too_many_skipped(limit: usize) -> Self {
+        Self { code: Code::TooLarge, text: format!("more than {limit} invalid subscriptions in one request") }
+    }
+
     /// 401, saying which of the ways to have no access it is; never the token.
     pub fn unauthenticated(why: Unauthenticated) -> Self {
         Self { code: Code::Unauthenticated, text: why.text().to_owned() }

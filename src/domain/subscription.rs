@@ -24,6 +24,10 @@ pub const FIELDS: &[Field] = &[
     Field::new("url", Kind::Word, "On which page"),
 ];
 
+/// The most subscriptions of one profile, invalid ones included: those are listed in the reply,
+/// which the broker must be able to carry.
+pub const SUBSCRIPTIONS_MAX: usize = 1000;
+
 /// A part of an address: the path to it below the subscription, and what it can be.
 #[derive(Debug, Clone, Copy)]
 pub struct AddressPart {
@@ -185,13 +189,21 @@ pub fn check_all(value: Value<'_>, db_id: i64, skip_invalid: bool, lookup: &Look
     let Value::Array(items) = value else {
         return Err(wrong_type("an array", &value).into());
     };
+    if items.len() > SUBSCRIPTIONS_MAX {
+        return Err(What::from(format!("must be at most {SUBSCRIPTIONS_MAX} subscriptions")).into());
+    }
     let mut valid = Vec::with_capacity(items.len());
     let mut invalid = Vec::new();
     let mut seen = HashSet::new();
     let several = items.len() > 1;
     for (index, item) in items.into_iter().enumerate() {
         let checked = check(item, db_id, lookup).and_then(|subscription| {
-            let key = (subscription.resource_id, subscription.channel, subscription.address.to_lowercase());
+            // Email addresses are the same whatever their case; the ids of devices are not.
+            let address = match subscription.channel {
+                Channel::Email => subscription.address.to_lowercase(),
+                _ => subscription.address.clone(),
+            };
+            let key = (subscription.resource_id, subscription.channel, address);
             if several && !seen.insert(key) {
                 return Err("the same resource, channel and address as an earlier one".into());
             }

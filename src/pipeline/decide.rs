@@ -11,7 +11,7 @@ use crate::domain::outcome::{Rejection, Unauthenticated};
 use crate::domain::profile::{Fields, NewProfile};
 use crate::domain::subscription::Skipped;
 use crate::domain::value::{Object, Value};
-use crate::wire::request::{DATA, Data, PROFILES_MAX, Request};
+use crate::wire::request::{self, DATA, Data, PROFILES_MAX, Request};
 use crate::wire::{self, Format, Keep, Unreadable};
 
 /// The properties of a message that count.
@@ -82,6 +82,10 @@ pub struct Addition {
     pub skip_triggers: bool,
 }
 
+/// The most subscriptions that are dropped from one request: each is told of in the reply, which the
+/// broker must be able to carry.
+const SKIPPED_MAX: usize = 20_000;
+
 /// Judges one message. The order of the checks is part of the contract, so that nobody learns what
 /// they may not: readable, shape, size, token, access, profile and subscriptions. The email comes
 /// last, in the database.
@@ -133,7 +137,12 @@ fn judge(
         },
         Data::Many(profiles) => {
             let each = (0..).zip(profiles).map(|(i, profile)| adding.add(profile, &format!("{DATA}[{i}]"), i));
-            Ok(Verdict::AddEach(each.collect()))
+            let each: Vec<_> = each.collect();
+            let skipped: usize = each.iter().flatten().map(|addition| addition.skipped.len()).sum();
+            if skipped > SKIPPED_MAX {
+                return Err(Verdict::Refuse(Rejection::too_many_skipped(SKIPPED_MAX)));
+            }
+            Ok(Verdict::AddEach(each))
         }
     }
 }
@@ -147,7 +156,7 @@ fn read<'a>(
     if content_type.is_some_and(wire::is_foreign_charset) {
         return Err(Unreadable::NotUtf8);
     }
-    format.read(body, if oversized { Keep::TopLevel } else { Keep::Everything })
+    format.read(body, if oversized { Keep::TopLevel(request::NAMES) } else { Keep::Everything })
 }
 
 fn authorize(

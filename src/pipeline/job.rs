@@ -24,6 +24,9 @@ pub struct Job {
     outcomes: Vec<Result<Landed, Rejection>>,
 }
 
+/// What one decided entry takes besides its texts.
+const ENTRY_SIZE: usize = size_of::<Result<Addition, Rejection>>() + 64;
+
 /// A profile that stands in the database.
 #[derive(Debug, Clone, Copy)]
 struct Landed {
@@ -41,6 +44,16 @@ impl Job {
     /// for.
     pub fn is_bulk(&self) -> bool {
         matches!(self.decision.verdict, Verdict::AddEach(_))
+    }
+
+    /// About the memory that it takes.
+    pub fn size(&self) -> usize {
+        // Texts were copied out of the body at most once.
+        let entries = match &self.decision.verdict {
+            Verdict::AddEach(entries) => entries.len(),
+            _ => 1,
+        };
+        2 * self.envelope.body().len() + entries * ENTRY_SIZE
     }
 
     /// The profiles that are still to be stored.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -34,9 +35,9 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// faster, and others waited longer (`make bench` has the figures).
 const BULK_PART_MAX: usize = 250;
 
-/// Bytes of bodies of requests in the batch form that a lane holds; with more it takes nothing new
-/// until some are done. It bounds the memory of what was read but is not stored yet.
-const BULK_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// What a lane holds of requests in the batch form, in bytes ([`Job::size`]); with more it takes
+/// nothing new until some are done. It bounds the memory of what was read but is not stored yet.
+const BULK_SIZE_MAX: usize = 64 * 1024 * 1024;
 
 /// What all lanes of a worker share.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ pub struct Shared {
     pub ids: IdSource,
     /// This process's name in dead letters.
     pub worker: String,
+    /// Requests settled so far.
+    pub settled: AtomicU64,
 }
 
 /// One lane: a loop over one subscription.
@@ -154,10 +157,10 @@ impl Lane {
     /// Waits for requests, unless there is something else to do.
     async fn next_turn(&mut self) -> Result<Turn, BrokerError> {
         let limits = BatchLimits { requests_max: self.shared.config.batch_max, bytes_max: BATCH_BYTES_MAX };
-        let bulk_bytes: usize = self.bulk.iter().map(|job| job.envelope.body().len()).sum();
+        let bulk_size: usize = self.bulk.iter().map(Job::size).sum();
         let taken = if self.bulk.is_empty() {
             self.consumer.next_batch(limits).await
-        } else if bulk_bytes > BULK_BYTES_MAX {
+        } else if bulk_size > BULK_SIZE_MAX {
             return Ok(Turn::Work(None));
         } else {
             match self.consumer.ready_batch(limits) {
@@ -199,16 +202,18 @@ impl Lane {
     async fn work_on_batch(&mut self, batch: Batch) -> Result<(), LaneEnd> {
         let started = Instant::now();
         let mut hold = Hold::default();
-        let requests = batch.envelopes.len();
+        let taken = batch.envelopes.len();
         let decisions = self.decide_all(&batch.envelopes, started, &mut hold).await?;
         let jobs = batch.envelopes.into_iter().zip(decisions).map(|(envelope, decision)| Job::new(envelope, decision));
         let (bulk, mut jobs): (Vec<_>, Vec<_>) = jobs.partition(Job::is_bulk);
+        let requests = taken - bulk.len();
         for job in &bulk {
             self.consumer.set_aside(&job.envelope);
         }
         self.bulk.extend(bulk);
         let stored = self.store_and_respond(&mut jobs, usize::MAX, &mut hold).await?;
         self.consumer.settle(batch.receipt).await?;
+        self.shared.settled.fetch_add(requests as u64, Ordering::Relaxed);
         debug!(requests, stored, elapsed_us = started.elapsed().as_micros() as u64, "batch");
         Ok(())
     }
@@ -225,6 +230,7 @@ impl Lane {
         let stored = self.store_and_respond(jobs.make_contiguous(), part_max, &mut Hold::default()).await?;
         while let Some(job) = jobs.front().filter(|job| job.is_done()) {
             self.consumer.settle_set_aside(&job.envelope).await?;
+            self.shared.settled.fetch_add(1, Ordering::Relaxed);
             jobs.pop_front();
         }
         debug!(waiting = jobs.len(), stored, elapsed_us = started.elapsed().as_micros() as u64, "part of bulk");

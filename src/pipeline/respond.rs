@@ -84,7 +84,7 @@ impl Responder<'_> {
         warn!(
             replies = again.len(),
             queue = self.topology.result_queue,
-            "nobody is behind the reply_to of some requests; their replies went to the result queue"
+            "nobody is behind the reply_to of some requests, or the queue there is full; their replies went to the result queue"
         );
         if publisher.publish(&again).await?.is_empty() {
             Ok(())

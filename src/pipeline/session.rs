@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -54,6 +55,15 @@ pub enum End {
 /// How long the other lanes may go on with their batches when one of them has lost the broker.
 const TEAR_DOWN_MAX: Duration = Duration::from_secs(5);
 
+/// So many sessions in a row that were lost before anything was settled: perhaps a request is to
+/// blame, by its form or by what is to be said about it. Each loss counts against all that the
+/// broker had handed over, so the next session takes one request at a time: the culprit then counts
+/// alone, and the broker gives it up alone.
+const FRUITLESS_MAX: u32 = 2;
+
+/// How long a session that takes one request at a time goes on before all is believed to be well.
+const CAUTION_LASTS: Duration = Duration::from_secs(30);
+
 /// Runs a worker until it is asked to stop.
 ///
 /// At start it waits for servers that can't be reached, and gives up on those that refuse it:
@@ -69,7 +79,8 @@ pub async fn run(config: WorkerConfig, worker: String, mut stop: Stop) -> Result
     };
     let mut upkeep = JoinSet::new();
     upkeep.spawn(directory.clone().run());
-    let shared = Arc::new(Shared { config, store, directory, ids: IdSource::from_random(random), worker });
+    let ids = IdSource::from_random(random);
+    let shared = Arc::new(Shared { config, store, directory, ids, worker, settled: AtomicU64::new(0) });
     supervise(&shared, stop).await
 }
 
@@ -105,28 +116,51 @@ async fn supervise(shared: &Arc<Shared>, mut stop: Stop) -> Result<End, StartErr
     let mut backoff = Backoff::new();
     let mut started = false;
     let mut complained = None;
+    let mut fruitless = 0;
     loop {
+        let settled_before = shared.settled.load(Ordering::Relaxed);
+        let cautious = fruitless >= FRUITLESS_MAX;
         let opened = tokio::select! {
             biased;
             () = stop.requested() => return Ok(End::Finished),
-            opened = Session::open(shared) => opened,
+            opened = Session::open(shared, cautious) => opened,
         };
         match opened {
             Ok(session) => {
                 (started, complained) = (true, None);
-                backoff.reset();
-                match session.run(stop.clone()).await {
-                    LaneEnd::Stopped => return Ok(End::Finished),
-                    LaneEnd::OutOfTime => return Ok(End::GaveBack),
-                    LaneEnd::Parked => {
+                let end = session.run(stop.clone()).await;
+                let has_settled = shared.settled.load(Ordering::Relaxed) > settled_before;
+                if has_settled {
+                    backoff.reset();
+                }
+                match end {
+                    Some(LaneEnd::Stopped) => return Ok(End::Finished),
+                    Some(LaneEnd::OutOfTime) => return Ok(End::GaveBack),
+                    Some(LaneEnd::Parked) => {
                         warn!("parked: requests are back in the queue until the database answers");
                         wait_until_unparked(shared, &mut stop).await;
                     }
-                    LaneEnd::Lost(error) => warn!(%error, "lost RabbitMQ; connecting again"),
+                    Some(LaneEnd::Lost(error)) => {
+                        warn!(%error, "lost RabbitMQ; connecting again");
+                        // While one at a time is taken, the others get through between two losses.
+                        fruitless = if has_settled && !cautious { 0 } else { fruitless + 1 };
+                    }
+                    None => {
+                        info!("nothing was lost for a while: taking many requests at a time again");
+                        fruitless = 0;
+                    }
                 }
             }
-            Err(error) if !error.is_temporary() && !started => return Err(error.into()),
-            Err(error) => {
+            Err(SessionError::Subscribing(error)) if started => {
+                warn!(%error, "lost RabbitMQ while subscribing; connecting again");
+                fruitless += 1;
+            }
+            Err(SessionError::Connecting(error) | SessionError::Subscribing(error))
+                if !error.is_temporary() && !started =>
+            {
+                return Err(error.into());
+            }
+            Err(SessionError::Connecting(error) | SessionError::Subscribing(error)) => {
                 // Once per reason, not once per attempt.
                 let text = error.to_string();
                 if complained.as_ref() != Some(&text) {
@@ -157,8 +191,17 @@ async fn wait_until_unparked(shared: &Shared, stop: &mut Stop) {
     }
 }
 
+/// Why a session could not be opened.
+enum SessionError {
+    /// The broker is not there, or not as it should be.
+    Connecting(BrokerError),
+    /// It was there, but then the first requests came in.
+    Subscribing(BrokerError),
+}
+
 /// Two connections and the lanes on them.
 struct Session {
+    cautious: bool,
     consuming: Connection,
     publishing: Connection,
     lanes: Vec<(Consumer, Publisher)>,
@@ -166,30 +209,42 @@ struct Session {
 }
 
 impl Session {
-    async fn open(shared: &Arc<Shared>) -> Result<Self, BrokerError> {
+    /// A cautious one takes one request at a time.
+    async fn open(shared: &Arc<Shared>, cautious: bool) -> Result<Self, SessionError> {
+        let config = &shared.config;
+        let (publishing, consuming) = Self::connect(shared).await.map_err(SessionError::Connecting)?;
+        let (count, prefetch) = if cautious { (1, 1) } else { (config.lanes, config.prefetch) };
+        let mut lanes = Vec::with_capacity(count);
+        for _ in 0..count {
+            let publisher = Publisher::open(&publishing).await.map_err(SessionError::Connecting)?;
+            let consumer = Consumer::subscribe(&consuming, &config.topology.request_queue, prefetch).await;
+            lanes.push((consumer.map_err(SessionError::Subscribing)?, publisher));
+        }
+        info!(
+            lanes = count,
+            "connected to RabbitMQ at {}; taking requests from {}",
+            config.broker_url.address(),
+            config.topology.request_queue
+        );
+        if cautious {
+            warn!("taking one request at a time, as one may be to blame for the losses");
+        }
+        Ok(Self { cautious, consuming, publishing, lanes, shared: shared.clone() })
+    }
+
+    /// The connections to publish and to consume on.
+    async fn connect(shared: &Shared) -> Result<(Connection, Connection), BrokerError> {
         let config = &shared.config;
         let name = |role: &str| format!("{} {role}", shared.worker);
         let publishing = Connection::open(&config.broker_url, &name("publishing")).await?;
         topology::ensure(&publishing, &config.topology).await?;
         let consuming = Connection::open(&config.broker_url, &name("consuming")).await?;
-        let mut lanes = Vec::with_capacity(config.lanes);
-        for _ in 0..config.lanes {
-            let publisher = Publisher::open(&publishing).await?;
-            let consumer = Consumer::subscribe(&consuming, &config.topology.request_queue, config.prefetch).await?;
-            lanes.push((consumer, publisher));
-        }
-        info!(
-            lanes = config.lanes,
-            "connected to RabbitMQ at {}; taking requests from {}",
-            config.broker_url.address(),
-            config.topology.request_queue
-        );
-        Ok(Self { consuming, publishing, lanes, shared: shared.clone() })
+        Ok((publishing, consuming))
     }
 
     /// Runs the lanes until all have ended, which they do as soon as one has. The result is the
-    /// first lane's reason.
-    async fn run(self, mut stop: Stop) -> LaneEnd {
+    /// first lane's reason; `None` if the session was cautious for long enough.
+    async fn run(self, mut stop: Stop) -> Option<LaneEnd> {
         let (session_stop, lane_stop) = shutdown::channel();
         let mut lanes = JoinSet::new();
         for (consumer, publisher) in self.lanes {
@@ -198,9 +253,15 @@ impl Session {
             lanes.spawn(lane.run());
         }
         let grace = self.shared.config.shutdown_grace;
+        let mut enough_caution = false;
         let first = tokio::select! {
             () = stop.requested() => {
                 info!("stopping: finishing what is held");
+                session_stop.stop(grace);
+                None
+            }
+            () = tokio::time::sleep(CAUTION_LASTS), if self.cautious => {
+                enough_caution = true;
                 session_stop.stop(grace);
                 None
             }
@@ -215,7 +276,8 @@ impl Session {
         let end = first.into_iter().chain(rest.unwrap_or(Some(LaneEnd::OutOfTime))).next();
         self.consuming.close().await;
         self.publishing.close().await;
-        end.unwrap_or(LaneEnd::Stopped)
+        let end = end.unwrap_or(LaneEnd::Stopped);
+        if enough_caution && matches!(end, LaneEnd::Stopped) && !stop.is_requested() { None } else { Some(end) }
     }
 }
 

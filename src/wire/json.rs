@@ -13,7 +13,7 @@ use crate::domain::value::{Object, Value};
 pub fn read(body: &[u8], keep: Keep) -> Result<Object<'_>, Unreadable> {
     let text = utf8(body)?;
     let too_deep = Cell::new(false);
-    let seed = Tree { depth: 0, keep, too_deep: &too_deep };
+    let seed = Tree { depth: 0, keep, too_deep: &too_deep, text };
     let mut reader = serde_json::Deserializer::from_str(text);
     let tree = seed.deserialize(&mut reader).and_then(|tree| reader.end().map(|()| tree));
     match tree {
@@ -41,6 +41,7 @@ struct Tree<'c> {
     depth: usize,
     keep: Keep,
     too_deep: &'c Cell<bool>,
+    text: &'c str,
 }
 
 impl<'c> Tree<'c> {
@@ -53,8 +54,22 @@ impl<'c> Tree<'c> {
         Ok(Tree { depth, ..self })
     }
 
+    /// Whether the name is the reader's own mark of a number. A producer may have written the same
+    /// name into an object; then it stands in the body.
+    fn is_number(self, name: &str) -> bool {
+        name == NUMBER && !self.text.as_bytes().as_ptr_range().contains(&name.as_ptr())
+    }
+
     fn keeps_children(self) -> bool {
-        self.keep == Keep::Everything || self.depth == 0
+        self.keep == Keep::Everything
+    }
+
+    /// Whether the field of this name in the object at hand is kept.
+    fn keeps_field(self, name: &str) -> bool {
+        match self.keep {
+            Keep::Everything => true,
+            Keep::TopLevel(names) => self.depth == 0 && names.contains(&name),
+        }
     }
 }
 
@@ -113,20 +128,15 @@ impl<'de> Visitor<'de> for Tree<'_> {
             self.inner::<A::Error>()?;
             return Ok(Value::Object(Object::default()));
         };
-        if first == NUMBER {
-            let digits = map.next_value_seed(Name)?;
-            // A producer may have written the marker's name into an object of its own.
-            return match digits.parse::<serde_json::Number>() {
-                Ok(_) => Ok(Value::Number(digits)),
-                Err(_) => Err(de::Error::custom("not a number")),
-            };
+        if matches!(&first, Cow::Borrowed(name) if self.is_number(name)) {
+            return Ok(Value::Number(map.next_value_seed(Name)?));
         }
         let inner = self.inner()?;
         let mut fields = Vec::with_capacity(8);
         let mut name = Some(first);
         while let Some(current) = name {
             let value = map.next_value_seed(inner)?;
-            if self.keeps_children() {
+            if self.keeps_field(&current) {
                 fields.push((current, value));
             }
             name = map.next_key_seed(Name)?;
@@ -196,7 +206,15 @@ mod tests {
 
     #[test]
     fn a_field_named_like_the_readers_own_marker_is_no_number() {
-        assert!(read_all(r#"{"a":{"$serde_json::private::Number":"x"}}"#).is_err());
+        for body in [
+            r#"{"a":{"$serde_json::private::Number":"x"}}"#,
+            r#"{"a":{"$serde_json::private::Number":"5"},"b":5.5}"#,
+            r#"{"a":{"$serde_json::private::Number":5,"b":1e400}}"#,
+        ] {
+            assert_eq!(written(body).replace("1e+400", "1e400"), body);
+        }
+        let escaped = r#"{"a":{"\u0024serde_json::private::Number":"5"}}"#;
+        assert_eq!(written(escaped), r#"{"a":{"$serde_json::private::Number":"5"}}"#);
     }
 
     #[test]
@@ -228,10 +246,12 @@ mod tests {
 
     #[test]
     fn the_top_level_alone_keeps_names_and_kinds() {
-        let object = read(br#"{"db_id":1,"data":{"a":[1,2]},"x":[1]}"#, Keep::TopLevel).unwrap();
+        let body = br#"{"db_id":1,"data":{"a":[1,2]},"x":[1],"y":1}"#;
+        let object = read(body, Keep::TopLevel(&["db_id", "data", "x"])).unwrap();
         assert_eq!(object.get("db_id"), Some(&Value::Number("1".into())));
         assert_eq!(object.get("data"), Some(&Value::Object(Object::default())));
         assert_eq!(object.get("x"), Some(&Value::Array(vec![])));
-        assert!(read(br#"{"data":{"a":[1,}}"#, Keep::TopLevel).is_err());
+        assert_eq!(object.get("y"), None);
+        assert!(read(br#"{"data":{"a":[1,}}"#, Keep::TopLevel(&[])).is_err());
     }
 }

@@ -39,9 +39,9 @@ pub enum Unreadable {
 pub enum Keep {
     /// All of it.
     Everything,
-    /// The outermost object's own fields; arrays and objects in it are checked and left empty, so
-    /// that a body over the size limit costs no memory.
-    TopLevel,
+    /// Of the outermost object's own fields those with these names; arrays and objects in them are
+    /// checked and left empty, so that a body over the size limit costs no memory.
+    TopLevel(&'static [&'static str]),
 }
 
 /// The formats of requests and replies.

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::domain::fields;
+use crate::domain::fields::{self, What};
 use crate::domain::kind::{Field, Flaw, Kind, wrong_type};
 use crate::domain::outcome::Rejection;
 use crate::domain::value::{Object, Value};
@@ -20,6 +20,12 @@ pub const FIELDS: &[Field] = &[
     ),
     Field::new("feedback_id", Kind::String, "Comes back in the reply as it is"),
 ];
+
+/// The names of all top-level fields.
+pub const NAMES: &[&str] = &["token", "db_id", DATA, "skip_triggers", "skip_invalid_subscriptions", "feedback_id"];
+
+/// The longest `feedback_id`: it comes back in the reply, which the broker must be able to carry.
+pub const FEEDBACK_ID_MAX_BYTES: usize = 4096;
 
 /// The top-level field with the profile, or the profiles.
 pub const DATA: &str = "data";
@@ -117,6 +123,9 @@ impl<'a> Fields<'a> {
             ("db_id", Value::Number(digits)) => self.db_id = Some(fields::integer(&digits)?),
             ("skip_triggers", Value::Bool(flag)) => self.skip_triggers = flag,
             ("skip_invalid_subscriptions", Value::Bool(flag)) => self.skip_invalid_subscriptions = flag,
+            ("feedback_id", Value::String(text)) if text.len() > FEEDBACK_ID_MAX_BYTES => {
+                return Err(What::from(format!("must have at most {FEEDBACK_ID_MAX_BYTES} bytes")).into());
+            }
             ("feedback_id", Value::String(text)) => self.feedback_id = Some(text),
             (name, _) => unreachable!("the table of fields has a kind for {name} that is not taken here"),
         }
@@ -204,6 +213,23 @@ mod tests {
         ] {
             assert_eq!(request(body).unwrap_err().rejection.text, text, "{body}");
         }
+    }
+
+    #[test]
+    fn the_names_are_those_of_the_table() {
+        let mut names: Vec<_> = FIELDS.iter().map(|field| field.name).chain([DATA]).collect();
+        names.sort_unstable();
+        let mut all = NAMES.to_vec();
+        all.sort_unstable();
+        assert_eq!(names, all);
+    }
+
+    #[test]
+    fn feedback_id_has_a_limit() {
+        let body = |length| format!(r#"{{"db_id":1,"feedback_id":"{}"}}"#, "x".repeat(length));
+        assert!(request(&body(FEEDBACK_ID_MAX_BYTES)).is_ok());
+        let text = request(&body(FEEDBACK_ID_MAX_BYTES + 1)).unwrap_err().rejection.text;
+        assert_eq!(text, "feedback_id: must have at most 4096 bytes");
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub fn read(body: &[u8], keep: Keep) -> Result<Object<'_>, Unreadable> {
         match event {
             Event::Start(element) => tree.start(&element).map_err(|flaw| flaw.unwrap_or_else(here))?,
             Event::End(_) => tree.end().map_err(|Mixed| here())?,
+            Event::Text(content) if content.contains("]]>") => return Err(here()),
             Event::Text(content) => tree.text(content.xml10_content(), false).map_err(|Outside| here())?,
             Event::CData(content) => tree.text(content.xml10_content(), true).map_err(|Outside| here())?,
             Event::GeneralRef(reference) => {
@@ -63,6 +64,14 @@ fn forbidden_character(text: &str) -> Option<u64> {
 
 fn is_allowed(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
+}
+
+/// The name of an element or an attribute (XML 1.0, 2.3, `Name`; of the characters beyond ASCII all
+/// but a few may be in a name, and those few do no harm).
+fn is_name(name: &str) -> bool {
+    let starts = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | ':') || !c.is_ascii();
+    let goes_on = |c: char| starts(c) || c.is_ascii_digit() || matches!(c, '-' | '.');
+    name.starts_with(starts) && name.chars().all(goes_on)
 }
 
 /// What a reference in the text stands for. Only characters and the five entities that every
@@ -138,10 +147,13 @@ impl<'a> Tree<'a> {
         let mut is_array = false;
         for attribute in element.attributes() {
             let attribute = attribute.map_err(|_| None)?;
+            if !is_name(attribute.key.as_ref()) || attribute.value.contains('<') {
+                return Err(None);
+            }
             is_array |= attribute.key.as_ref() == ARRAY && attribute.value.as_ref() == "true";
         }
         let name = element.name().as_ref().to_owned();
-        if name.is_empty() || (self.open.is_empty() && self.root.is_some()) {
+        if !is_name(&name) || (self.open.is_empty() && self.root.is_some()) {
             return Err(None);
         }
         if self.open.is_empty() && name != ROOT {
@@ -181,7 +193,14 @@ impl<'a> Tree<'a> {
     /// Whether what stands in the innermost element is kept: of a body over the size limit only
     /// the texts of the top-level fields are.
     fn keeps_content(&self) -> bool {
-        self.keep == Keep::Everything || self.open.len() <= 2
+        match self.keep {
+            Keep::Everything => true,
+            Keep::TopLevel(names) => match self.open.as_slice() {
+                [_] => true,
+                [_, field] => names.contains(&field.name.as_str()),
+                _ => false,
+            },
+        }
     }
 
     fn end(&mut self) -> Result<(), Mixed> {
@@ -197,7 +216,10 @@ impl<'a> Tree<'a> {
             (false, true) => Value::Null,
             (false, false) => Value::Text(element.text),
         };
-        let keeps = self.keep == Keep::Everything || self.open.len() <= 1;
+        let keeps = match self.keep {
+            Keep::Everything => true,
+            Keep::TopLevel(names) => self.open.len() == 1 && names.contains(&name.as_str()),
+        };
         match (self.open.last_mut(), value) {
             (Some(parent), value) if keeps => parent.children.push(Child { name, is_array, value }),
             (Some(_), _) => {}
@@ -395,6 +417,10 @@ mod tests {
             ("<xml>x<a/></xml>", "line 1, column 11"),
             ("<xml><a b=1/></xml>", "line 1, column 6"),
             ("<xml><a b='1' b='2'/></xml>", "line 1, column 6"),
+            ("<xml><a b='<'/></xml>", "line 1, column 6"),
+            ("<xml><1a/></xml>", "line 1, column 6"),
+            ("<xml><a=1/></xml>", "line 1, column 6"),
+            ("<xml><a>]]></a></xml>", "line 1, column 9"),
             ("<xml>& </xml>", "line 1, column 6"),
             ("<xml><a>&#0;</a></xml>", "line 1, column 9"),
             ("<xml><a>&#xD800;</a></xml>", "line 1, column 9"),
@@ -420,11 +446,12 @@ mod tests {
     #[test]
     fn the_top_level_alone_keeps_names_and_texts() {
         let body = b"<xml><db_id>1</db_id><data><a>1</a><b><c>2</c></b></data><x array='true'>1</x></xml>";
-        let object = read(body, Keep::TopLevel).unwrap();
+        let object = read(body, Keep::TopLevel(&["db_id", "data", "x"])).unwrap();
         assert_eq!(object.get("db_id"), Some(&Value::Text("1".into())));
         assert_eq!(object.get("data"), Some(&Value::Object(Object::default())));
         assert_eq!(object.get("x"), Some(&Value::Array(vec![Value::Text("1".into())])));
-        assert!(read(b"<xml><data><a></data></xml>", Keep::TopLevel).is_err());
+        assert_eq!(read(body, Keep::TopLevel(&["x"])).unwrap().iter().count(), 1);
+        assert!(read(b"<xml><data><a></data></xml>", Keep::TopLevel(&[])).is_err());
     }
 
     #[test]

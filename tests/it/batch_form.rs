@@ -214,6 +214,7 @@ async fn a_worker_that_is_stopped_finishes_the_request_it_holds() {
     worker.signal("TERM").await;
     let (status, said) = worker.end().await;
     assert!(status.success(), "{status}: {said}");
+    assert!(!said.contains("could not be finished"), "{said}");
     assert_eq!(ids(&client.reply("c").await).len(), 10_000);
     assert_eq!(client.waiting(&world.request_queue()).await, 0);
 }

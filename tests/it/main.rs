@@ -11,6 +11,7 @@ mod client;
 mod clients;
 mod commands;
 mod contract;
+mod culprits;
 mod dead_letters;
 mod documents;
 mod events;
