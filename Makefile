@@ -27,5 +27,7 @@ deps: ## Check licences, sources, bans and advisories of the dependencies
 fmt: ## Format the code
 	cargo fmt --all
 
-clean: down ## Remove everything that was built
+clean: ## Remove everything that was built or fetched
+	@scripts/demo down
 	cargo clean
+	rm -rf .local

@@ -36,7 +36,7 @@ fn cases(token: &str, db_id: i64, resource: i64) -> Vec<Case> {
     };
     vec![
         case(
-            "The example of Altcraft's page; it asks for no trigger event",
+            "A profile with two fields; no trigger event is wanted",
             r#"{
   "token": "$TOKEN",
   "db_id": $DB_ID,
@@ -48,7 +48,7 @@ fn cases(token: &str, db_id: i64, resource: i64) -> Vec<Case> {
 }"#,
         ),
         case(
-            "The same page's example in XML gets its answer in XML",
+            "The same in XML gets its answer in XML",
             "<xml>
   <token>$TOKEN</token>
   <db_id>$DB_ID</db_id>

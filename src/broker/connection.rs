@@ -18,7 +18,13 @@ pub struct BrokerUrl(AMQPUri);
 impl BrokerUrl {
     /// Reads an `amqp://` or `amqps://` URL.
     pub fn parse(url: &str) -> Result<Self, String> {
+        if !["amqp://", "amqps://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Err("must begin with amqp:// or amqps://".to_owned());
+        }
         let mut uri: AMQPUri = url.parse()?;
+        if uri.vhost.is_empty() {
+            return Err("the virtual host is empty: end with /%2f, or without a slash".to_owned());
+        }
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
         Ok(Self(uri))
     }
@@ -62,7 +68,7 @@ impl Connection {
                 "RabbitMQ at {} refuses the login: {text}; check user, password and virtual host in AMQP_URL",
                 url.address()
             )),
-            other => BrokerError::Lost(format!("can't reach RabbitMQ at {}: {other}", url.address())),
+            other => BrokerError::Lost(format!("can't reach RabbitMQ at {}: {other}; check AMQP_URL", url.address())),
         })?;
         Ok(Self { connection: Arc::new(connection), address: url.address().into() })
     }

@@ -74,7 +74,12 @@ impl Consumer {
         within(ANSWER_MAX, "qos", channel.basic_qos(prefetch, BasicQosOptions { global: false })).await?;
         let consuming =
             channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
-        let stream = within(ANSWER_MAX, "consume", consuming).await?;
+        let stream = within(ANSWER_MAX, "consume", consuming).await.map_err(|error| match error {
+            BrokerError::Refused(text) => BrokerError::Refused(format!(
+                "can't take requests from the queue {queue}: {text}; make it, or start with TOPOLOGY=declare"
+            )),
+            other => other,
+        })?;
         Ok(Self { channel, stream, ended: false, set_aside: BTreeSet::new() })
     }
 

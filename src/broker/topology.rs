@@ -70,6 +70,9 @@ async fn exchange(channel: &Channel, name: &str, options: ExchangeDeclareOptions
 
 fn explain(error: BrokerError, what: &str, name: &str) -> BrokerError {
     match error {
+        BrokerError::Refused(text) if text.contains("NOT_FOUND") => BrokerError::Refused(format!(
+            "RabbitMQ has no {what} {name}: make it, or start with TOPOLOGY=declare; check its name among the settings"
+        )),
         BrokerError::Refused(text) => BrokerError::Refused(format!(
             "RabbitMQ does not give us the {what} {name} as we need it: {text}; \
              delete or rename what is there, give the user its permissions, or set TOPOLOGY=none and see to it yourself"

@@ -14,7 +14,7 @@ use crate::contract::{asyncapi, json_schema, xsd};
 pub(super) struct Arguments {
     /// asyncapi: AsyncAPI 3.0, with all schemas. json-schema: JSON Schema, draft 7, of requests,
     /// replies and trigger events. xsd: XML Schema 1.1 of requests or replies.
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "FORMAT", default_value = "asyncapi")]
     format: Format,
     /// Of what to print an XML schema, as requests and replies have the same root element.
     #[arg(long, value_name = "MESSAGE", default_value = "request")]

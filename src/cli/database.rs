@@ -1,6 +1,7 @@
 //! `profile-worker database`
 
 use clap::Subcommand;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::block_on;
 use super::flags::DatabaseFlags;
@@ -20,6 +21,7 @@ enum Command {
     /// Make a database; prints its id.
     Create {
         /// What people call it.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
         /// Take no custom fields but those that are defined (see `profile-worker field`).
         #[arg(long)]
@@ -33,7 +35,7 @@ enum Command {
         id: i64,
         /// on: a request with another custom field is an error. off: such a field is stored as it
         /// comes.
-        #[arg(value_parser = ["on", "off"])]
+        #[arg(value_name = "on|off", value_parser = ["on", "off"])]
         switch: String,
         #[command(flatten)]
         flags: DatabaseFlags,

@@ -1,6 +1,7 @@
 //! `profile-worker resource`
 
 use clap::Subcommand;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::block_on;
 use super::flags::DatabaseFlags;
@@ -28,6 +29,7 @@ enum Command {
         #[arg(long, value_name = "CHANNEL,…", value_delimiter = ',', required = true, value_parser = channel)]
         channels: Vec<Channel>,
         /// What people call it.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
         #[command(flatten)]
         flags: DatabaseFlags,
@@ -43,13 +45,15 @@ enum Command {
 }
 
 fn channel(name: &str) -> Result<Channel, String> {
-    Channel::parse(name).ok_or_else(|| format!("must be one of {}", Channel::ALL.map(Channel::name).join(", ")))
+    Channel::parse(name.trim()).ok_or_else(|| format!("must be one of {}", Channel::ALL.map(Channel::name).join(", ")))
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
-        Command::Create { db, channels, name, flags } => {
+        Command::Create { db, mut channels, name, flags } => {
             let url = flags.source().database()?;
+            channels.sort_unstable_by_key(|channel| *channel as u8);
+            channels.dedup();
             let id = block_on(async { Ok(Store::new(&url, 1)?.create_resource(db, &channels, &name).await?) })?;
             say(format_args!("made resource {name:?} of database {db} with id {id}"));
             put(id)

@@ -34,7 +34,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DURATION", default_value = "30s", hide_default_value = true, value_parser = humantime::parse_duration)]
     timeout: Duration,
     /// The idempotency key: what was sent with it before is not added again but answered as it was
-    /// then. With --lines each line gets it with "-" and its number. [default: a random one]
+    /// then. With --lines each line gets it with "-" and its number. At most 235 bytes. [default: a
+    /// random one]
     #[arg(long, value_name = "ID", value_parser = message_id)]
     message_id: Option<String>,
     /// The content type, such as application/json. [default: none, the worker looks at the body]
@@ -70,6 +71,7 @@ async fn send(arguments: Arguments) -> Result<(), Failure> {
     let mut sending = Sending {
         queue,
         requester,
+        message_id: requests.message_id.clone(),
         timeout: arguments.timeout,
         tally: Tally::default(),
         waiting: BTreeMap::new(),
@@ -136,6 +138,7 @@ impl Tally {
 struct Sending {
     queue: String,
     requester: Requester,
+    message_id: String,
     timeout: Duration,
     tally: Tally,
     /// Replies that came before those of earlier requests, by the request's number.
@@ -178,8 +181,11 @@ impl Sending {
             let reply = tokio::time::timeout(self.timeout, self.requester.next_reply()).await;
             let Ok(reply) = reply else {
                 return Err(Failure::new(format_args!(
-                    "no reply within {}: is a worker running?",
-                    humantime::format_duration(self.timeout)
+                    "no reply within {}; what was sent stays in the queue {}. Is a worker running, and its database? \
+                     To go on later without adding anything twice: --message-id {}",
+                    humantime::format_duration(self.timeout),
+                    self.queue,
+                    self.message_id
                 )));
             };
             let reply = reply.map_err(Failure::new)?.ok_or_else(|| Failure::new("the broker closed the channel"))?;
@@ -205,6 +211,7 @@ impl Sending {
 /// Where the requests come from.
 struct Requests {
     input: Box<dyn AsyncBufRead + Unpin>,
+    file: String,
     lines: bool,
     ended: bool,
     message_id: String,
@@ -222,6 +229,7 @@ impl Requests {
         };
         Ok(Self {
             input,
+            file: arguments.file.clone(),
             lines: arguments.lines,
             ended: false,
             message_id: match &arguments.message_id {
@@ -255,7 +263,7 @@ impl Requests {
     }
 
     async fn next_body(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        let problem = |error| Failure::new(format_args!("can't read the requests: {error}"));
+        let problem = |error| Failure::new(format_args!("can't read {}: {error}", self.file));
         while !self.ended {
             let mut body = Vec::new();
             if self.lines {

@@ -80,8 +80,10 @@ fn data_schema(profile: Value) -> Value {
 
 fn profile_schema(subscription: Value) -> Value {
     let mut properties = fields(profile::FIELDS);
-    let email =
-        described(or_null(json!({"anyOf": [kind(Kind::Email), {"pattern": "^\\s*$"}]})), profile::FIELDS[0].about);
+    let email = described(
+        or_null(json!({"anyOf": [kind(Kind::Email), {"type": "string", "pattern": "^\\s*$"}]})),
+        profile::FIELDS[0].about,
+    );
     properties.insert("email".to_owned(), email);
     properties.insert(
         profile::SUBSCRIPTIONS.to_owned(),

@@ -145,7 +145,7 @@ impl Kind {
             Kind::Country => passed(value, fields::country)?,
             Kind::PostalCode => match value {
                 Value::String(_) | Value::Text(_) => Value::String(word(value)?),
-                Value::Number(_) => Value::Number(integer(value)?),
+                Value::Number(digits) if fields::is_integer(&digits) => Value::Number(integer(Value::Number(digits))?),
                 other => return Err(wrong_type("a string or an integer", &other).into()),
             },
             Kind::Ip => passed(value, |text| fields::ip(text).map(|_| ()))?,

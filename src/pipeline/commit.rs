@@ -23,7 +23,7 @@ pub enum Committed {
 /// Each attempt carries the same profile ids. So if a connection is lost in the middle of a commit
 /// the next attempt finds the rows of the first by their ids, if there are any: the outcome is
 /// looked up, not guessed.
-pub async fn commit(store: &Store, profiles: &[&NewProfile], hold: &mut Hold) -> Result<Vec<Committed>, GaveUp> {
+pub async fn commit(store: &Store, profiles: &[&NewProfile], hold: &mut Hold<'_>) -> Result<Vec<Committed>, GaveUp> {
     let mut outcomes = vec![Committed::Stored(Stored::Added); profiles.len()];
     let mut work: Vec<Range<usize>> = Vec::new();
     if !profiles.is_empty() {

@@ -1,6 +1,7 @@
 //! Holding a batch while the database is away: waiting, for ever if it must be, but not with
 //! requests that others could do meanwhile.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -17,18 +18,39 @@ const PARK_AFTER: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GaveUp;
 
-/// Waits between attempts to reach the database, and says so once.
+/// How many lanes of a worker hold a batch now: the first one says that the database is away, the
+/// last one that it is back.
 #[derive(Debug, Default)]
-pub struct Hold {
+pub struct Holding(AtomicUsize);
+
+/// Waits between attempts to reach the database.
+#[derive(Debug)]
+pub struct Hold<'h> {
+    holding: &'h Holding,
     backoff: Backoff,
     since: Option<Instant>,
 }
 
-impl Hold {
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        if self.since.is_some() {
+            self.holding.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<'h> Hold<'h> {
+    /// Nothing is held yet.
+    pub fn new(holding: &'h Holding) -> Self {
+        Self { holding, backoff: Backoff::default(), since: None }
+    }
+
     /// An attempt failed; waits before the next one.
     pub async fn after(&mut self, error: &StoreError) -> Result<(), GaveUp> {
         let since = *self.since.get_or_insert_with(|| {
-            warn!(%error, "the database is away; requests are held until it is back");
+            if self.holding.0.fetch_add(1, Ordering::Relaxed) == 0 {
+                warn!(%error, "the database is away; requests are held until it is back");
+            }
             Instant::now()
         });
         if since.elapsed() > PARK_AFTER {
@@ -42,7 +64,9 @@ impl Hold {
     pub fn over(&mut self) {
         if let Some(since) = self.since.take() {
             self.backoff.reset();
-            info!(away_ms = since.elapsed().as_millis() as u64, "the database is back");
+            if self.holding.0.fetch_sub(1, Ordering::Relaxed) == 1 {
+                info!(away_ms = since.elapsed().as_millis() as u64, "the database is back");
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use tracing::debug;
 
 use super::commit::commit;
 use super::decide::{Decision, Properties, Rules, Verdict, decide};
-use super::hold::{GaveUp, Hold};
+use super::hold::{GaveUp, Hold, Holding};
 use super::job::{Job, failed};
 use super::respond::Responder;
 use super::shutdown::Stop;
@@ -54,6 +54,8 @@ pub struct Shared {
     pub worker: String,
     /// Requests settled so far.
     pub settled: AtomicU64,
+    /// Who waits for the database.
+    pub holding: Holding,
 }
 
 /// One lane: a loop over one subscription.
@@ -201,7 +203,8 @@ impl Lane {
     /// One batch, from the first look to the acknowledgement.
     async fn work_on_batch(&mut self, batch: Batch) -> Result<(), LaneEnd> {
         let started = Instant::now();
-        let mut hold = Hold::default();
+        let shared = self.shared.clone();
+        let mut hold = Hold::new(&shared.holding);
         let taken = batch.envelopes.len();
         let decisions = self.decide_all(&batch.envelopes, started, &mut hold).await?;
         let jobs = batch.envelopes.into_iter().zip(decisions).map(|(envelope, decision)| Job::new(envelope, decision));
@@ -227,7 +230,9 @@ impl Lane {
         // Out of the queue while they are worked on; in again before anything else is looked at.
         let mut jobs = std::mem::take(&mut self.bulk);
         let part_max = self.shared.config.batch_max.min(BULK_PART_MAX);
-        let stored = self.store_and_respond(jobs.make_contiguous(), part_max, &mut Hold::default()).await?;
+        let mut hold = Hold::new(&self.shared.holding);
+        let stored = self.store_and_respond(jobs.make_contiguous(), part_max, &mut hold).await?;
+        drop(hold);
         while let Some(job) = jobs.front().filter(|job| job.is_done()) {
             self.consumer.settle_set_aside(&job.envelope).await?;
             self.shared.settled.fetch_add(1, Ordering::Relaxed);
@@ -240,7 +245,7 @@ impl Lane {
 
     /// Stores what is open of the jobs, at most so many profiles, and says what is to be said then.
     /// Returns how many were stored.
-    async fn store_and_respond(&self, jobs: &mut [Job], most: usize, hold: &mut Hold) -> Result<usize, LaneEnd> {
+    async fn store_and_respond(&self, jobs: &mut [Job], most: usize, hold: &mut Hold<'_>) -> Result<usize, LaneEnd> {
         let profiles: Vec<_> = jobs.iter().flat_map(Job::open).take(most).collect();
         let stored = profiles.len();
         let mut committed = commit(&self.shared.store, &profiles, hold).await?.into_iter();
@@ -272,7 +277,7 @@ impl Lane {
         &self,
         envelopes: &[Envelope],
         taken_at: Instant,
-        hold: &mut Hold,
+        hold: &mut Hold<'_>,
     ) -> Result<Vec<Decision>, GaveUp> {
         let keeper = &self.shared.directory;
         let directory = persist(hold, || keeper.recent()).await?;
@@ -316,7 +321,7 @@ fn now() -> Timestamp {
 }
 
 /// Asks the directory until it answers.
-async fn persist<F, A>(hold: &mut Hold, ask: F) -> Result<Arc<Directory>, GaveUp>
+async fn persist<F, A>(hold: &mut Hold<'_>, ask: F) -> Result<Arc<Directory>, GaveUp>
 where
     F: Fn() -> A,
     A: Future<Output = Result<Arc<Directory>, StoreError>>,

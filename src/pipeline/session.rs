@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::backoff::Backoff;
+use super::hold::Holding;
 use super::lane::{Lane, LaneEnd, Shared};
 use super::shutdown::{self, Stop};
 use crate::broker::connection::Connection;
@@ -80,7 +81,15 @@ pub async fn run(config: WorkerConfig, worker: String, mut stop: Stop) -> Result
     let mut upkeep = JoinSet::new();
     upkeep.spawn(directory.clone().run());
     let ids = IdSource::from_random(random);
-    let shared = Arc::new(Shared { config, store, directory, ids, worker, settled: AtomicU64::new(0) });
+    let shared = Arc::new(Shared {
+        config,
+        store,
+        directory,
+        ids,
+        worker,
+        settled: AtomicU64::new(0),
+        holding: Holding::default(),
+    });
     supervise(&shared, stop).await
 }
 

@@ -38,6 +38,10 @@ fn filter(text: &str) -> EnvFilter {
         // Says in its own words what we say in ours: that a connection is lost.
         filter = filter.add_directive(off("lapin=off"));
     }
+    if !text.contains("deadpool") {
+        // The same.
+        filter = filter.add_directive(off("deadpool=off"));
+    }
     // Logs whole messages that the broker returned, and a reply may hold an email address.
     filter.add_directive(off("lapin::returned_messages=off"))
 }

@@ -12,6 +12,9 @@ use crate::domain::value::{Object, Value};
 /// Reads a whole body.
 pub fn read(body: &[u8], keep: Keep) -> Result<Object<'_>, Unreadable> {
     let text = utf8(body)?;
+    if text.trim_ascii().is_empty() {
+        return Err(Unreadable::Syntax("the body is empty".to_owned()));
+    }
     let too_deep = Cell::new(false);
     let seed = Tree { depth: 0, keep, too_deep: &too_deep, text };
     let mut reader = serde_json::Deserializer::from_str(text);
@@ -220,7 +223,8 @@ mod tests {
     #[test]
     fn what_is_no_object_is_unreadable() {
         for (body, text) in [
-            ("", "the body ends too early at line 1, column 0"),
+            ("", "the body is empty"),
+            (" \n", "the body is empty"),
             ("{", "the body ends too early at line 1, column 1"),
             ("{\"a\":}", "the body is not JSON at line 1, column 6"),
             ("{} {}", "the body is not JSON at line 1, column 4"),

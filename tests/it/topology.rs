@@ -25,7 +25,7 @@ async fn told_to_check_it_declares_nothing_and_names_what_is_missing() {
     let (status, said) = world.start_worker(&[("TOPOLOGY", "check")]).end().await;
     assert_eq!(status.code(), Some(1), "{said}");
     let line = said.lines().last().expect("a line");
-    assert!(line.contains(&world.request_queue()) && line.contains("NOT_FOUND"), "{line}");
+    assert!(line.contains(&world.request_queue()) && line.contains("TOPOLOGY=declare"), "{line}");
     world.worker().await.signal("TERM").await;
     let _checked = world.worker_with(&[("TOPOLOGY", "check")]).await;
 }
