@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check bench deps fmt clean
+.PHONY: help demo down test check bench bench-quick deps fmt clean
 
 help: ## List what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 demo: ## Show the main job: servers, a worker, requests, replies, rows
 	@scripts/demo
@@ -18,8 +18,11 @@ check: ## Formatting, lints and documentation only; no servers
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
 
-bench: ## Measure, with private servers that are removed afterwards
+bench: ## Measure beside others, with private servers that are removed afterwards
 	@scripts/bench
+
+bench-quick: ## The essentials of it, in about two minutes
+	@scripts/bench --quick
 
 deps: ## Check licences, sources, bans and advisories of the dependencies
 	@scripts/deps
