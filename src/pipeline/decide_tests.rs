@@ -631,6 +631,25 @@ fn error_413_too_many_profiles_comes_before_the_token() {
     assert_eq!((code(many(10_000)), code(many(10_001))), (401, 413));
 }
 
+/// Each is told of in the reply, which the broker must be able to carry.
+#[test]
+fn subscriptions_have_limits() {
+    let ids = IdSource::from_random([7; 8]);
+    let directory = directory();
+    let rules = Rules { directory: &directory, ids: &ids, now: Timestamp::UNIX_EPOCH, body_max: 1 << 20 };
+    let judge = |data: String| {
+        let body = format!(r#"{{"token":"one","db_id":1,"skip_invalid_subscriptions":true,"data":{data}}}"#);
+        decide(body.as_bytes(), &Properties::default(), &rules)
+    };
+    let profile = |count: usize| format!(r#"{{"subscriptions":[{}]}}"#, vec!["0"; count].join(","));
+    assert_eq!(addition(judge(profile(1000))).skipped.len(), 1000);
+    assert_eq!(refusal(judge(profile(1001))).1, "data.subscriptions: must be at most 1000 subscriptions");
+    let many = |count: usize| format!("[{}]", vec![profile(1000); count].join(","));
+    assert!(matches!(judge(many(20)).verdict, Verdict::AddEach(_)));
+    let (code, text, _) = refusal(judge(many(21)));
+    assert_eq!((code, text.as_str()), (413, "more than 20000 invalid subscriptions in one request"));
+}
+
 // ---- custom fields that are defined
 
 #[test]

@@ -38,7 +38,7 @@ impl From<tokio_postgres::Error> for StoreError {
             return Self::Unavailable(outermost(&error));
         };
         let code = refusal.code();
-        // 40001, 40P01: the loser of a race. 0A000: a plan cached before a migration.
+        // 40001, 40P01: the loser of a race.
         if [&SqlState::T_R_SERIALIZATION_FAILURE, &SqlState::T_R_DEADLOCK_DETECTED].contains(&code) {
             return Self::Conflict(code.code().to_owned());
         }

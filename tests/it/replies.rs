@@ -15,6 +15,7 @@ async fn the_properties_of_a_reply() {
     let mut headers = FieldTable::default();
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     headers.insert("traceparent".into(), AMQPValue::LongString(trace.into()));
+    headers.insert("tracestate".into(), AMQPValue::LongString("vendor=1".into()));
     let reply = client.call_with(world.request(""), props().with_headers(headers)).await;
     let properties = &reply.properties;
     let text = |value: &Option<lapin::types::ShortString>| value.as_ref().map(ToString::to_string);
@@ -26,6 +27,11 @@ async fn the_properties_of_a_reply() {
     assert!(properties.timestamp().is_some_and(|seconds| seconds > 1_700_000_000));
     assert_eq!(reply.header("error").as_deref(), Some("0"));
     assert_eq!(reply.header("traceparent").as_deref(), Some(trace));
+    assert_eq!(reply.header("tracestate").as_deref(), Some("vendor=1"));
+    let mut headers = FieldTable::default();
+    headers.insert("tracestate".into(), AMQPValue::LongString("x".repeat(513).into()));
+    let reply = client.call_with(world.request(""), props().with_headers(headers)).await;
+    assert_eq!(reply.header("tracestate"), None, "more than anybody has to carry");
     let refused = client.call(r#"{"db_id":1}"#).await;
     assert_eq!(refused.header("error").as_deref(), Some("401"));
     assert_eq!(refused.header("traceparent"), None);
