@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check bench bench-quick deps fmt clean
+.PHONY: help demo down test check bench bench-quick profile deps fmt clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -23,6 +23,9 @@ bench: ## Measure beside others, with private servers that are removed afterward
 
 bench-quick: ## The essentials of it, in about two minutes
 	@scripts/bench --quick
+
+profile: ## Where the worker spends its CPU under load, by function (Linux)
+	@scripts/profile
 
 deps: ## Check licences, sources, bans and advisories of the dependencies
 	@scripts/deps

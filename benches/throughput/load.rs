@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::Result;
 use crate::amqp::{Client, Message};
 use crate::plan::{Case, Plan, Shape, Workload};
-use crate::processes::{self, Cpu, Roots};
+use crate::processes::{self, Cpu, Roots, Sampler};
 use crate::surroundings::{Ground, Surroundings};
 use crate::workers::{Running, Worker};
 
@@ -44,32 +44,44 @@ pub(crate) fn measure(surroundings: &Surroundings, worker: Worker, case: Case, p
         client,
         queue: ground.request_queue(),
         replies,
-        ledger: Ledger::new(case.shape, surroundings.token.clone(), warm_up + count),
+        ledger: Ledger::new(case.shape, surroundings.token.clone(), ground.mark().to_owned(), warm_up + count),
         sent: Vec::new(),
         trips: Vec::new(),
     };
-    let roots = |running: &Running| Roots { worker: Some(running.id()), ..surroundings.servers };
+    let roots = |running: &[Running]| Roots {
+        workers: running.iter().map(Running::id).collect(),
+        broker: surroundings.servers.broker,
+        database: surroundings.servers.database,
+    };
     let (mut running, began, before);
+    let start = |processes| (0..processes).map(|_| Running::start(worker, &ground)).collect::<Result<Vec<_>>>();
+    let sample =
+        |running: &[Running]| plan.profile.then(|| Sampler::attach(running[0].id(), &profile_name(worker, case)));
+    let sampler;
     if case.workload == Workload::Backlog {
         load.send(count)?;
         load.wait_until_queued(count)?;
-        running = Running::start(worker, &ground)?;
-        (began, before) = (Instant::now(), Cpu::now(roots(&running)));
+        running = start(case.shape.processes)?;
+        sampler = sample(&running).transpose()?;
+        (began, before) = (Instant::now(), Cpu::now(&roots(&running)));
         load.run(count, 0)?;
     } else {
-        running = Running::start(worker, &ground)?;
+        running = start(case.shape.processes)?;
         load.run(warm_up, window)?;
         load.trips.clear();
-        (began, before) = (Instant::now(), Cpu::now(roots(&running)));
+        sampler = sample(&running).transpose()?;
+        (began, before) = (Instant::now(), Cpu::now(&roots(&running)));
         load.run(warm_up + count, window)?;
     }
     let took = began.elapsed();
-    let after = Cpu::now(roots(&running));
-    let memory = processes::peak_memory(running.id());
+    let after = Cpu::now(&roots(&running));
+    let memory = running.iter().filter_map(|running| processes::peak_memory(running.id())).max_by(f64::total_cmp);
     load.check(worker, &ground)?;
-    if !running.is_alive() {
+    if !running.iter_mut().all(Running::is_alive) {
         return Err("the worker ended by itself".into());
     }
+    drop(running);
+    sampler.map(Sampler::finish).transpose()?;
     let cpu = before.zip(after).map(|(before, after)| after.per_1000(before, count));
     load.trips.sort();
     let percentile = |percent: usize| {
@@ -77,6 +89,10 @@ pub(crate) fn measure(surroundings: &Surroundings, worker: Worker, case: Case, p
         trip.filter(|_| case.workload != Workload::Backlog).map(|trip| trip.as_secs_f64() * 1e3)
     };
     Ok(Measurement { rate: count as f64 / took.as_secs_f64(), p50: percentile(50), p99: percentile(99), cpu, memory })
+}
+
+fn profile_name(worker: Worker, Case { workload, queue, shape }: Case) -> String {
+    [worker.name(), workload.name(), queue.name(), shape.name].join("-") + ".perf"
 }
 
 /// Requests under way.
@@ -152,6 +168,8 @@ impl Load {
 struct Ledger {
     shape: Shape,
     token: String,
+    /// Makes its emails others than those of other measurements.
+    mark: String,
     /// By the request's number.
     replied: Vec<bool>,
     answered: usize,
@@ -162,9 +180,18 @@ struct Ledger {
 }
 
 impl Ledger {
-    fn new(shape: Shape, token: String, count: usize) -> Self {
+    fn new(shape: Shape, token: String, mark: String, count: usize) -> Self {
         let (profiles, events) = (HashSet::with_capacity(count), HashSet::new());
-        Self { shape, token, replied: vec![false; count], answered: 0, emails: vec![false; count], profiles, events }
+        Self {
+            shape,
+            token,
+            mark,
+            replied: vec![false; count],
+            answered: 0,
+            emails: vec![false; count],
+            profiles,
+            events,
+        }
     }
 
     /// Which email a request has. A duplicate has that of a request half as far from the beginning,
@@ -180,12 +207,15 @@ impl Ledger {
     fn request(&self, number: usize) -> String {
         let email = self.email(number);
         let subscription = |which: usize| {
-            format!(r#"{{"resource_id":1,"channel":"email","email":"user{email}.{which}@example.com"}}"#)
+            format!(
+                r#"{{"resource_id":1,"channel":"email","email":"user{email}.{which}@mail{}.example.com"}}"#,
+                self.mark
+            )
         };
         let subscriptions = (0..self.shape.subscriptions).map(subscription).collect::<Vec<_>>().join(",");
         format!(
-            r#"{{"token":"{}","db_id":1,"data":{{"email":"user{email}@example.com","_fname":"John","_lname":"Doe","_city":"Berlin","subscriptions":[{subscriptions}]}},"skip_triggers":{}}}"#,
-            self.token, !self.shape.events,
+            r#"{{"token":"{}","db_id":1,"data":{{"email":"user{email}@mail{}.example.com","_fname":"John","_lname":"Doe","_city":"Berlin","subscriptions":[{subscriptions}]}},"skip_triggers":{}}}"#,
+            self.token, self.mark, !self.shape.events,
         )
     }
 

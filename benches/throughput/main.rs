@@ -20,6 +20,9 @@ use plan::{Plan, USAGE};
 use report::{Measured, Report};
 use surroundings::Surroundings;
 
+/// Where results go.
+const OUTPUT: &str = "target/bench";
+
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result<()> {
@@ -35,10 +38,10 @@ fn main() -> Result<()> {
         eprintln!("{error}");
         std::process::exit(64);
     });
-    let surroundings = Surroundings::prepare()?;
+    let surroundings = Surroundings::prepare(&plan)?;
     let report = Report::new(&surroundings, &plan, run(&surroundings, &plan)?);
     print!("{}", report.to_markdown());
-    let folder = Path::new("target/bench");
+    let folder = Path::new(OUTPUT);
     fs::create_dir_all(folder)?;
     fs::write(folder.join("throughput.json"), serde_json::to_string_pretty(&report)?)?;
     if let Some(chart) = chart::draw(&report) {

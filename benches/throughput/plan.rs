@@ -61,18 +61,44 @@ pub(crate) struct Shape {
     /// Each fifth request has the email of an earlier one.
     pub(crate) duplicates: bool,
     pub(crate) subscriptions: usize,
+    /// What stands in the database before.
+    pub(crate) before: Before,
+    /// Processes of the worker.
+    pub(crate) processes: usize,
+}
+
+/// What stands in a database before a measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) enum Before {
+    /// One tenant and nothing else; never analysed.
+    Nothing,
+    /// 10,000 databases with ten tokens and ten resources each.
+    Tenants,
+    /// So many profiles as `--profiles` says.
+    Profiles,
 }
 
 /// No events, since the reference workers publish none.
-pub(crate) const BASE: Shape = Shape { name: "base", events: false, heard: false, duplicates: false, subscriptions: 1 };
+pub(crate) const BASE: Shape = Shape {
+    name: "base",
+    events: false,
+    heard: false,
+    duplicates: false,
+    subscriptions: 1,
+    before: Before::Nothing,
+    processes: 1,
+};
 
 /// The base with one thing changed.
-const VARIATIONS: [Shape; 5] = [
+const VARIATIONS: [Shape; 8] = [
     Shape { name: "events-unheard", events: true, ..BASE },
     Shape { name: "events", events: true, heard: true, ..BASE },
     Shape { name: "duplicates", duplicates: true, ..BASE },
     Shape { name: "0-subscriptions", subscriptions: 0, ..BASE },
     Shape { name: "5-subscriptions", subscriptions: 5, ..BASE },
+    Shape { name: "tenants", before: Before::Tenants, ..BASE },
+    Shape { name: "two-workers", processes: 2, ..BASE },
+    Shape { name: "filled", before: Before::Profiles, ..BASE },
 ];
 
 /// One thing to measure.
@@ -88,8 +114,9 @@ impl Case {
         match self.shape.name {
             "base" => &Worker::ALL,
             // They know no events, and one that answers everything can't refuse duplicates.
-            _ if self.shape.events => &[Worker::Ours],
-            _ => &[Worker::Ours, Worker::BarePipeline],
+            _ if self.shape.before != Before::Nothing || self.shape.processes > 1 => &[Worker::Ours, Worker::Other],
+            _ if self.shape.events => &[Worker::Ours, Worker::Other],
+            _ => &[Worker::Ours, Worker::Other, Worker::BarePipeline],
         }
     }
 }
@@ -102,31 +129,46 @@ pub(crate) struct Plan {
     pub(crate) rounds: usize,
     /// Requests of a backlog; the other workloads have a part of that.
     pub(crate) requests: usize,
+    /// Profiles that stand in the database before, where a shape wants some.
+    pub(crate) profiles: usize,
+    /// Each worker's calls are sampled while it is measured.
+    pub(crate) profile: bool,
 }
 
 pub(crate) const USAGE: &str = "\
-scripts/bench [--quick] [--rounds COUNT] [--requests COUNT] [NAME…]
+scripts/bench [--quick] [--rounds COUNT] [--requests COUNT] [--profile] [NAME…]
 
   --quick      the essentials: our worker, bare_pipeline and one_insert; the base shape
   --rounds     rounds of each measurement (5; quick 3)
   --requests   requests of a backlog (30000; quick 20000)
+  --profiles   profiles that stand in the database before, for the shape `filled` (10000000)
+  --profile    sample the workers' calls with perf, into target/bench (see scripts/profile)
   NAME         only these; names of one kind add up, names of different kinds narrow down
                workloads  backlog, one (at a time), 64 (at a time)
                queues     classic, quorum
-               shapes     base, events, events-unheard, duplicates, 0-subscriptions, 5-subscriptions
-               workers    profile-worker, bare_pipeline, broker_only, one_insert, amqplib_pg, aio_pika_asyncpg
+               shapes     base, events, events-unheard, duplicates, 0-subscriptions, 5-subscriptions,
+                          tenants, two-workers; filled (only if named, as it takes minutes and 6 GB)
+               workers    profile-worker, other-build, bare_pipeline, bare_contract, broker_only, one_insert, amqplib_pg, aio_pika_asyncpg
                others     batch_form";
 
 impl Plan {
+    /// Whether any case begins with this.
+    pub(crate) fn has(&self, before: Before) -> bool {
+        self.cases.iter().any(|(case, _)| case.shape.before == before)
+    }
+
     /// From the words of the command line.
     pub(crate) fn from_words(words: impl Iterator<Item = String>) -> Result<Self> {
         let mut words = words;
-        let (mut quick, mut rounds, mut requests, mut names) = (false, None, None, Vec::new());
+        let (mut quick, mut profile, mut rounds, mut requests, mut names) = (false, false, None, None, Vec::new());
+        let mut profiles = 10_000_000;
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--quick" => quick = true,
+                "--profile" => profile = true,
                 "--rounds" => rounds = Some(words.next().ok_or(USAGE)?.parse()?),
                 "--requests" => requests = Some(words.next().ok_or(USAGE)?.parse()?),
+                "--profiles" => profiles = words.next().ok_or(USAGE)?.parse()?,
                 "--bench" => {}
                 _ => names.push(word),
             }
@@ -139,7 +181,8 @@ impl Plan {
         if let Some(unknown) = names.first() {
             return Err(format!("what is {unknown}?\n{USAGE}").into());
         }
-        let shapes = shapes_named.unwrap_or(if quick { vec![BASE] } else { shapes });
+        let usual = || shapes.iter().copied().filter(|shape| shape.before != Before::Profiles).collect();
+        let shapes = shapes_named.unwrap_or_else(|| if quick { vec![BASE] } else { usual() });
         let mut cases = Vec::new();
         for workload in workloads.unwrap_or(Workload::ALL.to_vec()) {
             for queue in queues.clone().unwrap_or(QueueType::ALL.to_vec()) {
@@ -160,7 +203,8 @@ impl Plan {
             }
         }
         let (default_rounds, default_requests) = if quick { (3, 20_000) } else { (5, 30_000) };
-        Ok(Self { cases, rounds: rounds.unwrap_or(default_rounds), requests: requests.unwrap_or(default_requests) })
+        let (rounds, requests) = (rounds.unwrap_or(default_rounds), requests.unwrap_or(default_requests));
+        Ok(Self { cases, rounds, requests, profiles, profile })
     }
 }
 

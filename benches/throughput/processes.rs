@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::process::{Child, Command, Stdio};
+
+use crate::{OUTPUT, Result};
 
 /// Linux counts the CPU time that it shows in hundredths of a second, whatever it uses inside.
 const MS_PER_TICK: f64 = 10.0;
 
 /// The processes that a measurement looks at.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Roots {
-    pub(crate) worker: Option<u32>,
+    pub(crate) workers: Vec<u32>,
     pub(crate) broker: Option<u32>,
     pub(crate) database: Option<u32>,
 }
@@ -26,7 +29,7 @@ pub(crate) struct Cpu {
 
 impl Cpu {
     /// Until now; of each root with all that it has started.
-    pub(crate) fn now(roots: Roots) -> Option<Self> {
+    pub(crate) fn now(roots: &Roots) -> Option<Self> {
         let mut processes = HashMap::new();
         for entry in fs::read_dir("/proc").ok()?.flatten() {
             let id = entry.file_name().to_str().and_then(|name| name.parse().ok());
@@ -42,10 +45,10 @@ impl Cpu {
             let total = process.own + process.ended_children;
             let mut next = Some(*id);
             while let Some(ancestor) = next {
-                match Some(ancestor) {
-                    root if root == roots.worker => cpu.worker += total,
-                    root if root == roots.broker => cpu.broker += total,
-                    root if root == roots.database => cpu.database += total,
+                match ancestor {
+                    root if roots.workers.contains(&root) => cpu.worker += total,
+                    root if roots.broker == Some(root) => cpu.broker += total,
+                    root if roots.database == Some(root) => cpu.database += total,
                     _ => {}
                 }
                 next = processes.get(&ancestor).map(|process| process.parent);
@@ -92,4 +95,26 @@ pub(crate) fn peak_memory(id: u32) -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib / 1024.0)
+}
+
+/// Notes where a process is, some thousand times a second, as long as it runs.
+pub(crate) struct Sampler(Child);
+
+impl Sampler {
+    /// Begins; what it notes goes to a file of this name.
+    pub(crate) fn attach(id: u32, name: &str) -> Result<Self> {
+        fs::create_dir_all(OUTPUT)?;
+        // The clock and not the processor's counters, which virtual machines seldom have.
+        let mut command = Command::new("perf");
+        command.args(["record", "--quiet", "--event=cpu-clock", "--freq=1999", "--call-graph=fp"]);
+        command.arg(format!("--pid={id}")).arg(format!("--output={OUTPUT}/{name}"));
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        Ok(Self(child.map_err(|error| format!("perf, which --profile needs: {error}"))?))
+    }
+
+    /// Waits until all is written; the process must have ended.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        let status = self.0.wait()?;
+        if status.success() { Ok(()) } else { Err(format!("perf ended with {status}").into()) }
+    }
 }

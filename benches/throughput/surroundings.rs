@@ -9,7 +9,7 @@ use tokio_postgres::NoTls;
 
 use crate::Result;
 use crate::amqp::{Argument, Client};
-use crate::plan::{Case, QueueType};
+use crate::plan::{Before, Case, Plan, QueueType};
 use crate::processes::Roots;
 use crate::workers::Worker;
 
@@ -20,6 +20,10 @@ pub(crate) struct Surroundings {
     runtime: tokio::runtime::Runtime,
     /// Our worker's tables, with database 1, resource 1 and the token.
     ours: String,
+    /// The same with many tenants.
+    tenants: String,
+    /// The same with many profiles. It is measured in, not copied.
+    filled: String,
     /// The reference workers' tables.
     plain: String,
     pub(crate) token: String,
@@ -32,7 +36,7 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     /// Servers come from the environment, as `scripts/bench` sets it.
     #[expect(clippy::disallowed_methods, reason = "the script that starts this tells it all by the environment")]
-    pub(crate) fn prepare() -> Result<Self> {
+    pub(crate) fn prepare(plan: &Plan) -> Result<Self> {
         let amqp_url = std::env::var("AMQP_URL")?;
         let name = |kind| format!("pw_bench_{}_{kind}", std::process::id());
         let mut new = Self {
@@ -41,6 +45,8 @@ impl Surroundings {
             database_url: std::env::var("DATABASE_URL")?.parse()?,
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
             ours: name("ours"),
+            tenants: name("tenants"),
+            filled: name("filled"),
             plain: name("plain"),
             token: String::new(),
             servers: std::env::var("BENCH_SERVERS").map(|folder| servers_in(folder.as_ref())).unwrap_or_default(),
@@ -55,6 +61,15 @@ impl Surroundings {
         new.command(&["database", "create", "bench"])?;
         new.command(&["resource", "create", "--db", "1", "--channels", "email", "bench"])?;
         new.token = new.command(&["token", "create", "--db", "1", "bench"])?;
+        for (before, database, sql) in [
+            (Before::Tenants, &new.tenants, include_str!("tenants.sql").to_owned()),
+            (Before::Profiles, &new.filled, include_str!("filled.sql").replace("COUNT", &plan.profiles.to_string())),
+        ] {
+            if plan.has(before) {
+                new.execute(&new.database_url, &format!("CREATE DATABASE {database} TEMPLATE {}", new.ours))?;
+                new.execute(&new.url_of(database), &sql)?;
+            }
+        }
         Ok(new)
     }
 
@@ -95,9 +110,21 @@ impl Surroundings {
     pub(crate) fn ground(&self, worker: Worker, case: Case) -> Result<Ground<'_>> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("pw_bench_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let template = if worker == Worker::Ours { &self.ours } else { &self.plain };
-        let ground = Ground { surroundings: self, name, queue_type: case.queue };
-        self.execute(&self.database_url, &format!("CREATE DATABASE {} TEMPLATE {template}", ground.name))?;
+        let mut ground = Ground { surroundings: self, database: name.clone(), name, queue_type: case.queue, before: 0 };
+        let template = match case.shape.before {
+            Before::Profiles => {
+                ground.database = self.filled.clone();
+                ground.before = ground.count("profiles")?;
+                None
+            }
+            Before::Tenants => Some(&self.tenants),
+            Before::Nothing if worker.has_our_tables() => Some(&self.ours),
+            Before::Nothing => Some(&self.plain),
+        };
+        if let Some(template) = template {
+            let create = format!("CREATE DATABASE {} TEMPLATE {template}", ground.database);
+            self.execute(&self.database_url, &create)?;
+        }
         ground.declare(&mut ground.client()?)?;
         Ok(ground)
     }
@@ -105,7 +132,7 @@ impl Surroundings {
 
 impl Drop for Surroundings {
     fn drop(&mut self) {
-        for database in [&self.ours, &self.plain] {
+        for database in [&self.ours, &self.tenants, &self.filled, &self.plain] {
             self.execute(&self.database_url, &format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).ok();
         }
     }
@@ -117,7 +144,7 @@ fn servers_in(folder: &Path) -> Roots {
     let id = |path: &Path| first_line(path)?.parse().ok();
     let data = first_line(&folder.join("database.dir"));
     Roots {
-        worker: None,
+        workers: Vec::new(),
         broker: id(&folder.join("broker.pid")),
         database: data.and_then(|data| id(&Path::new(&data).join("data/postmaster.pid"))),
     }
@@ -126,8 +153,12 @@ fn servers_in(folder: &Path) -> Roots {
 /// A database and queues for one measurement, removed with this.
 pub(crate) struct Ground<'a> {
     surroundings: &'a Surroundings,
+    /// What its queues are called by.
     name: String,
+    database: String,
     queue_type: QueueType,
+    /// Profiles that stood there before.
+    before: usize,
 }
 
 impl Ground<'_> {
@@ -153,7 +184,7 @@ impl Ground<'_> {
         let [dead, results] = self.other_queues();
         vec![
             ("AMQP_URL", self.surroundings.amqp_url.clone()),
-            ("DATABASE_URL", self.surroundings.url_of(&self.name).into()),
+            ("DATABASE_URL", self.surroundings.url_of(&self.database).into()),
             ("REQUEST_QUEUE", self.request_queue()),
             ("DEAD_LETTER_QUEUE", dead),
             ("RESULT_QUEUE", results),
@@ -181,18 +212,27 @@ impl Ground<'_> {
         client.declare_topic_exchange(&self.event_exchange())
     }
 
-    /// Profiles and subscriptions that are stored.
+    /// A part of the emails that are used here and nowhere else.
+    pub(crate) fn mark(&self) -> &str {
+        self.name.rsplit('_').next().unwrap_or_default()
+    }
+
+    /// Profiles and subscriptions that were stored.
     pub(crate) fn stored(&self) -> Result<(usize, usize)> {
-        let url = self.surroundings.url_of(&self.name);
-        let count = |table| -> Result<usize> {
-            Ok(self.surroundings.ask(&url, &format!("SELECT count(*)::text FROM {table}"))?.parse()?)
-        };
-        Ok((count("profiles")?, count("subscriptions")?))
+        // Those that stood there before have a subscription each, too.
+        Ok((self.count("profiles")? - self.before, self.count("subscriptions")? - self.before))
+    }
+
+    fn count(&self, table: &str) -> Result<usize> {
+        let url = self.surroundings.url_of(&self.database);
+        Ok(self.surroundings.ask(&url, &format!("SELECT count(*)::text FROM {table}"))?.parse()?)
     }
 
     fn remove(&self) -> Result<()> {
-        let drop_database = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
-        self.surroundings.execute(&self.surroundings.database_url, &drop_database)?;
+        if self.database != self.surroundings.filled {
+            let drop_database = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.database);
+            self.surroundings.execute(&self.surroundings.database_url, &drop_database)?;
+        }
         let mut client = self.client()?;
         client.delete_queue(&self.request_queue())?;
         client.delete_exchange(&self.event_exchange())?;

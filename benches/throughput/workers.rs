@@ -11,22 +11,35 @@ use crate::surroundings::Ground;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Worker {
     Ours,
+    /// Another build of ours: what a change has brought is seen side by side.
+    Other,
     BrokerOnly,
     BarePipeline,
+    BareContract,
     OneInsert,
     AmqplibPg,
     AioPikaAsyncpg,
 }
 
 impl Worker {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Ours, Self::BarePipeline, Self::BrokerOnly, Self::OneInsert, Self::AmqplibPg, Self::AioPikaAsyncpg];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Ours,
+        Self::Other,
+        Self::BarePipeline,
+        Self::BareContract,
+        Self::BrokerOnly,
+        Self::OneInsert,
+        Self::AmqplibPg,
+        Self::AioPikaAsyncpg,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ours => "profile-worker",
+            Self::Other => "other-build",
             Self::BrokerOnly => "broker_only",
             Self::BarePipeline => "bare_pipeline",
+            Self::BareContract => "bare_contract",
             Self::OneInsert => "one_insert",
             Self::AmqplibPg => "amqplib_pg",
             Self::AioPikaAsyncpg => "aio_pika_asyncpg",
@@ -36,7 +49,7 @@ impl Worker {
     /// By how much fewer requests a slow one gets, so that all take about the same time.
     pub(crate) fn slowness(self) -> usize {
         match self {
-            Self::Ours | Self::BrokerOnly | Self::BarePipeline => 1,
+            Self::Ours | Self::Other | Self::BrokerOnly | Self::BarePipeline | Self::BareContract => 1,
             Self::OneInsert => 4,
             Self::AmqplibPg => 8,
             Self::AioPikaAsyncpg => 16,
@@ -45,7 +58,12 @@ impl Worker {
 
     /// Whether it is in the quick selection.
     pub(crate) fn is_essential(self) -> bool {
-        matches!(self, Self::Ours | Self::BarePipeline | Self::OneInsert)
+        matches!(self, Self::Ours | Self::Other | Self::BarePipeline | Self::OneInsert)
+    }
+
+    /// Whether it stores in our tables.
+    pub(crate) fn has_our_tables(self) -> bool {
+        matches!(self, Self::Ours | Self::Other | Self::BareContract)
     }
 
     /// Whether it stores what it is asked to.
@@ -57,6 +75,7 @@ impl Worker {
     pub(crate) fn is_there(self) -> bool {
         let clients = Path::new(".local/bench-clients");
         match self {
+            Self::Other => other_build().is_some(),
             Self::AmqplibPg => clients.join("node/node_modules/pg").exists(),
             Self::AioPikaAsyncpg => clients.join("python/asyncpg").exists(),
             _ => true,
@@ -70,6 +89,16 @@ impl Worker {
             Self::Ours => {
                 let mut command = Command::new(ours);
                 command.arg("run");
+                command
+            }
+            Self::Other => {
+                let mut command = Command::new(other_build().unwrap_or_else(|| ours.into()));
+                command.arg("run");
+                command
+            }
+            Self::BareContract => {
+                let mut command = Command::new(ours.with_file_name("examples").join(Self::BarePipeline.name()));
+                command.env("FORM", "contract");
                 command
             }
             Self::BrokerOnly | Self::BarePipeline | Self::OneInsert => {
@@ -89,6 +118,11 @@ impl Worker {
             }
         }
     }
+}
+
+/// Where another build of ours is, if one is to be compared.
+fn other_build() -> Option<PathBuf> {
+    std::env::var_os("OTHER_BUILD").map(PathBuf::from)
 }
 
 /// A worker that takes requests. Ends with this.

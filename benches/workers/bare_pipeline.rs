@@ -1,6 +1,9 @@
 //! Reference worker: takes what is ready, stores it with one statement, answers it. No tokens, no
 //! checks, no events, nothing for the day on which a server is away: what the main path costs with
 //! these libraries at least. `make bench` runs it.
+//!
+//! With FORM=contract it stores in our tables and its replies have the properties of the contract:
+//! what those cost the servers, whoever asks them.
 
 #![expect(clippy::disallowed_methods, reason = "a program on its own: it reads its own environment")]
 #![expect(clippy::print_stderr, reason = "tells the benchmark that it has begun")]
@@ -12,7 +15,7 @@ mod requests;
 use std::collections::HashSet;
 
 use batches::{LANES, Lane};
-use replying::{added, new_id};
+use replying::{Form, added, new_id};
 use requests::{Request, email_taken};
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, NoTls, Statement};
@@ -38,15 +41,43 @@ subscribed AS (
 )
 SELECT id FROM input WHERE (id IN (SELECT id FROM added)) IS NOT TRUE";
 
+/// The same into our own tables.
+const INSERT_AS_CONTRACT: &str = "
+WITH input AS MATERIALIZED (
+    SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[])
+        AS i (id, db_id, email, first_name, last_name, city)
+),
+added AS (
+    INSERT INTO profiles (db_id, id, email, data, request_id)
+    SELECT db_id, id, email, jsonb_build_object('_fname', first_name, '_lname', last_name, '_city', city),
+           decode(id, 'hex')
+    FROM input
+    ON CONFLICT DO NOTHING
+    RETURNING id
+),
+subscribed AS (
+    INSERT INTO subscriptions (db_id, profile_id, position, resource_id, channel, address, status)
+    SELECT 1, profile_id, position, resource_id, channel, address, 'subscribed'
+    FROM unnest($7::text[], $8::bigint[], $9::text[], $10::text[])
+        WITH ORDINALITY AS s (profile_id, resource_id, channel, address, position)
+    WHERE (profile_id IN (SELECT id FROM added)) IS TRUE
+)
+SELECT id FROM input WHERE (id IN (SELECT id FROM added)) IS NOT TRUE";
+
 #[tokio::main]
 async fn main() -> Result<()> {
+    let form = Form::from_environment();
+    let insert = match form {
+        Form::Plain => INSERT,
+        Form::Contract => INSERT_AS_CONTRACT,
+    };
     let mut tasks = JoinSet::new();
     let mut opened = Vec::new();
     for _ in 0..LANES {
         let (client, connection) = tokio_postgres::connect(&std::env::var("DATABASE_URL")?, NoTls).await?;
         tasks.spawn(async { Ok(connection.await?) });
-        let insert = client.prepare(INSERT).await?;
-        opened.push((client, insert, Lane::open().await?));
+        let insert = client.prepare(insert).await?;
+        opened.push((client, insert, Lane::open(form).await?));
     }
     eprintln!("taking requests");
     for (client, insert, lane) in opened {

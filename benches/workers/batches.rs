@@ -8,9 +8,9 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 
 use crate::Result;
-use crate::replying::{check, reply};
+use crate::replying::{Form, check, reply};
 
-/// The worker's own defaults for LANES, BATCH_MAX and PREFETCH.
+/// What suits this one best: with as many lanes as ours has, or batches as small, it is no faster.
 pub(crate) const LANES: usize = 2;
 const BATCH_MAX: usize = 500;
 const PREFETCH: u16 = 1000;
@@ -19,11 +19,12 @@ const PREFETCH: u16 = 1000;
 pub(crate) struct Lane {
     channel: Channel,
     requests: lapin::Consumer,
+    form: Form,
     _connection: Connection,
 }
 
 impl Lane {
-    pub(crate) async fn open() -> Result<Self> {
+    pub(crate) async fn open(form: Form) -> Result<Self> {
         let connection = Connection::connect(&std::env::var("AMQP_URL")?, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
@@ -31,7 +32,7 @@ impl Lane {
         let queue = std::env::var("REQUEST_QUEUE")?;
         let options = BasicConsumeOptions::default();
         let requests = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
-        Ok(Self { channel, requests, _connection: connection })
+        Ok(Self { channel, requests, form, _connection: connection })
     }
 
     /// Waits for a request and takes those that are ready with it.
@@ -47,7 +48,8 @@ impl Lane {
 
     /// Answers a batch: all replies at once, all confirms, one ack.
     pub(crate) async fn answer(&self, batch: &[Delivery], bodies: &[String]) -> Result<()> {
-        let replies = batch.iter().zip(bodies).map(|(request, body)| reply(&self.channel, request, body.as_bytes()));
+        let replies = batch.iter().zip(bodies);
+        let replies = replies.map(|(request, body)| reply(&self.channel, request, body.as_bytes(), self.form));
         let confirms = try_join_all(replies).await?;
         join_all(confirms).await.into_iter().try_for_each(check)?;
         if let Some(last) = batch.last() {

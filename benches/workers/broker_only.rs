@@ -8,7 +8,7 @@ mod batches;
 mod replying;
 
 use batches::{LANES, Lane};
-use replying::{added, new_id};
+use replying::{Form, added, new_id};
 use tokio::task::JoinSet;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -17,7 +17,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 async fn main() -> Result<()> {
     let mut opened = Vec::new();
     for _ in 0..LANES {
-        opened.push(Lane::open().await?);
+        opened.push(Lane::open(Form::from_environment()).await?);
     }
     eprintln!("taking requests");
     let mut lanes: JoinSet<_> = opened.into_iter().map(work).collect();

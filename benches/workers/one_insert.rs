@@ -13,7 +13,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
-use replying::{added, check, new_id, reply};
+use replying::{Form, added, check, new_id, reply};
 use requests::{Request, email_taken};
 use tokio_postgres::NoTls;
 
@@ -49,7 +49,7 @@ async fn main() -> Result<()> {
 async fn work(pool: &Pool, channel: &Channel, delivery: Delivery) -> Result<()> {
     let request: Request = serde_json::from_slice(&delivery.data)?;
     let body = store(pool, &request).await?;
-    check(reply(channel, &delivery, body.as_bytes()).await?.await)?;
+    check(reply(channel, &delivery, body.as_bytes(), Form::from_environment()).await?.await)?;
     channel.basic_ack(delivery.delivery_tag, BasicAckOptions::default()).await?;
     Ok(())
 }

@@ -1,0 +1,89 @@
+//! What the pure core costs for typical requests. `cargo bench --bench decide`.
+
+use std::collections::HashMap;
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput};
+use jiff::Timestamp;
+use profile_worker::domain::directory::Directory;
+use profile_worker::domain::identity::IdSource;
+use profile_worker::domain::subscription::Channel;
+use profile_worker::domain::token::{Scope, Token, TokenHash};
+use profile_worker::pipeline::decide::{Properties, Rules, Verdict, decide};
+
+const TOKEN: &str = "abcdefghijklmnqrstuvwxyz";
+
+/// Database 1 with resource 1, which offers every channel, and one token.
+fn directory() -> Directory {
+    Directory {
+        version: 1,
+        tokens: HashMap::from([(
+            TokenHash::of(TOKEN),
+            Token { scope: Scope::Databases(vec![1]), expires_at: None, revoked: false },
+        )]),
+        databases: HashMap::from([(1, Default::default())]),
+        resources: HashMap::from([((1, 1), Channel::ALL.into_iter().collect())]),
+    }
+}
+
+/// The request of Altcraft's page, word by word.
+const SEED_JSON: &str = r#"{
+"token": "abcdefghijklmnqrstuvwxyz",
+"db_id": 1,
+"data": {
+"_fname": "Fillipp",
+"_lname": "Doe"
+},
+"skip_triggers": true
+}"#;
+
+const SEED_XML: &str = "<xml>
+<token>abcdefghijklmnqrstuvwxyz</token>
+<db_id>1</db_id>
+<skip_triggers>true</skip_triggers>
+<data>
+<_fname>Fillipp</_fname>
+<_lname>Doe</_lname>
+</data>
+</xml>";
+
+/// What a sign-up form sends.
+fn sign_up(subscriptions: usize) -> String {
+    let each = |i| {
+        format!(
+            r#"{{"resource_id":1,"channel":"email","email":"john.doe{i}@example.com","status":"subscribed","priority":{i},"cats":["news","offers"]}}"#
+        )
+    };
+    let subscriptions: Vec<_> = (0..subscriptions).map(each).collect();
+    format!(
+        r#"{{"token":"{TOKEN}","db_id":1,"data":{{"email":"john.doe@example.com","phones":["+79000000000"],"_fname":"John","_lname":"Doe","_city":"Berlin","_regdate":"2026-11-24T10:00:00Z","plan":"free","subscriptions":[{}]}}}}"#,
+        subscriptions.join(",")
+    )
+}
+
+fn main() {
+    let directory = directory();
+    let ids = IdSource::from_random([7; 8]);
+    let rules = Rules { directory: &directory, ids: &ids, now: Timestamp::now(), body_max: 10 << 20 };
+    let properties = Properties { message_id: Some("8b0a45f2-6d4e-4b0e-9a71-0f6f0b7a5a10"), ..Properties::default() };
+    let mut criterion = Criterion::default().configure_from_args();
+    let mut group = criterion.benchmark_group("decide");
+    for (name, body) in [
+        ("seed, JSON", SEED_JSON.to_owned()),
+        ("seed, XML", SEED_XML.to_owned()),
+        ("no subscription", sign_up(0)),
+        ("1 subscription", sign_up(1)),
+        ("5 subscriptions", sign_up(5)),
+        ("refused: no such token", SEED_JSON.replace(TOKEN, "x")),
+        ("refused: not an email", sign_up(1).replace("john.doe@", "john.doe")),
+    ] {
+        let verdict = decide(body.as_bytes(), &properties, &rules).verdict;
+        assert_eq!(matches!(verdict, Verdict::Add(_)), !name.starts_with("refused"), "{name}: {verdict:?}");
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| decide(black_box(body.as_bytes()), &properties, &rules));
+        });
+    }
+    group.finish();
+    criterion.final_summary();
+}
