@@ -61,9 +61,9 @@ pub mod setting {
         EVENT_EXCHANGE = "NAME", Some("profiles.events"), "Topic exchange for trigger events";
         QUEUE_TYPE = "TYPE", Some("quorum"), "Type of the queues that are declared: quorum or classic";
         TOPOLOGY = "MODE", Some("declare"), "What to do about queues and exchange at start: declare what is missing, check that they are there, or none";
-        LANES = "COUNT", Some("2"), "Loops that work side by side, each with channels and a database connection of its own (1 to 64)";
-        BATCH_MAX = "COUNT", Some("500"), "Most profiles stored in one transaction (1 to 10000)";
-        PREFETCH = "COUNT", Some("1000"), "Most unsettled requests that the broker hands to one lane (1 to 65535, quorum queues 2000); twice BATCH_MAX is enough";
+        LANES = "COUNT", Some("4"), "Most batches that are worked on side by side, each with a publishing channel and a database connection of its own (1 to 64)";
+        BATCH_MAX = "COUNT", Some("300"), "Most profiles stored in one transaction (1 to 10000)";
+        PREFETCH = "COUNT", Some("2000"), "Most unsettled requests that the broker hands to the worker (1 to 65535, quorum queues 2000); LANES times BATCH_MAX keeps all lanes busy";
         BODY_MAX = "SIZE", Some("10MiB"), "Largest request body (1KiB to 128MiB)";
         RESULT_TTL = "DURATION", Some("24h"), "How long a reply stays in the result queue (from 1s)";
         SHUTDOWN_GRACE = "DURATION", Some("30s"), "Most time for finishing what is held after SIGTERM or SIGINT (1s to 1h)";
@@ -71,6 +71,9 @@ pub mod setting {
         RUST_LOG = "FILTER", Some("info"), "Which log lines: error, warn, info, debug, trace, also by module (info,profile_worker::pipeline=debug)";
     }
 }
+
+/// The most lanes of a worker.
+pub const LANES_MAX: usize = 64;
 
 /// All that a worker needs to know.
 #[derive(Debug, Clone)]
@@ -248,7 +251,7 @@ impl Source {
         let broker_url = self.read(setting::AMQP_URL, BrokerUrl::parse);
         let database_url = self.read(setting::DATABASE_URL, DatabaseUrl::parse);
         let topology = self.read_topology();
-        let lanes = self.read(setting::LANES, |text| count(text, 1, 64));
+        let lanes = self.read(setting::LANES, |text| count(text, 1, LANES_MAX));
         let batch_max = self.read(setting::BATCH_MAX, |text| count(text, 1, 10_000));
         let prefetch = self.read(setting::PREFETCH, |text| count(text, 1, u16::MAX));
         let body_max = self.read(setting::BODY_MAX, |text| size(text, ByteSize::kib(1), ByteSize::mib(128)));

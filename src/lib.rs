@@ -3,10 +3,11 @@
 //!
 //! # One message's way
 //!
-//! 1. A **lane** ([`pipeline::lane`]) takes the requests that are ready on its channel right now:
-//!    one, if only one is ([`broker::consumer`]). It works on them as one batch. Meanwhile the next
-//!    batch gathers by itself in the broker's prefetch window, so nobody ever waits for a batch to
-//!    fill.
+//! 1. A **lane** ([`pipeline::lane`]) takes the requests that are ready right now: one, if only one
+//!    is. It works on them as one batch. Meanwhile the next batch gathers by itself in the broker's
+//!    prefetch window, so nobody ever waits for a batch to fill. All lanes share one subscription
+//!    ([`broker::consumer`]), which sees to it that under a light load one of them works, with batches
+//!    as large as they get, and under a heavy load all.
 //! 2. Each message is **decided** on ([`pipeline::decide`]), which is pure: bytes become a tree of
 //!    values ([`wire::json`], [`wire::xml`]), the tree a request ([`wire::request`]), the request is
 //!    checked against the **directory** of tokens, databases and resources ([`domain::directory`]),
@@ -19,7 +20,7 @@
 //!    nothing is added twice.
 //! 4. Replies, trigger events and dead letters are **published** ([`pipeline::respond`],
 //!    [`broker::publisher`]), and the broker confirms each of them.
-//! 5. Only then is the batch **settled**, by one acknowledgement. If the worker dies anywhere
+//! 5. Only then is the batch **settled**, by one acknowledgement ([`broker::consumer`] again). If the worker dies anywhere
 //!    before, the broker delivers the batch again, and step 3 finds what was done.
 //!
 //! # When something breaks

@@ -11,6 +11,22 @@ use super::error::{ANSWER_MAX, BrokerError, within};
 /// own default of 60 s would be two minutes; its guide recommends 5 to 20.
 const HEARTBEAT_SECONDS: u16 = 10;
 
+/// How large the frames of a connection may be, where `AMQP_URL` does not say. The client library has
+/// two buffers of 32 frames for each connection, which would be most of our memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frames {
+    /// As large as the broker has them, normally 128 KiB: a message whose headers are that large
+    /// may come, and would cost a connection with smaller ones.
+    Large,
+    /// 32 KiB. Bodies are split, headers are not: see [`SMALL_HEADERS_MAX_BYTES`].
+    Small,
+}
+
+const SMALL_FRAME_BYTES: u32 = 32 * 1024;
+
+/// What certainly fits into a small frame, with room for the other properties.
+pub const SMALL_HEADERS_MAX_BYTES: usize = 24 * 1024;
+
 /// Where the broker is and how to log in. Its text is never printed, as it holds a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BrokerUrl(AMQPUri);
@@ -46,12 +62,13 @@ impl std::fmt::Debug for BrokerUrl {
 #[derive(Clone)]
 pub struct Connection {
     connection: Arc<lapin::Connection>,
-    address: Arc<str>,
+    url: BrokerUrl,
+    name: Arc<str>,
 }
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Connection({})", self.address)
+        write!(f, "Connection({})", self.url.address())
     }
 }
 
@@ -60,9 +77,13 @@ impl Connection {
     ///
     /// The client library's own recovery stays off: it gives up in silence after some minutes and
     /// leaves its callers waiting for ever.
-    pub async fn open(url: &BrokerUrl, name: &str) -> Result<Self, BrokerError> {
+    pub async fn open(url: &BrokerUrl, name: &str, frames: Frames) -> Result<Self, BrokerError> {
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let connecting = lapin::Connection::connect_uri(url.0.clone(), properties);
+        let mut uri = url.0.clone();
+        if frames == Frames::Small {
+            uri.query.frame_max.get_or_insert(SMALL_FRAME_BYTES);
+        }
+        let connecting = lapin::Connection::connect_uri(uri, properties);
         let connection = within(ANSWER_MAX, "connect", connecting).await.map_err(|error| match error {
             BrokerError::Refused(text) => BrokerError::Refused(format!(
                 "RabbitMQ at {} refuses the login: {text}; check user, password and virtual host in AMQP_URL",
@@ -70,7 +91,12 @@ impl Connection {
             )),
             other => BrokerError::Lost(format!("can't reach RabbitMQ at {}: {other}; check AMQP_URL", url.address())),
         })?;
-        Ok(Self { connection: Arc::new(connection), address: url.address().into() })
+        Ok(Self { connection: Arc::new(connection), url: url.clone(), name: name.into() })
+    }
+
+    /// Another connection to the same server, for what does not fit into this one's frames.
+    pub(super) async fn with_large_frames(&self) -> Result<Self, BrokerError> {
+        Self::open(&self.url, &self.name, Frames::Large).await
     }
 
     pub(super) async fn channel(&self) -> Result<Channel, BrokerError> {

@@ -1,17 +1,21 @@
 //! Taking requests in, a batch at a time, and settling them. The only place that acknowledges.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{select_all, try_join_all};
 use futures_util::{FutureExt, StreamExt};
 use lapin::Channel;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, ShortString};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use super::connection::Connection;
 use super::error::{ANSWER_MAX, BrokerError, within};
+use crate::config::LANES_MAX;
 
 /// How much may be taken at once.
 #[derive(Debug, Clone, Copy)]
@@ -33,137 +37,372 @@ pub struct Batch {
 
 /// One delivered request: body, properties, and how it came here.
 #[derive(Debug)]
-pub struct Envelope(pub(super) Delivery);
+pub struct Envelope {
+    /// On the heap, as it is large and handed on several times.
+    pub(super) delivery: Box<Delivery>,
+    channel: usize,
+}
 
 impl Envelope {
     /// The body, untouched.
     pub fn body(&self) -> &[u8] {
-        &self.0.data
+        &self.delivery.data
     }
 
     /// Whether it may have been delivered before.
     pub fn redelivered(&self) -> bool {
-        self.0.redelivered
+        self.delivery.redelivered
     }
 }
 
-/// The duty to settle a batch.
+/// The duty to settle something.
 #[derive(Debug)]
-#[must_use = "a batch that is not settled is delivered again when the channel closes"]
-pub struct Receipt {
-    /// All that came between the two, on a channel that counts them without gaps.
+#[must_use = "what is not settled is delivered again when the channel closes"]
+pub enum Receipt {
+    /// Of a batch.
+    Batch {
+        /// What of it came over which channel.
+        shares: Vec<Share>,
+        /// As long as there is this, the batch is being worked on.
+        at_work: OwnedSemaphorePermit,
+    },
+    /// Of one request that was taken out of its batch.
+    Single {
+        /// The place of its channel.
+        channel: usize,
+        /// Its delivery tag.
+        tag: u64,
+    },
+}
+
+/// What of a batch came over one channel.
+#[derive(Debug)]
+pub struct Share {
+    channel: usize,
+    /// All that came between the two: a channel counts its deliveries without gaps.
     tags: RangeInclusive<u64>,
+    /// Those of them that have receipts of their own.
+    aside: Vec<u64>,
 }
 
-/// A subscription to the request queue on a channel of its own.
+impl Receipt {
+    /// Takes a request out of the batch: it takes longer, and gets a receipt of its own.
+    pub fn set_aside(&mut self, envelope: &Envelope) -> Self {
+        let (channel, tag) = (envelope.channel, envelope.delivery.delivery_tag);
+        if let Self::Batch { shares, .. } = self
+            && let Some(share) = shares.iter_mut().find(|share| share.channel == channel)
+        {
+            share.aside.push(tag);
+        }
+        Self::Single { channel, tag }
+    }
+}
+
+/// A subscription to the request queue, over one channel or several. The lanes of a session share
+/// it.
 #[derive(Debug)]
-pub struct Consumer {
-    channel: Channel,
-    stream: lapin::Consumer,
-    /// The stream has ended. It says so once only, and is silent for ever after.
-    ended: bool,
-    /// The delivery tags of requests that are settled by themselves.
-    set_aside: BTreeSet<u64>,
+pub struct Subscription {
+    channels: Vec<Subscribed>,
+    incoming: Mutex<Incoming>,
+    /// Each batch that is being worked on has a permit of these.
+    at_work: Arc<Semaphore>,
+    cancelled: AtomicBool,
 }
 
-impl Consumer {
-    /// Subscribes; at most `prefetch` unsettled requests are handed over.
-    pub async fn subscribe(connection: &Connection, queue: &str, prefetch: u16) -> Result<Self, BrokerError> {
-        let channel = connection.channel().await?;
-        // Before the subscription: the library keeps deliveries in a queue that has no other bound.
-        within(ANSWER_MAX, "qos", channel.basic_qos(prefetch, BasicQosOptions { global: false })).await?;
-        let consuming =
-            channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
-        let stream = within(ANSWER_MAX, "consume", consuming).await.map_err(|error| match error {
-            BrokerError::Refused(text) => BrokerError::Refused(format!(
-                "can't take requests from the queue {queue}: {text}; make it, or start with TOPOLOGY=declare"
-            )),
-            other => other,
-        })?;
-        Ok(Self { channel, stream, ended: false, set_aside: BTreeSet::new() })
+/// The outgoing side of a channel.
+#[derive(Debug)]
+struct Subscribed {
+    channel: Channel,
+    consumer_tag: ShortString,
+    /// Stays locked while an acknowledgement is on its way: one that was overtaken by another would
+    /// name deliveries that are settled, which costs the channel.
+    unsettled: Mutex<Unsettled>,
+}
+
+/// Two channels bring a full queue in faster than one, as the broker has a process for each; more do
+/// not.
+const CHANNELS: u16 = 2;
+
+/// More batches are not worked on at a time.
+const AT_WORK_MAX: u32 = LANES_MAX as u32;
+
+/// A batch of so many requests is worth its cost: in a larger one each costs hardly less.
+const LARGE: usize = 200;
+
+impl Subscription {
+    /// Subscribes; at most `prefetch` unsettled requests are handed over, or one more.
+    pub async fn open(connection: &Connection, queue: &str, prefetch: u16) -> Result<Self, BrokerError> {
+        let channels = CHANNELS.min(prefetch.max(1));
+        let prefetch = prefetch.div_ceil(channels);
+        let channels = usize::from(channels);
+        let mut subscribed = Vec::with_capacity(channels);
+        let mut streams = Vec::with_capacity(channels);
+        for _ in 0..channels {
+            let channel = connection.channel().await?;
+            // Before the subscription: the library keeps deliveries in a queue that has no other bound.
+            within(ANSWER_MAX, "qos", channel.basic_qos(prefetch, BasicQosOptions { global: false })).await?;
+            let consuming =
+                channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
+            let stream = within(ANSWER_MAX, "consume", consuming).await.map_err(|error| match error {
+                BrokerError::Refused(text) => BrokerError::Refused(format!(
+                    "can't take requests from the queue {queue}: {text}; make it, or start with TOPOLOGY=declare"
+                )),
+                other => other,
+            })?;
+            subscribed.push(Subscribed { channel, consumer_tag: stream.tag(), unsettled: Mutex::default() });
+            streams.push(Some(stream));
+        }
+        Ok(Self {
+            channels: subscribed,
+            incoming: Mutex::new(Incoming { streams, first: 0, gathered: Vec::new(), gathered_bytes: 0 }),
+            at_work: Arc::new(Semaphore::new(AT_WORK_MAX as usize)),
+            cancelled: AtomicBool::new(false),
+        })
     }
 
-    /// Waits for a request and takes all that are ready with it, within the limits.
+    /// Waits for a request and takes all that are ready with it, within the limits. `None` is the
+    /// end of the subscription.
     ///
-    /// Nobody waits for a batch to fill: while one is being worked on, the next one gathers by
-    /// itself. `None` is the end of the subscription.
-    pub async fn next_batch(&mut self, limits: BatchLimits) -> Result<Option<Batch>, BrokerError> {
-        if self.ended {
-            return Ok(None);
+    /// Nobody waits for a batch to fill. But a small one is not begun while another batch is being
+    /// worked on: what comes meanwhile gathers by itself, and costs the less for each. So under a
+    /// light load there is one batch after the other, and a full queue keeps all lanes busy.
+    pub async fn next_batch(&self, limits: BatchLimits) -> Result<Option<Batch>, BrokerError> {
+        let mut incoming = self.incoming.lock().await;
+        incoming.gather(limits)?;
+        if !incoming.is_large(limits) {
+            drop(self.at_work.acquire_many(AT_WORK_MAX).await);
+            incoming.gather(limits)?;
+            while incoming.gathered.is_empty() && !self.has_ended(&incoming) {
+                incoming.wait().await?;
+                incoming.gather(limits)?;
+            }
         }
-        let Some(first) = self.stream.next().await else {
-            self.ended = true;
+        Ok(self.batch(&mut incoming).await)
+    }
+
+    /// What is ready now, without waiting: `None` if nothing is, or if another lane waits for it.
+    /// The same within is the end of the subscription.
+    pub async fn ready_batch(&self, limits: BatchLimits) -> Result<Option<Option<Batch>>, BrokerError> {
+        let Ok(mut incoming) = self.incoming.try_lock() else {
             return Ok(None);
         };
-        let mut last = Envelope(first?);
-        let first_tag = last.0.delivery_tag;
-        let mut bytes = last.body().len();
-        let mut envelopes = Vec::new();
-        while envelopes.len() + 1 < limits.requests_max && bytes < limits.bytes_max {
-            let Some(ready) = self.stream.next().now_or_never() else {
-                break;
-            };
-            let Some(delivery) = ready else {
-                self.ended = true;
-                break;
-            };
-            let next = Envelope(delivery?);
-            bytes += next.body().len();
-            envelopes.push(std::mem::replace(&mut last, next));
+        incoming.gather(limits)?;
+        Ok(match self.batch(&mut incoming).await {
+            None if !self.has_ended(&incoming) => None,
+            batch => Some(batch),
+        })
+    }
+
+    /// A channel that ends unasked is a fault, and the others are of no use then. After
+    /// [`Self::cancel`] each ends when it has nothing more.
+    fn has_ended(&self, incoming: &Incoming) -> bool {
+        let mut ended = incoming.streams.iter().map(Option::is_none);
+        if self.cancelled.load(Ordering::Relaxed) { ended.all(|ended| ended) } else { ended.any(|ended| ended) }
+    }
+
+    /// What was gathered.
+    async fn batch(&self, incoming: &mut Incoming) -> Option<Batch> {
+        if incoming.gathered.is_empty() {
+            return None;
         }
-        let receipt = Receipt { tags: first_tag..=last.0.delivery_tag };
-        envelopes.push(last);
-        Ok(Some(Batch { envelopes, receipt }))
+        let at_work = self.at_work.clone().acquire_owned().await.ok()?;
+        incoming.gathered_bytes = 0;
+        let envelopes = std::mem::take(&mut incoming.gathered);
+        let shares = shares(&envelopes);
+        for Share { channel, tags, .. } in &shares {
+            let mut unsettled = self.channels[*channel].unsettled.lock().await;
+            unsettled.batches.push_back((tags.clone(), Progress::AtWork));
+        }
+        Some(Batch { envelopes, receipt: Receipt::Batch { shares, at_work } })
     }
 
-    /// What is ready now, without waiting: `None` if nothing is.
-    pub fn ready_batch(&mut self, limits: BatchLimits) -> Option<Result<Option<Batch>, BrokerError>> {
-        self.next_batch(limits).now_or_never()
+    /// Stops the deliveries. What was delivered before still comes out of [`Self::next_batch`],
+    /// then `None`.
+    pub async fn cancel(&self) -> Result<(), BrokerError> {
+        self.cancelled.store(true, Ordering::Relaxed);
+        for Subscribed { channel, consumer_tag, .. } in &self.channels {
+            let cancelling = channel.basic_cancel(consumer_tag.clone(), BasicCancelOptions::default());
+            within(ANSWER_MAX, "cancel", cancelling).await?;
+        }
+        Ok(())
     }
 
-    /// Takes a request out of its batch: it takes longer, and is settled by
-    /// [`Self::settle_set_aside`].
-    pub fn set_aside(&mut self, envelope: &Envelope) {
-        self.set_aside.insert(envelope.0.delivery_tag);
-    }
-
-    /// Acknowledges a batch, but for what was set aside: with one frame, if nothing was.
+    /// Acknowledges what was answered. A batch is acknowledged as soon as those before it are, too.
     pub async fn settle(&self, receipt: Receipt) -> Result<(), BrokerError> {
-        let (first, last) = receipt.tags.into_inner();
-        let Some(&oldest) = self.set_aside.first().filter(|oldest| **oldest <= last) else {
+        match receipt {
+            Receipt::Batch { shares, at_work } => {
+                // The next batch need not wait until this is acknowledged.
+                drop(at_work);
+                for Share { channel, tags, aside } in shares {
+                    self.channels[channel].settle(&tags, aside).await?;
+                }
+                Ok(())
+            }
+            Receipt::Single { channel, tag } => self.channels[channel].settle_single(tag).await,
+        }
+    }
+
+    /// Gives everything unsettled back to the queue, for others to take.
+    pub async fn requeue_all(&self) -> Result<(), BrokerError> {
+        for Subscribed { channel, .. } in &self.channels {
+            let all = BasicNackOptions { multiple: true, requeue: true };
+            within(ANSWER_MAX, "nack", channel.basic_nack(0, all)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What of a batch came over which channel; over each in the order of the tags.
+fn shares(envelopes: &[Envelope]) -> Vec<Share> {
+    let mut shares: Vec<Share> = Vec::new();
+    for Envelope { channel, delivery } in envelopes {
+        let tag = delivery.delivery_tag;
+        match shares.iter_mut().find(|share| share.channel == *channel) {
+            Some(share) => share.tags = *share.tags.start()..=tag,
+            None => shares.push(Share { channel: *channel, tags: tag..=tag, aside: Vec::new() }),
+        }
+    }
+    shares
+}
+
+impl Subscribed {
+    async fn settle(&self, tags: &RangeInclusive<u64>, aside: Vec<u64>) -> Result<(), BrokerError> {
+        let mut unsettled = self.unsettled.lock().await;
+        unsettled.set_aside.extend(aside);
+        match unsettled.answer(tags) {
+            Some(answered) => self.ack_batch(answered, &unsettled.set_aside).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn settle_single(&self, tag: u64) -> Result<(), BrokerError> {
+        let mut unsettled = self.unsettled.lock().await;
+        self.ack(tag, false).await?;
+        unsettled.set_aside.remove(&tag);
+        Ok(())
+    }
+
+    /// With one frame, if nothing is set aside.
+    async fn ack_batch(&self, tags: RangeInclusive<u64>, set_aside: &BTreeSet<u64>) -> Result<(), BrokerError> {
+        let (first, last) = tags.into_inner();
+        let Some(&oldest) = set_aside.first().filter(|oldest| **oldest <= last) else {
             return self.ack(last, true).await;
         };
         // "Multiple" means everything up to a tag, so it must end before the first that stays.
         if first < oldest {
             self.ack(oldest - 1, true).await?;
         }
-        let singly = (first.max(oldest)..=last).filter(|tag| !self.set_aside.contains(tag));
+        let singly = (first.max(oldest)..=last).filter(|tag| !set_aside.contains(tag));
         try_join_all(singly.map(|tag| self.ack(tag, false))).await?;
-        Ok(())
-    }
-
-    /// Acknowledges a request that was set aside.
-    pub async fn settle_set_aside(&mut self, envelope: &Envelope) -> Result<(), BrokerError> {
-        let tag = envelope.0.delivery_tag;
-        self.ack(tag, false).await?;
-        self.set_aside.remove(&tag);
         Ok(())
     }
 
     async fn ack(&self, tag: u64, multiple: bool) -> Result<(), BrokerError> {
         within(ANSWER_MAX, "ack", self.channel.basic_ack(tag, BasicAckOptions { multiple })).await
     }
+}
 
-    /// Stops the deliveries. What was delivered before still comes out of [`Self::next_batch`],
-    /// then `None`.
-    pub async fn cancel(&self) -> Result<(), BrokerError> {
-        let cancelling = self.channel.basic_cancel(self.stream.tag(), BasicCancelOptions::default());
-        within(ANSWER_MAX, "cancel", cancelling).await
+/// What comes in.
+#[derive(Debug)]
+struct Incoming {
+    /// One of each channel; none where it has ended.
+    streams: Vec<Option<lapin::Consumer>>,
+    /// The place of the stream whose turn it is to be looked at first.
+    first: usize,
+    /// What was taken out of the streams and is in no batch yet.
+    gathered: Vec<Envelope>,
+    gathered_bytes: usize,
+}
+
+impl Incoming {
+    /// Waits for one delivery, or for one stream to end.
+    async fn wait(&mut self) -> Result<(), BrokerError> {
+        let places = self.streams.iter_mut().enumerate();
+        let next =
+            places.filter_map(|(channel, stream)| Some(stream.as_mut()?.next().map(move |next| (channel, next))));
+        let ((channel, next), ..) = select_all(next).await;
+        self.take(channel, next)
     }
 
-    /// Gives everything unsettled back to the queue, for others to take.
-    pub async fn requeue_all(&self) -> Result<(), BrokerError> {
-        let all = BasicNackOptions { multiple: true, requeue: true };
-        within(ANSWER_MAX, "nack", self.channel.basic_nack(0, all)).await
+    /// Takes what is ready out of the streams, up to the limits.
+    fn gather(&mut self, limits: BatchLimits) -> Result<(), BrokerError> {
+        for step in 0..self.streams.len() {
+            let channel = (self.first + step) % self.streams.len();
+            while !self.is_full(limits)
+                && let Some(next) = self.streams[channel].as_mut().and_then(|stream| stream.next().now_or_never())
+            {
+                self.take(channel, next)?;
+            }
+        }
+        self.first = (self.first + 1) % self.streams.len();
+        Ok(())
+    }
+
+    fn take(&mut self, channel: usize, next: Option<lapin::Result<Delivery>>) -> Result<(), BrokerError> {
+        match next {
+            Some(delivery) => {
+                let envelope = Envelope { delivery: Box::new(delivery?), channel };
+                self.gathered_bytes += envelope.body().len();
+                self.gathered.push(envelope);
+            }
+            // It says so once only, and would be silent for ever after.
+            None => self.streams[channel] = None,
+        }
+        Ok(())
+    }
+
+    fn is_full(&self, limits: BatchLimits) -> bool {
+        self.gathered.len() >= limits.requests_max || self.gathered_bytes >= limits.bytes_max
+    }
+
+    fn is_large(&self, limits: BatchLimits) -> bool {
+        self.gathered.len() >= LARGE || self.is_full(limits)
+    }
+}
+
+/// What came over a channel and is not acknowledged yet.
+#[derive(Debug, Default)]
+struct Unsettled {
+    /// In the order of their deliveries.
+    batches: VecDeque<(RangeInclusive<u64>, Progress)>,
+    /// The delivery tags of requests that are settled by themselves.
+    set_aside: BTreeSet<u64>,
+}
+
+#[derive(Debug)]
+enum Progress {
+    AtWork,
+    Answered,
+}
+
+impl Unsettled {
+    /// Notes that a batch is answered; returns what can be acknowledged now, if anything.
+    fn answer(&mut self, tags: &RangeInclusive<u64>) -> Option<RangeInclusive<u64>> {
+        if let Some((_, progress)) = self.batches.iter_mut().find(|(batch, _)| batch == tags) {
+            *progress = Progress::Answered;
+        }
+        let mut answered: Option<RangeInclusive<u64>> = None;
+        while let Some((next, Progress::Answered)) = self.batches.front() {
+            answered = Some(*answered.as_ref().unwrap_or(next).start()..=*next.end());
+            self.batches.pop_front();
+        }
+        answered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_acknowledged_in_the_order_of_their_deliveries() {
+        let mut unsettled = Unsettled::default();
+        for tags in [1..=3, 4..=4, 5..=9] {
+            unsettled.batches.push_back((tags, Progress::AtWork));
+        }
+        assert_eq!(unsettled.answer(&(4..=4)), None);
+        assert_eq!(unsettled.answer(&(1..=3)), Some(1..=4));
+        assert_eq!(unsettled.answer(&(5..=9)), Some(5..=9));
+        assert!(unsettled.batches.is_empty());
     }
 }

@@ -25,9 +25,6 @@ pub enum BrokerError {
     /// A queue that must be there is not, or takes nothing.
     #[error("there is no queue {0}, or it is full")]
     Unroutable(String),
-    /// The broker could not keep a message.
-    #[error("the broker did not accept a message")]
-    Nacked,
 }
 
 impl BrokerError {
@@ -70,11 +67,14 @@ pub(super) const ANSWER_MAX: Duration = Duration::from_secs(20);
 pub(super) const CONFIRM_MAX: Duration = Duration::from_secs(120);
 
 /// Waits for an answer, but not for ever: the client library has no time limits of its own.
-pub(super) async fn within<T>(
+pub(super) async fn within<T, E>(
     limit: Duration,
     what: &'static str,
-    answer: impl Future<Output = lapin::Result<T>>,
-) -> Result<T, BrokerError> {
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, BrokerError>
+where
+    BrokerError: From<E>,
+{
     match tokio::time::timeout(limit, answer).await {
         Ok(result) => Ok(result?),
         Err(_) => Err(BrokerError::TimedOut(what, limit)),

@@ -2,8 +2,9 @@
 //! events and dead letters are written.
 
 use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
+use super::connection::SMALL_HEADERS_MAX_BYTES;
 use super::consumer::Envelope;
 
 /// Delivery mode of a message that survives a restart of the broker (AMQP 0-9-1, basic class).
@@ -15,27 +16,27 @@ const APP_ID: &str = "profile-worker";
 impl Envelope {
     /// The body's format, as the producer declares it.
     pub fn content_type(&self) -> Option<&str> {
-        text(self.0.properties.content_type())
+        text(self.delivery.properties.content_type())
     }
 
     /// The producer's name for this request; an empty one is none.
     pub fn message_id(&self) -> Option<&str> {
-        text(self.0.properties.message_id())
+        text(self.delivery.properties.message_id())
     }
 
     /// How the producer matches the reply.
     pub fn correlation_id(&self) -> Option<&str> {
-        text(self.0.properties.correlation_id())
+        text(self.delivery.properties.correlation_id())
     }
 
     /// Where the producer wants the reply.
     pub fn reply_to(&self) -> Option<&str> {
-        text(self.0.properties.reply_to())
+        text(self.delivery.properties.reply_to())
     }
 
     /// A header with a text value. Clients write texts in two of AMQP's types.
     pub fn header(&self, name: &str) -> Option<&str> {
-        match self.0.properties.headers().as_ref()?.inner().get(name)? {
+        match self.delivery.properties.headers().as_ref()?.inner().get(name)? {
             AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
             AMQPValue::ShortString(text) => Some(text.as_str()),
             _ => None,
@@ -50,19 +51,116 @@ fn text(property: &Option<ShortString>) -> Option<&str> {
 /// A message on its way out.
 #[derive(Debug)]
 pub struct Outgoing {
-    pub(super) exchange: String,
-    pub(super) routing_key: String,
+    pub(super) exchange: ShortString,
+    pub(super) routing_key: ShortString,
     pub(super) mandatory: bool,
     /// Ours alone, so that a returned message can be told from its neighbours.
-    pub(super) message_id: String,
+    pub(super) message_id: ShortString,
     pub(super) body: Vec<u8>,
-    pub(super) properties: BasicProperties,
+    properties: Properties,
+}
+
+/// What a message says about itself.
+#[derive(Debug)]
+enum Properties {
+    /// A reply or an event.
+    Ours(OurProperties),
+    /// Anything else.
+    Other(Box<BasicProperties>),
+}
+
+/// What makes up the properties of our own messages. AMQP's form of them is some ten allocations,
+/// so it is made only when the message is published.
+#[derive(Debug)]
+struct OurProperties {
+    content_type: &'static str,
+    kind: &'static str,
+    timestamp: u64,
+    correlation_id: Option<ShortString>,
+    /// The code of a reply.
+    error: Option<u16>,
+    original_reply_to: Option<ShortString>,
+    trace: Vec<(&'static str, LongString)>,
 }
 
 impl Outgoing {
+    /// A message with whatever properties.
+    pub(super) fn other(queue: &str, message_id: &str, body: Vec<u8>, properties: BasicProperties) -> Self {
+        Self {
+            exchange: ShortString::default(),
+            routing_key: short(queue),
+            mandatory: true,
+            message_id: short(message_id),
+            body,
+            properties: Properties::Other(Box::new(properties)),
+        }
+    }
+
     /// The name of the queue that it goes to, or the routing key.
     pub fn destination(&self) -> &str {
-        &self.routing_key
+        self.routing_key.as_str()
+    }
+
+    /// A reply that its requester does not get, to be kept in the result queue. False if it is no
+    /// reply, or was on its way there already.
+    pub fn redirect(&mut self, result_queue: &str) -> bool {
+        match &mut self.properties {
+            Properties::Ours(ours) if ours.error.is_some() && self.routing_key.as_str() != result_queue => {
+                ours.original_reply_to = Some(std::mem::replace(&mut self.routing_key, short(result_queue)));
+                self.mandatory = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether its headers may be too large for a small frame. Ours never are.
+    pub(super) fn has_large_headers(&self) -> bool {
+        match &self.properties {
+            Properties::Ours(_) => false,
+            Properties::Other(properties) => {
+                properties.headers().as_ref().is_some_and(|headers| table_size(headers) > SMALL_HEADERS_MAX_BYTES)
+            }
+        }
+    }
+
+    /// The properties in AMQP's form.
+    pub(super) fn properties(&self) -> BasicProperties {
+        match &self.properties {
+            Properties::Ours(ours) => ours.with_id(self.message_id.clone()),
+            Properties::Other(properties) => (**properties).clone(),
+        }
+    }
+}
+
+impl OurProperties {
+    fn with_id(&self, message_id: ShortString) -> BasicProperties {
+        let mut properties = BasicProperties::default()
+            .with_content_type(self.content_type.into())
+            .with_delivery_mode(PERSISTENT)
+            .with_message_id(message_id)
+            .with_timestamp(self.timestamp)
+            .with_type(self.kind.into())
+            .with_app_id(APP_ID.into());
+        if let Some(id) = &self.correlation_id {
+            properties = properties.with_correlation_id(id.clone());
+        }
+        let headers = self.headers();
+        if headers.inner().is_empty() { properties } else { properties.with_headers(headers) }
+    }
+
+    fn headers(&self) -> FieldTable {
+        let mut headers = FieldTable::default();
+        if let Some(code) = self.error {
+            headers.insert("error".into(), AMQPValue::LongInt(i32::from(code)));
+        }
+        if let Some(original) = &self.original_reply_to {
+            insert_text(&mut headers, "x-original-reply-to", original.as_str());
+        }
+        for (name, value) in &self.trace {
+            headers.insert((*name).into(), AMQPValue::LongString(value.clone()));
+        }
+        headers
     }
 }
 
@@ -111,25 +209,23 @@ impl ReplyMessage<'_> {
     }
 
     fn outgoing(self, queue: &str, mandatory: bool, original_reply_to: Option<&str>) -> Outgoing {
-        let mut headers = FieldTable::default();
-        headers.insert("error".into(), AMQPValue::LongInt(i32::from(self.error)));
-        if let Some(original) = original_reply_to {
-            insert_text(&mut headers, "x-original-reply-to", original);
-        }
-        insert_trace(&mut headers, self.request);
-        let mut properties = ours(&self.message_id, self.content_type, self.timestamp)
-            .with_type("profiles.add.result".into())
-            .with_headers(headers);
-        if let Some(id) = self.request.correlation_id().or(self.request.message_id()) {
-            properties = properties.with_correlation_id(short(id));
-        }
+        let correlation_id = self.request.correlation_id().or(self.request.message_id());
+        let properties = OurProperties {
+            content_type: self.content_type,
+            kind: "profiles.add.result",
+            timestamp: self.timestamp,
+            correlation_id: correlation_id.map(short),
+            error: Some(self.error),
+            original_reply_to: original_reply_to.map(short),
+            trace: trace(self.request),
+        };
         Outgoing {
-            exchange: String::new(),
-            routing_key: queue.to_owned(),
+            exchange: ShortString::default(),
+            routing_key: short(queue),
             mandatory,
-            message_id: self.message_id,
+            message_id: short(&self.message_id),
             body: self.body,
-            properties,
+            properties: Properties::Ours(properties),
         }
     }
 }
@@ -137,19 +233,29 @@ impl ReplyMessage<'_> {
 /// A trigger event. Nobody bound to the exchange is no fault, so it is not mandatory.
 pub fn event(
     exchange: &str,
-    routing_key: String,
-    message_id: String,
+    routing_key: &str,
+    message_id: &str,
     body: Vec<u8>,
     timestamp: u64,
     request: &Envelope,
 ) -> Outgoing {
-    let mut properties = ours(&message_id, "application/json", timestamp).with_type("profile.added".into());
-    let mut headers = FieldTable::default();
-    insert_trace(&mut headers, request);
-    if !headers.inner().is_empty() {
-        properties = properties.with_headers(headers);
+    let properties = OurProperties {
+        content_type: "application/json",
+        kind: "profile.added",
+        timestamp,
+        correlation_id: None,
+        error: None,
+        original_reply_to: None,
+        trace: trace(request),
+    };
+    Outgoing {
+        exchange: short(exchange),
+        routing_key: short(routing_key),
+        mandatory: false,
+        message_id: short(message_id),
+        body,
+        properties: Properties::Ours(properties),
     }
-    Outgoing { exchange: exchange.to_owned(), routing_key, mandatory: false, message_id, body, properties }
 }
 
 /// Why a message is dead-lettered.
@@ -177,7 +283,7 @@ const ROUTING_HEADERS: [&str; 3] = ["CC", "BCC", "x-delivery-count"];
 /// - the headers `CC` and `BCC` would send copies elsewhere, perhaps back to us,
 /// - `x-delivery-count` is the broker's own count of another queue.
 pub fn dead_letter(queue: &str, message_id: String, request: &Envelope, note: &DeathNote<'_>) -> Outgoing {
-    let original = &request.0.properties;
+    let original = &request.delivery.properties;
     let mut headers = FieldTable::default();
     for (name, value) in original.headers().iter().flat_map(FieldTable::inner) {
         if ROUTING_HEADERS.contains(&name.as_str()) {
@@ -190,8 +296,8 @@ pub fn dead_letter(queue: &str, message_id: String, request: &Envelope, note: &D
     insert_text(&mut headers, "x-error-text", note.error_text);
     headers.insert("x-error-time".into(), AMQPValue::Timestamp(note.timestamp));
     insert_text(&mut headers, "x-worker", note.worker);
-    insert_text(&mut headers, "x-original-exchange", request.0.exchange.as_str());
-    insert_text(&mut headers, "x-original-routing-key", request.0.routing_key.as_str());
+    insert_text(&mut headers, "x-original-exchange", request.delivery.exchange.as_str());
+    insert_text(&mut headers, "x-original-routing-key", request.delivery.routing_key.as_str());
     for (name, value) in [("x-original-user-id", original.user_id()), ("x-original-expiration", original.expiration())]
     {
         if let Some(value) = value {
@@ -202,14 +308,7 @@ pub fn dead_letter(queue: &str, message_id: String, request: &Envelope, note: &D
     // ours goes along as a header, so that a returned one can be matched.
     insert_text(&mut headers, MATCH_HEADER, &message_id);
     let properties = without_acting_properties(original).with_headers(headers).with_delivery_mode(PERSISTENT);
-    Outgoing {
-        exchange: String::new(),
-        routing_key: queue.to_owned(),
-        mandatory: true,
-        message_id,
-        body: request.body().to_vec(),
-        properties,
-    }
+    Outgoing::other(queue, &message_id, request.body().to_vec(), properties)
 }
 
 /// Where a dead letter carries our own id for it.
@@ -256,25 +355,34 @@ fn without_acting_properties(original: &BasicProperties) -> BasicProperties {
     kept
 }
 
-fn ours(message_id: &str, content_type: &str, timestamp: u64) -> BasicProperties {
-    BasicProperties::default()
-        .with_content_type(content_type.into())
-        .with_delivery_mode(PERSISTENT)
-        .with_message_id(short(message_id))
-        .with_timestamp(timestamp)
-        .with_app_id(APP_ID.into())
-}
-
 /// The longest trace header that is passed on: what W3C asks everybody to carry.
 const TRACE_MAX_BYTES: usize = 512;
 
-/// The request's trace context goes on with what comes of it.
-fn insert_trace(headers: &mut FieldTable, request: &Envelope) {
-    for name in ["traceparent", "tracestate"] {
-        if let Some(value) = request.header(name).filter(|value| value.len() <= TRACE_MAX_BYTES) {
-            insert_text(headers, name, value);
+/// The request's trace context, which goes on with what comes of it.
+fn trace(request: &Envelope) -> Vec<(&'static str, LongString)> {
+    let header = |name| {
+        let value = request.header(name).filter(|value| value.len() <= TRACE_MAX_BYTES)?;
+        Some((name, LongString::from(value)))
+    };
+    ["traceparent", "tracestate"].into_iter().filter_map(header).collect()
+}
+
+/// About the bytes of a table in a frame, rather more than less.
+fn table_size(table: &FieldTable) -> usize {
+    table.inner().iter().map(|(name, value)| name.as_str().len() + value_size(value)).sum()
+}
+
+fn value_size(value: &AMQPValue) -> usize {
+    const OVERHEAD: usize = 16;
+    OVERHEAD
+        + match value {
+            AMQPValue::ShortString(text) => text.as_str().len(),
+            AMQPValue::LongString(text) => text.as_bytes().len(),
+            AMQPValue::ByteArray(bytes) => bytes.len(),
+            AMQPValue::FieldArray(values) => values.as_slice().iter().map(value_size).sum(),
+            AMQPValue::FieldTable(table) => table_size(table),
+            _ => 0,
         }
-    }
 }
 
 fn insert_text(headers: &mut FieldTable, name: &str, value: &str) {

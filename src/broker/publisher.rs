@@ -1,8 +1,10 @@
 //! Publishing with confirms, a batch at a time.
 
 use std::collections::HashSet;
+use std::pin::Pin;
+use std::task::{Context, Waker};
 
-use futures_util::future::try_join_all;
+use futures_util::future::maybe_done;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation};
 
@@ -15,6 +17,7 @@ use super::properties::{Outgoing, our_id};
 #[derive(Debug)]
 pub struct Publisher {
     channel: Channel,
+    connection: Connection,
 }
 
 impl Publisher {
@@ -23,7 +26,7 @@ impl Publisher {
         let channel = connection.channel().await?;
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
         within(ANSWER_MAX, "confirm.select", confirms).await?;
-        Ok(Self { channel })
+        Ok(Self { channel, connection: connection.clone() })
     }
 
     pub(super) fn channel(&self) -> &Channel {
@@ -37,48 +40,92 @@ impl Publisher {
     /// Which message was returned is told by our own id in it, never by the confirm that happened
     /// to carry it: the library hands a return to whichever confirm completes next.
     pub async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<usize>, BrokerError> {
-        if messages.is_empty() {
-            return Ok(Vec::new());
-        }
-        let sent = try_join_all(messages.iter().map(|message| self.send(message)));
-        let confirms = within(CONFIRM_MAX, "publish", sent).await?;
-        let confirmed = try_join_all(confirms);
-        let mut returned = HashSet::new();
-        let mut refused = HashSet::new();
-        let confirmations: Vec<Confirmation> = within(CONFIRM_MAX, "published messages", confirmed).await?;
-        for (place, confirmation) in confirmations.into_iter().enumerate() {
-            let message = match confirmation {
-                Confirmation::Ack(message) => message,
-                Confirmation::Nack(message) => {
-                    refused.insert(place);
-                    message
-                }
-                Confirmation::NotRequested => return Err(BrokerError::Nacked),
-            };
-            returned.extend(message.and_then(|message| our_id(&message.delivery.properties)));
-        }
+        let Losses { returned, refused } = within(CONFIRM_MAX, "published messages", self.send_all(messages)).await?;
         if returned.is_empty() && refused.is_empty() {
             return Ok(Vec::new());
         }
-        let is_lost =
-            |(place, message): &(usize, &Outgoing)| refused.contains(place) || returned.contains(&message.message_id);
+        let is_lost = |(place, message): &(usize, &Outgoing)| {
+            refused.contains(place) || returned.contains(message.message_id.as_str())
+        };
         Ok(messages.iter().enumerate().filter(is_lost).map(|(place, _)| place).collect())
     }
 
-    /// Resolves when the message is on its way; the result resolves when the broker has it.
-    async fn send(
-        &self,
-        message: &Outgoing,
-    ) -> lapin::Result<impl Future<Output = lapin::Result<Confirmation>> + use<>> {
-        let options = BasicPublishOptions { mandatory: message.mandatory, immediate: false };
-        self.channel
-            .basic_publish(
-                message.exchange.as_str().into(),
-                message.routing_key.as_str().into(),
-                options,
-                &message.body,
-                message.properties.clone(),
-            )
-            .await
+    /// Hands all messages to the library before it waits for any, and then for the last one first:
+    /// when that one is done the others mostly are. So the task is woken a few times for a batch
+    /// and not for each message, as it would be by `join_all`.
+    async fn send_all(&self, messages: &[Outgoing]) -> Result<Losses, BrokerError> {
+        let (large, small): (Vec<_>, Vec<_>) =
+            messages.iter().enumerate().partition(|(_, message)| message.has_large_headers());
+        let each = small.into_iter().map(|(place, message)| (place, maybe_done(Box::pin(self.send(message)))));
+        let mut sending: Vec<_> = each.collect();
+        sending.iter_mut().for_each(|(_, future)| start(future));
+        if let Some((_, last)) = sending.last_mut() {
+            last.await;
+        }
+        let mut losses = Losses::default();
+        for (place, mut future) in sending {
+            (&mut future).await;
+            if let Some(confirmation) = Pin::new(&mut future).take_output() {
+                losses.note(place, confirmation?);
+            }
+        }
+        if !large.is_empty() {
+            self.send_apart(large, &mut losses).await?;
+        }
+        Ok(losses)
     }
+
+    /// Sends what does not fit into the frames of our connection over one that is made for it: dead
+    /// letters of messages with headers that nobody expects.
+    async fn send_apart(&self, messages: Vec<(usize, &Outgoing)>, losses: &mut Losses) -> Result<(), BrokerError> {
+        let connection = self.connection.with_large_frames().await?;
+        let publisher = Self::open(&connection).await?;
+        for (place, message) in messages {
+            losses.note(place, publisher.send(message).await?);
+        }
+        connection.close().await;
+        Ok(())
+    }
+
+    /// Resolves when the broker has the message.
+    async fn send(&self, message: &Outgoing) -> lapin::Result<Confirmation> {
+        let options = BasicPublishOptions { mandatory: message.mandatory, immediate: false };
+        let (exchange, routing_key) = (message.exchange.clone(), message.routing_key.clone());
+        let publishing =
+            self.channel.basic_publish(exchange, routing_key, options, &message.body, message.properties());
+        publishing.await?.await
+    }
+}
+
+/// What the broker has not taken of a batch.
+#[derive(Default)]
+struct Losses {
+    /// Our own ids of the messages that it sent back.
+    returned: HashSet<String>,
+    /// The places of those that it refused.
+    refused: HashSet<usize>,
+}
+
+impl Losses {
+    fn note(&mut self, place: usize, confirmation: Confirmation) {
+        // A returned message may be attached to any confirm, so it says nothing of this place.
+        let message = match confirmation {
+            Confirmation::Ack(message) => message,
+            Confirmation::Nack(message) => {
+                self.refused.insert(place);
+                message
+            }
+            // The channel is not in confirm mode, so nothing is known of any message.
+            Confirmation::NotRequested => {
+                self.refused.insert(place);
+                None
+            }
+        };
+        self.returned.extend(message.and_then(|message| our_id(&message.delivery.properties)));
+    }
+}
+
+/// Lets a future begin. Nobody is told when it can go on; it is waited for later.
+fn start<F: Future + Unpin>(future: &mut F) {
+    let _pending = Pin::new(future).poll(&mut Context::from_waker(Waker::noop()));
 }

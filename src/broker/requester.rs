@@ -81,14 +81,7 @@ impl Requester {
         if let Some(content_type) = &request.content_type {
             properties = properties.with_content_type(content_type.as_str().into());
         }
-        Outgoing {
-            exchange: String::new(),
-            routing_key: queue.to_owned(),
-            mandatory: true,
-            message_id: request.message_id,
-            body: request.body,
-            properties,
-        }
+        Outgoing::other(queue, &request.message_id, request.body, properties)
     }
 
     /// The next reply, of whichever request; `None` if none were asked for, or the channel closed.

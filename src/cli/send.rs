@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 use super::block_on;
 use super::flags::SenderFlags;
 use super::output::{Failure, put_bytes, say};
-use crate::broker::connection::Connection;
+use crate::broker::connection::{Connection, Frames};
 use crate::broker::error::BrokerError;
 use crate::broker::requester::{ReceivedReply, RequestMessage, Requester};
 
@@ -66,7 +66,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
 async fn send(arguments: Arguments) -> Result<(), Failure> {
     let mut requests = Requests::open(&arguments).await?;
     let (url, queue) = arguments.flags.source().sender()?;
-    let connection = Connection::open(&url, "profile-worker send").await.map_err(Failure::new)?;
+    let connection = Connection::open(&url, "profile-worker send", Frames::Large).await.map_err(Failure::new)?;
     let requester = Requester::open(&connection, !arguments.no_wait).await.map_err(Failure::new)?;
     let mut sending = Sending {
         queue,

@@ -11,7 +11,7 @@ use super::subscription::Subscription;
 pub struct Added<'a> {
     event: &'static str,
     db_id: i64,
-    profile_id: String,
+    profile_id: ProfileId,
     email: Option<&'a str>,
     subscriptions: &'a [Subscription],
     added_at: String,
@@ -26,14 +26,7 @@ impl<'a> Added<'a> {
         subscriptions: &'a [Subscription],
         added_at: Timestamp,
     ) -> Self {
-        Self {
-            event: "profile.added",
-            db_id,
-            profile_id: profile_id.to_string(),
-            email,
-            subscriptions,
-            added_at: format!("{added_at:.3}"),
-        }
+        Self { event: "profile.added", db_id, profile_id, email, subscriptions, added_at: format!("{added_at:.3}") }
     }
 
     /// The body as it is published.

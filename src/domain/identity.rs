@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 /// A profile's id: 12 bytes in ObjectId layout, written as 24 lower-case hex digits.
@@ -27,26 +28,62 @@ impl ProfileId {
     }
 }
 
+impl ProfileId {
+    /// The 24 hex digits.
+    pub fn hex(&self) -> Hex<24> {
+        Hex::of(&self.0)
+    }
+}
+
 impl fmt::Display for ProfileId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(&self.0, f)
+        f.write_str(self.hex().as_str())
     }
 }
 
 impl fmt::Debug for ProfileId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(&self.0, f)
+        fmt::Display::fmt(self, f)
     }
 }
 
-/// Writes bytes as lower-case hex digits.
-pub(crate) fn write_hex(bytes: &[u8], f: &mut impl fmt::Write) -> fmt::Result {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        f.write_char(char::from(DIGITS[usize::from(byte >> 4)]))?;
-        f.write_char(char::from(DIGITS[usize::from(byte & 15)]))?;
+impl Serialize for ProfileId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.hex().as_str())
     }
-    Ok(())
+}
+
+/// Bytes as so many lower-case hex digits, without an allocation: ids are written several times
+/// for each request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Hex<const DIGITS: usize>([u8; DIGITS]);
+
+impl<const DIGITS: usize> Hex<DIGITS> {
+    /// The digits of half as many bytes; of fewer they end with zeros, and what is too much is
+    /// left out.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut digits = [b'0'; DIGITS];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+            pair[0] = digit(byte >> 4);
+            pair[1] = digit(byte & 15);
+        }
+        Self(digits)
+    }
+
+    /// The digits as text.
+    pub fn as_str(&self) -> &str {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) => text,
+            Err(_) => unreachable!("hex digits are ASCII"),
+        }
+    }
+}
+
+const fn digit(value: u8) -> u8 {
+    match value {
+        0..=9 => b'0' + value,
+        _ => b'a' + value - 10,
+    }
 }
 
 /// Makes ids that no other process makes: seconds, five random bytes of this process, a counter
@@ -86,7 +123,7 @@ pub struct RequestId(pub [u8; 16]);
 
 impl fmt::Debug for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(&self.0, f)
+        f.write_str(Hex::<32>::of(&self.0).as_str())
     }
 }
 

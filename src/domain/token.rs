@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::identity::write_hex;
+use super::identity::Hex;
 use super::outcome::Unauthenticated;
 
 /// What every token begins with, so that people and secret scanners recognise one.
@@ -17,13 +17,7 @@ pub struct Secret(String);
 impl Secret {
     /// A token of 256 random bits.
     pub fn from_random(random: [u8; 32]) -> Self {
-        let mut text = String::with_capacity(PREFIX.len() + 64);
-        text.push_str(PREFIX);
-        // Writing to a String can't fail.
-        if write_hex(&random, &mut text).is_err() {
-            unreachable!()
-        }
-        Self(text)
+        Self(format!("{PREFIX}{}", Hex::<64>::of(&random).as_str()))
     }
 
     /// The text to hand to its owner.

@@ -7,7 +7,7 @@ use tracing::error;
 use super::commit::Committed;
 use super::decide::{Addition, Decision, Verdict};
 use super::respond::{Announcement, Answer};
-use crate::broker::consumer::Envelope;
+use crate::broker::consumer::{Envelope, Receipt};
 use crate::domain::identity::{IdSource, ProfileId};
 use crate::domain::outcome::Rejection;
 use crate::domain::profile::NewProfile;
@@ -19,6 +19,8 @@ use crate::wire::reply::{Added, Reply, Success};
 pub struct Job {
     /// The request as it came.
     pub envelope: Envelope,
+    /// To settle it by, if that is not done together with its batch.
+    pub receipt: Option<Receipt>,
     decision: Decision,
     /// What became of its additions, as far as they are stored.
     outcomes: Vec<Result<Landed, Rejection>>,
@@ -37,7 +39,7 @@ struct Landed {
 impl Job {
     /// A request that was decided on.
     pub fn new(envelope: Envelope, decision: Decision) -> Self {
-        Self { envelope, decision, outcomes: Vec::new() }
+        Self { envelope, receipt: None, decision, outcomes: Vec::new() }
     }
 
     /// Whether it is the batch form, which may have more profiles than its neighbours should wait

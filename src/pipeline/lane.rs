@@ -15,7 +15,7 @@ use super::hold::{GaveUp, Hold, Holding};
 use super::job::{Job, failed};
 use super::respond::Responder;
 use super::shutdown::Stop;
-use crate::broker::consumer::{Batch, BatchLimits, Consumer, Envelope};
+use crate::broker::consumer::{Batch, BatchLimits, Envelope, Subscription};
 use crate::broker::error::BrokerError;
 use crate::broker::publisher::Publisher;
 use crate::config::WorkerConfig;
@@ -58,19 +58,14 @@ pub struct Shared {
     pub holding: Holding,
 }
 
-/// One lane: a loop over one subscription.
+/// One lane: a loop over the session's subscription.
 #[derive(Debug)]
 pub struct Lane {
-    /// What it shares with the others.
-    pub shared: Arc<Shared>,
-    /// Where its requests come from.
-    pub consumer: Consumer,
-    /// Where its answers go.
-    pub publisher: Publisher,
-    /// When to stop.
-    pub stop: Stop,
+    shared: Arc<Shared>,
+    subscription: Arc<Subscription>,
+    publisher: Publisher,
     /// Requests in the batch form: they are stored part by part, between batches of the others.
-    pub bulk: VecDeque<Job>,
+    bulk: VecDeque<Job>,
 }
 
 /// What a lane does next.
@@ -82,12 +77,12 @@ enum Turn {
     Ended,
 }
 
-/// Why a lane ended. Whatever it held is back in the queue, or is put there by the broker when the
-/// connection closes.
+/// Why a lane ended. Whatever it held and did not settle is given back by its session, or by the
+/// broker when the connection closes.
 #[derive(Debug)]
 pub enum LaneEnd {
-    /// It was asked to, and finished what it held.
-    Stopped,
+    /// The subscription has ended, and everything that came over it is finished.
+    Finished,
     /// It was asked to, but its time ran out first.
     OutOfTime,
     /// The database is away for so long that others should have its requests.
@@ -109,82 +104,49 @@ impl From<GaveUp> for LaneEnd {
 }
 
 impl Lane {
-    /// Works until there is a reason to end.
-    pub async fn run(mut self) -> LaneEnd {
-        let end = match self.work_until_stopped().await {
-            Ok(()) => self.drain().await.map_or_else(|end| end, |()| LaneEnd::Stopped),
-            Err(end) => end,
-        };
-        if !matches!(end, LaneEnd::Lost(_))
-            && let Err(error) = self.give_back().await
-        {
-            debug!(%error, "could not give back what was held; the broker does it when the connection closes");
-        }
-        end
+    /// A lane that has taken nothing yet.
+    pub fn new(shared: Arc<Shared>, subscription: Arc<Subscription>, publisher: Publisher) -> Self {
+        Self { shared, subscription, publisher, bulk: VecDeque::new() }
     }
 
-    async fn work_until_stopped(&mut self) -> Result<(), LaneEnd> {
-        let mut stop = self.stop.clone();
-        loop {
-            let turn = tokio::select! {
-                biased;
-                () = stop.requested() => return Ok(()),
-                turn = self.next_turn() => turn?,
-            };
-            match turn {
-                Turn::Work(batch) => self.work_in_time(batch).await?,
-                Turn::Ended => return Err(BrokerError::Cancelled.into()),
-            }
+    /// Works until the subscription ends, or there is another reason to.
+    pub async fn run(mut self, mut stop: Stop) -> LaneEnd {
+        tokio::select! {
+            biased;
+            end = self.work_until_the_end() => end.map_or_else(|end| end, |()| LaneEnd::Finished),
+            // Abandoned halfway: what was stored by then its redelivery will find.
+            () = stop.out_of_time() => LaneEnd::OutOfTime,
         }
     }
 
-    /// Takes nothing new, and finishes what the broker had handed over already.
-    async fn drain(&mut self) -> Result<(), LaneEnd> {
-        self.consumer.cancel().await?;
-        let mut stop = self.stop.clone();
+    async fn work_until_the_end(&mut self) -> Result<(), LaneEnd> {
         loop {
-            let turn = tokio::select! {
-                biased;
-                () = stop.out_of_time() => return Err(LaneEnd::OutOfTime),
-                turn = self.next_turn() => turn?,
-            };
-            match turn {
-                Turn::Work(batch) => self.work_in_time(batch).await?,
+            match self.next_turn().await? {
+                Turn::Work(batch) => self.work(batch).await?,
                 Turn::Ended if self.bulk.is_empty() => return Ok(()),
-                Turn::Ended => self.work_in_time(None).await?,
+                Turn::Ended => self.work(None).await?,
             }
         }
     }
 
     /// Waits for requests, unless there is something else to do.
-    async fn next_turn(&mut self) -> Result<Turn, BrokerError> {
+    async fn next_turn(&self) -> Result<Turn, BrokerError> {
         let limits = BatchLimits { requests_max: self.shared.config.batch_max, bytes_max: BATCH_BYTES_MAX };
         let bulk_size: usize = self.bulk.iter().map(Job::size).sum();
         let taken = if self.bulk.is_empty() {
-            self.consumer.next_batch(limits).await
+            self.subscription.next_batch(limits).await?
         } else if bulk_size > BULK_SIZE_MAX {
             return Ok(Turn::Work(None));
         } else {
-            match self.consumer.ready_batch(limits) {
+            match self.subscription.ready_batch(limits).await? {
                 Some(taken) => taken,
                 None => return Ok(Turn::Work(None)),
             }
         };
-        Ok(match taken? {
+        Ok(match taken {
             Some(batch) => Turn::Work(Some(batch)),
             None => Turn::Ended,
         })
-    }
-
-    /// One turn, abandoned halfway if time runs out: what was stored by then its redelivery will
-    /// find.
-    async fn work_in_time(&mut self, batch: Option<Batch>) -> Result<(), LaneEnd> {
-        let mut stop = self.stop.clone();
-        tokio::select! {
-            biased;
-            done = self.work(batch) => done,
-            () = stop.out_of_time() => Err(LaneEnd::OutOfTime),
-        }
     }
 
     /// A batch, if there is one, and then a part of what takes longer.
@@ -195,27 +157,25 @@ impl Lane {
         self.work_on_bulk().await
     }
 
-    async fn give_back(&mut self) -> Result<(), BrokerError> {
-        self.consumer.cancel().await?;
-        self.consumer.requeue_all().await
-    }
-
     /// One batch, from the first look to the acknowledgement.
-    async fn work_on_batch(&mut self, batch: Batch) -> Result<(), LaneEnd> {
+    async fn work_on_batch(&mut self, Batch { envelopes, mut receipt }: Batch) -> Result<(), LaneEnd> {
         let started = Instant::now();
         let shared = self.shared.clone();
         let mut hold = Hold::new(&shared.holding);
-        let taken = batch.envelopes.len();
-        let decisions = self.decide_all(&batch.envelopes, started, &mut hold).await?;
-        let jobs = batch.envelopes.into_iter().zip(decisions).map(|(envelope, decision)| Job::new(envelope, decision));
-        let (bulk, mut jobs): (Vec<_>, Vec<_>) = jobs.partition(Job::is_bulk);
-        let requests = taken - bulk.len();
-        for job in &bulk {
-            self.consumer.set_aside(&job.envelope);
+        let decisions = self.decide_all(&envelopes, started, &mut hold).await?;
+        let mut jobs = Vec::with_capacity(envelopes.len());
+        for (envelope, decision) in envelopes.into_iter().zip(decisions) {
+            let mut job = Job::new(envelope, decision);
+            if job.is_bulk() {
+                job.receipt = Some(receipt.set_aside(&job.envelope));
+                self.bulk.push_back(job);
+            } else {
+                jobs.push(job);
+            }
         }
-        self.bulk.extend(bulk);
+        let requests = jobs.len();
         let stored = self.store_and_respond(&mut jobs, usize::MAX, &mut hold).await?;
-        self.consumer.settle(batch.receipt).await?;
+        self.subscription.settle(receipt).await?;
         self.shared.settled.fetch_add(requests as u64, Ordering::Relaxed);
         debug!(requests, stored, elapsed_us = started.elapsed().as_micros() as u64, "batch");
         Ok(())
@@ -227,16 +187,17 @@ impl Lane {
             return Ok(());
         }
         let started = Instant::now();
+        let shared = self.shared.clone();
         // Out of the queue while they are worked on; in again before anything else is looked at.
         let mut jobs = std::mem::take(&mut self.bulk);
-        let part_max = self.shared.config.batch_max.min(BULK_PART_MAX);
-        let mut hold = Hold::new(&self.shared.holding);
+        let part_max = shared.config.batch_max.min(BULK_PART_MAX);
+        let mut hold = Hold::new(&shared.holding);
         let stored = self.store_and_respond(jobs.make_contiguous(), part_max, &mut hold).await?;
-        drop(hold);
-        while let Some(job) = jobs.front().filter(|job| job.is_done()) {
-            self.consumer.settle_set_aside(&job.envelope).await?;
-            self.shared.settled.fetch_add(1, Ordering::Relaxed);
-            jobs.pop_front();
+        while jobs.front().is_some_and(Job::is_done) {
+            if let Some(receipt) = jobs.pop_front().and_then(|job| job.receipt) {
+                self.subscription.settle(receipt).await?;
+                self.shared.settled.fetch_add(1, Ordering::Relaxed);
+            }
         }
         debug!(waiting = jobs.len(), stored, elapsed_us = started.elapsed().as_micros() as u64, "part of bulk");
         self.bulk = jobs;
@@ -249,24 +210,23 @@ impl Lane {
         let profiles: Vec<_> = jobs.iter().flat_map(Job::open).take(most).collect();
         let stored = profiles.len();
         let mut committed = commit(&self.shared.store, &profiles, hold).await?.into_iter();
-        let mut answers = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            let announced = job.record(&mut committed, &self.shared.ids);
-            let answer = job.answer(announced);
-            let is_done = answer.reply.is_some();
-            answers.push(answer);
-            // The jobs behind this one wait for their turn.
-            if !is_done {
-                break;
-            }
-        }
         let responder = Responder {
             topology: &self.shared.config.topology,
             worker: &self.shared.worker,
             ids: &self.shared.ids,
             now: Timestamp::now(),
         };
-        responder.respond(&self.publisher, &answers).await?;
+        let mut messages = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let announced = job.record(&mut committed, &self.shared.ids);
+            let answer = job.answer(announced);
+            responder.compose(&answer, &mut messages);
+            // The jobs behind this one wait for their turn.
+            if answer.reply.is_none() {
+                break;
+            }
+        }
+        responder.publish(&self.publisher, messages).await?;
         Ok(stored)
     }
 
@@ -281,13 +241,15 @@ impl Lane {
     ) -> Result<Vec<Decision>, GaveUp> {
         let keeper = &self.shared.directory;
         let directory = persist(hold, || keeper.recent()).await?;
-        let mut decisions: Vec<_> = envelopes.iter().map(|envelope| self.decide_one(envelope, &directory)).collect();
+        let now = now();
+        let mut decisions: Vec<_> =
+            envelopes.iter().map(|envelope| self.decide_one(envelope, &directory, now)).collect();
         if decisions.iter().any(|decision| decision.directory_missed) {
             let newer = persist(hold, || keeper.true_since(taken_at)).await?;
             if newer.version != directory.version {
                 for (decision, envelope) in decisions.iter_mut().zip(envelopes) {
                     if decision.directory_missed {
-                        *decision = self.decide_one(envelope, &newer);
+                        *decision = self.decide_one(envelope, &newer, now);
                     }
                 }
             }
@@ -296,7 +258,7 @@ impl Lane {
     }
 
     /// Decides on one message. A panic is this message's fault alone: it ends as a 500.
-    fn decide_one(&self, envelope: &Envelope, directory: &Directory) -> Decision {
+    fn decide_one(&self, envelope: &Envelope, directory: &Directory, now: Timestamp) -> Decision {
         let properties = Properties {
             content_type: envelope.content_type(),
             message_id: envelope.message_id(),
@@ -305,7 +267,7 @@ impl Lane {
             authorization: envelope.header("authorization"),
             redelivered: envelope.redelivered(),
         };
-        let rules = Rules { directory, ids: &self.shared.ids, now: now(), body_max: self.shared.config.body_max };
+        let rules = Rules { directory, ids: &self.shared.ids, now, body_max: self.shared.config.body_max };
         catch_unwind(AssertUnwindSafe(|| decide(envelope.body(), &properties, &rules))).unwrap_or_else(|_| {
             let rejection = failed(&self.shared.ids, "a panic, logged just before this line");
             let format = Format::of(properties.content_type, envelope.body());

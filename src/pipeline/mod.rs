@@ -12,8 +12,8 @@
 //! - [`commit`] stores a batch: it waits while the database is away, and halves the batch until a
 //!   message that can't be stored stands alone.
 //! - [`respond`] knows what goes where.
-//! - [`lane`] is the loop; [`session`] makes lanes and their connections, and makes new ones when
-//!   something is lost; [`shutdown`] is how all of it ends.
+//! - [`lane`] is the loop, [`job`] a request on its way through it; [`session`] makes lanes and their
+//!   connections, and makes new ones when something is lost; [`shutdown`] is how all of it ends.
 
 pub mod backoff;
 pub mod commit;

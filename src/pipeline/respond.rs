@@ -1,5 +1,5 @@
 //! What goes where: a reply for every request, an event for every profile that wants one, a dead
-//! letter for what can't be read or stored. All of it is confirmed when this is done.
+//! letter for what can't be read or stored.
 
 use jiff::Timestamp;
 use tracing::warn;
@@ -42,7 +42,7 @@ pub struct Announcement<'a> {
     pub profile: &'a NewProfile,
 }
 
-/// Publishes answers.
+/// Composes answers and publishes them.
 #[derive(Debug)]
 pub struct Responder<'a> {
     /// Where to.
@@ -56,30 +56,30 @@ pub struct Responder<'a> {
 }
 
 impl Responder<'_> {
-    /// Publishes all that is to be said, and waits until the broker has it safe.
-    pub async fn respond(&self, publisher: &Publisher, answers: &[Answer<'_>]) -> Result<(), BrokerError> {
-        // The replies come first, so that the place of a returned one leads to its request.
-        let replies: Vec<_> = answers.iter().filter_map(|answer| Some((answer, answer.reply.as_ref()?))).collect();
-        let mut messages = Vec::with_capacity(answers.len() * 2);
-        messages.extend(replies.iter().map(|(answer, reply)| self.reply(answer, reply)));
-        for answer in answers {
-            messages.extend(answer.events.iter().map(|event| self.event(answer.envelope, event)));
-            messages.extend(answer.dead_letter.map(|rejection| self.dead_letter(answer.envelope, rejection)));
-        }
-        let returned = publisher.publish(&messages).await?;
-        if returned.is_empty() {
+    /// Puts what is to be said about a request into messages.
+    pub fn compose(&self, answer: &Answer<'_>, messages: &mut Vec<Outgoing>) {
+        messages.extend(answer.reply.as_ref().map(|reply| self.reply(answer, reply)));
+        messages.extend(answer.events.iter().map(|event| self.event(answer.envelope, event)));
+        messages.extend(answer.dead_letter.map(|rejection| self.dead_letter(answer.envelope, rejection)));
+    }
+
+    /// Publishes, and waits until the broker has all of it safe. A reply that its requester does not
+    /// get goes to the result queue.
+    pub async fn publish(&self, publisher: &Publisher, messages: Vec<Outgoing>) -> Result<(), BrokerError> {
+        let lost = publisher.publish(&messages).await?;
+        if lost.is_empty() {
             return Ok(());
         }
-        let mut again = Vec::with_capacity(returned.len());
-        for place in returned {
-            let returned = replies.get(place);
-            let Some((answer, reply, requester)) =
-                returned.and_then(|(answer, reply)| Some((answer, reply, self.requester(answer.envelope)?)))
-            else {
-                return Err(BrokerError::Unroutable(messages[place].destination().to_owned()));
-            };
-            let reply = self.reply_message(answer, reply);
-            again.push(reply.to_result_queue(&self.topology.result_queue, Some(requester)));
+        let mut places = lost.into_iter().peekable();
+        let mut again = Vec::new();
+        for (place, mut message) in messages.into_iter().enumerate() {
+            if places.next_if_eq(&place).is_none() {
+                continue;
+            }
+            if !message.redirect(&self.topology.result_queue) {
+                return Err(BrokerError::Unroutable(message.destination().to_owned()));
+            }
+            again.push(message);
         }
         warn!(
             replies = again.len(),
@@ -100,21 +100,17 @@ impl Responder<'_> {
     }
 
     fn reply(&self, answer: &Answer<'_>, reply: &Reply<'_>) -> Outgoing {
-        let message = self.reply_message(answer, reply);
-        match self.requester(answer.envelope) {
-            Some(reply_to) => message.to_requester(reply_to),
-            None => message.to_result_queue(&self.topology.result_queue, answer.envelope.reply_to()),
-        }
-    }
-
-    fn reply_message<'e>(&self, answer: &Answer<'e>, reply: &Reply<'_>) -> ReplyMessage<'e> {
-        ReplyMessage {
+        let message = ReplyMessage {
             message_id: self.message_id(),
             body: reply.to_bytes(answer.format),
             content_type: answer.format.content_type(),
             error: reply.code().number(),
             timestamp: self.timestamp(),
             request: answer.envelope,
+        };
+        match self.requester(answer.envelope) {
+            Some(reply_to) => message.to_requester(reply_to),
+            None => message.to_result_queue(&self.topology.result_queue, answer.envelope.reply_to()),
         }
     }
 
@@ -123,8 +119,8 @@ impl Responder<'_> {
         let email = profile.email.as_deref();
         properties::event(
             &self.topology.event_exchange,
-            event::routing_key(profile.db_id),
-            event::message_id(id),
+            &event::routing_key(profile.db_id),
+            &event::message_id(id),
             event::Added::new(profile.db_id, id, email, &profile.subscriptions, added_at).to_json(),
             self.timestamp(),
             envelope,

@@ -1,19 +1,18 @@
 //! Connections and lanes: made together, ended together, and made anew when something is lost.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::backoff::Backoff;
 use super::hold::Holding;
 use super::lane::{Lane, LaneEnd, Shared};
 use super::shutdown::{self, Stop};
-use crate::broker::connection::Connection;
-use crate::broker::consumer::Consumer;
+use crate::broker::connection::{Connection, Frames};
+use crate::broker::consumer::Subscription;
 use crate::broker::error::BrokerError;
 use crate::broker::publisher::Publisher;
 use crate::broker::topology;
@@ -143,7 +142,7 @@ async fn supervise(shared: &Arc<Shared>, mut stop: Stop) -> Result<End, StartErr
                     backoff.reset();
                 }
                 match end {
-                    Some(LaneEnd::Stopped) => return Ok(End::Finished),
+                    Some(LaneEnd::Finished) => return Ok(End::Finished),
                     Some(LaneEnd::OutOfTime) => return Ok(End::GaveBack),
                     Some(LaneEnd::Parked) => {
                         warn!("parked: requests are back in the queue until the database answers");
@@ -213,7 +212,8 @@ struct Session {
     cautious: bool,
     consuming: Connection,
     publishing: Connection,
-    lanes: Vec<(Consumer, Publisher)>,
+    publishers: Vec<Publisher>,
+    subscription: Arc<Subscription>,
     shared: Arc<Shared>,
 }
 
@@ -222,15 +222,15 @@ impl Session {
     async fn open(shared: &Arc<Shared>, cautious: bool) -> Result<Self, SessionError> {
         let config = &shared.config;
         let (publishing, consuming) = Self::connect(shared).await.map_err(SessionError::Connecting)?;
-        let (count, prefetch) = if cautious { (1, 1) } else { (config.lanes, config.prefetch) };
-        let mut lanes = Vec::with_capacity(count);
-        for _ in 0..count {
-            let publisher = Publisher::open(&publishing).await.map_err(SessionError::Connecting)?;
-            let consumer = Consumer::subscribe(&consuming, &config.topology.request_queue, prefetch).await;
-            lanes.push((consumer.map_err(SessionError::Subscribing)?, publisher));
+        let (lanes, prefetch) = if cautious { (1, 1) } else { (config.lanes, config.prefetch) };
+        let mut publishers = Vec::with_capacity(lanes);
+        for _ in 0..lanes {
+            publishers.push(Publisher::open(&publishing).await.map_err(SessionError::Connecting)?);
         }
+        let subscription = Subscription::open(&consuming, &config.topology.request_queue, prefetch).await;
+        let subscription = Arc::new(subscription.map_err(SessionError::Subscribing)?);
         info!(
-            lanes = count,
+            lanes,
             "connected to RabbitMQ at {}; taking requests from {}",
             config.broker_url.address(),
             config.topology.request_queue
@@ -238,55 +238,68 @@ impl Session {
         if cautious {
             warn!("taking one request at a time, as one may be to blame for the losses");
         }
-        Ok(Self { cautious, consuming, publishing, lanes, shared: shared.clone() })
+        Ok(Self { cautious, consuming, publishing, publishers, subscription, shared: shared.clone() })
     }
 
     /// The connections to publish and to consume on.
     async fn connect(shared: &Shared) -> Result<(Connection, Connection), BrokerError> {
         let config = &shared.config;
         let name = |role: &str| format!("{} {role}", shared.worker);
-        let publishing = Connection::open(&config.broker_url, &name("publishing")).await?;
+        let publishing = Connection::open(&config.broker_url, &name("publishing"), Frames::Small).await?;
         topology::ensure(&publishing, &config.topology).await?;
-        let consuming = Connection::open(&config.broker_url, &name("consuming")).await?;
+        let consuming = Connection::open(&config.broker_url, &name("consuming"), Frames::Large).await?;
         Ok((publishing, consuming))
     }
 
     /// Runs the lanes until all have ended, which they do as soon as one has. The result is the
     /// first lane's reason; `None` if the session was cautious for long enough.
     async fn run(self, mut stop: Stop) -> Option<LaneEnd> {
-        let (session_stop, lane_stop) = shutdown::channel();
+        let (lanes_stop, lane_stop) = shutdown::channel();
         let mut lanes = JoinSet::new();
-        for (consumer, publisher) in self.lanes {
-            let (shared, stop) = (self.shared.clone(), lane_stop.clone());
-            let lane = Lane { shared, consumer, publisher, stop, bulk: VecDeque::new() };
-            lanes.spawn(lane.run());
+        for publisher in self.publishers {
+            let lane = Lane::new(self.shared.clone(), self.subscription.clone(), publisher);
+            lanes.spawn(lane.run(lane_stop.clone()));
         }
-        let grace = self.shared.config.shutdown_grace;
         let mut enough_caution = false;
         let first = tokio::select! {
             () = stop.requested() => {
                 info!("stopping: finishing what is held");
-                session_stop.stop(grace);
                 None
             }
             () = tokio::time::sleep(CAUTION_LASTS), if self.cautious => {
                 enough_caution = true;
-                session_stop.stop(grace);
                 None
             }
-            ended = lanes.join_next() => {
-                session_stop.stop(TEAR_DOWN_MAX);
-                ended.map(unpanicked)
-            }
+            ended = lanes.join_next() => ended.map(unpanicked).map(unasked),
         };
-        let patience = if first.is_some() { TEAR_DOWN_MAX } else { grace };
-        let rest = tokio::time::timeout(patience, collect(&mut lanes)).await;
-        lanes.abort_all();
-        let end = first.into_iter().chain(rest.unwrap_or(Some(LaneEnd::OutOfTime))).next();
+        let patience = if first.is_some() { TEAR_DOWN_MAX } else { self.shared.config.shutdown_grace };
+        lanes_stop.stop(patience);
+        let rest = tokio::time::timeout(patience, async {
+            let (cancelled, rest) = tokio::join!(self.subscription.cancel(), collect(&mut lanes));
+            if let Err(error) = cancelled {
+                debug!(%error, "the subscription did not end in order");
+            }
+            rest
+        });
+        let rest = rest.await.unwrap_or(Some(LaneEnd::OutOfTime));
+        lanes.shutdown().await;
+        let end = first.or(rest).unwrap_or(LaneEnd::Finished);
+        if !matches!(end, LaneEnd::Lost(_))
+            && let Err(error) = self.subscription.requeue_all().await
+        {
+            debug!(%error, "could not give back what was held; the broker does it when the connection closes");
+        }
         self.consuming.close().await;
         self.publishing.close().await;
-        let end = end.unwrap_or(LaneEnd::Stopped);
-        if enough_caution && matches!(end, LaneEnd::Stopped) && !stop.is_requested() { None } else { Some(end) }
+        if enough_caution && matches!(end, LaneEnd::Finished) && !stop.is_requested() { None } else { Some(end) }
+    }
+}
+
+/// Nobody has asked for the end of the subscription yet.
+fn unasked(end: LaneEnd) -> LaneEnd {
+    match end {
+        LaneEnd::Finished => LaneEnd::Lost(BrokerError::Cancelled),
+        other => other,
     }
 }
 
@@ -295,7 +308,7 @@ async fn collect(lanes: &mut JoinSet<LaneEnd>) -> Option<LaneEnd> {
     let mut worst = None;
     while let Some(ended) = lanes.join_next().await {
         let end = unpanicked(ended);
-        if !matches!(end, LaneEnd::Stopped) {
+        if !matches!(end, LaneEnd::Finished) {
             worst = Some(end);
         }
     }

@@ -1,11 +1,11 @@
 //! The directory of tokens, databases and resources: loaded as a whole, kept fresh by
 //! notifications and, where those do not get through, by a timer.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
@@ -146,10 +146,11 @@ FROM api_tokens";
 
 async fn load(lease: &Lease) -> Result<Directory, StoreError> {
     let statement = within("prepare", lease.prepare_cached(LOAD)).await?;
-    let rows = within("directory", lease.query(&statement, &[])).await?;
-    let mut directory =
-        Directory { version: 0, tokens: HashMap::new(), databases: HashMap::new(), resources: HashMap::new() };
-    for row in &rows {
+    // Row by row: all of them at once would be several times what is kept of them.
+    let rows = within("directory", lease.query_raw(&statement, std::iter::empty::<i64>())).await?;
+    let mut rows = std::pin::pin!(rows);
+    let mut directory = Directory::default();
+    while let Some(row) = within("directory", rows.try_next()).await? {
         let kind: &str = row.get(0);
         let number: i64 = row.get(1);
         match kind {
@@ -170,7 +171,7 @@ async fn load(lease: &Lease) -> Result<Directory, StoreError> {
                 directory.resources.insert((row.get(2), number), channels);
             }
             _ => {
-                directory.tokens.extend(token(row));
+                directory.tokens.extend(token(&row));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Storing a batch of profiles with their subscriptions: one statement, one commit. And finding
 //! out what stands there already.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -9,7 +10,7 @@ use tokio_postgres::types::Type;
 use super::error::StoreError;
 use super::pool::{Lease, Store, within};
 use super::time::{system_time, timestamp};
-use crate::domain::identity::{ProfileId, RequestId};
+use crate::domain::identity::{Hex, ProfileId, RequestId};
 use crate::domain::profile::NewProfile;
 use crate::domain::value::Json;
 
@@ -30,11 +31,14 @@ pub enum Stored {
 }
 
 /// Adds profiles and their subscriptions; what conflicts with a row that is there is left out.
-/// Returns the places of those left out, which are few.
+/// Returns the places of those left out, which are few; only if there are any is it looked which.
 ///
 /// `IN (…) IS TRUE` rather than a join: PostgreSQL can't guess how long the arrays are, and might
 /// choose a nested loop over them; in this form it always builds one hash table of the ids.
-const INSERT: &str = "
+macro_rules! insert {
+    ($conflicts:literal) => {
+        concat!(
+            "
 WITH input AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::timestamptz[])
         WITH ORDINALITY AS i (db_id, id, email, data, request_id, created_at, place)
@@ -44,7 +48,9 @@ WITH input AS MATERIALIZED (
 added AS (
     INSERT INTO profiles (db_id, id, email, data, request_id, created_at)
     SELECT db_id, id, email, data::jsonb, request_id, created_at FROM input
-    ON CONFLICT DO NOTHING
+    ON CONFLICT ",
+            $conflicts,
+            " DO NOTHING
     RETURNING id
 ),
 -- subscriptions of the profiles that were added, and of no others
@@ -59,7 +65,37 @@ subscribed AS (
               cats, custom_fields, date, ip, url, created_at)
     WHERE (profile_id IN (SELECT id FROM added)) IS TRUE
 )
-SELECT place FROM input WHERE (id IN (SELECT id FROM added)) IS NOT TRUE";
+SELECT place FROM input
+WHERE (SELECT count(*) FROM added) < cardinality($1) AND (id IN (SELECT id FROM added)) IS NOT TRUE"
+        )
+    };
+}
+
+/// For profiles that all have an email: they conflict by it or not at all, also with what an
+/// earlier attempt has left. PostgreSQL then looks into one index for each row before it inserts, and
+/// not into all that are unique, which makes the statement a tenth cheaper.
+const INSERT_WITH_EMAIL: &str = insert!("(db_id, email_key)");
+
+/// For any profiles.
+const INSERT: &str = insert!("");
+
+/// For a lonely profile with an email and at most one subscription: it is answered the sooner. As
+/// PostgreSQL sets up each of the arrays of the other statements on its own, they take a sixth longer.
+const INSERT_ONE: &str = "
+WITH added AS (
+    INSERT INTO profiles (db_id, id, email, data, request_id, created_at)
+    VALUES ($1, $2, $3, $4::text::jsonb, $5, $6)
+    ON CONFLICT (db_id, email_key) DO NOTHING
+    RETURNING id
+),
+subscribed AS (
+    INSERT INTO subscriptions (db_id, profile_id, position, resource_id, channel, address, status, priority,
+                               cats, custom_fields, date, ip, url, created_at)
+    SELECT $1, $2, $7::int, $8::bigint, $9::text, $10::text, $11::text, $12::bigint, $13::text::jsonb, $14::text::jsonb,
+           $15::timestamptz, $16::text::inet, $17::text, $6
+    FROM added WHERE $7::int IS NOT NULL
+)
+SELECT 1::bigint WHERE NOT EXISTS (SELECT 1 FROM added)";
 
 /// What stands where a profile could not be added: the row with its email; without an email the
 /// row of its request; the row with its id, which only its own earlier attempt can have made.
@@ -123,9 +159,16 @@ impl Store {
 
 /// Inserts; returns the places in `profiles` of those left out.
 async fn insert(lease: &Lease, profiles: &[&NewProfile]) -> Result<Vec<usize>, StoreError> {
+    if let [profile] = profiles
+        && profile.email.is_some()
+        && profile.subscriptions.len() <= 1
+    {
+        return insert_one(lease, profile).await;
+    }
     let order = insertion_order(profiles);
     let columns = Columns::of(order.iter().map(|&place| profiles[place]));
-    let statement = within("prepare", lease.prepare_cached(INSERT)).await?;
+    let text = if profiles.iter().all(|profile| profile.email.is_some()) { INSERT_WITH_EMAIL } else { INSERT };
+    let statement = within("prepare", lease.prepare_cached(text)).await?;
     let Columns { profiles: p, subscriptions: s } = &columns;
     let rows = within(
         "insert",
@@ -133,13 +176,13 @@ async fn insert(lease: &Lease, profiles: &[&NewProfile]) -> Result<Vec<usize>, S
             &statement,
             &[
                 &p.db_id,
-                &p.id,
+                &texts(&p.id),
                 &p.email,
                 &p.data,
                 &p.request_id,
                 &p.created_at,
                 &s.db_id,
-                &s.profile_id,
+                &texts(&s.profile_id),
                 &s.position,
                 &s.resource_id,
                 &s.channel,
@@ -159,19 +202,60 @@ async fn insert(lease: &Lease, profiles: &[&NewProfile]) -> Result<Vec<usize>, S
     Ok(rows.iter().map(|row| order[place(row)]).collect())
 }
 
+async fn insert_one(lease: &Lease, profile: &NewProfile) -> Result<Vec<usize>, StoreError> {
+    let statement = within("prepare", lease.prepare_cached(INSERT_ONE)).await?;
+    let Columns { profiles: p, subscriptions: s } = &Columns::of([profile].into_iter());
+    let rows = within(
+        "insert",
+        lease.query(
+            &statement,
+            &[
+                &p.db_id[0],
+                &p.id[0].as_str(),
+                &p.email[0],
+                &p.data[0],
+                &p.request_id[0],
+                &p.created_at[0],
+                &s.position.first(),
+                &s.resource_id.first(),
+                &s.channel.first(),
+                &s.address.first(),
+                &s.status.first(),
+                &s.priority.first(),
+                &s.cats.first(),
+                &s.custom_fields.first(),
+                &s.date.first(),
+                &s.ip.first(),
+                &s.url.first(),
+            ],
+        ),
+    )
+    .await?;
+    Ok(rows.iter().map(place).collect())
+}
+
 /// The same in every lane of every worker, so that none waits for another in a circle.
 fn insertion_order(profiles: &[&NewProfile]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..profiles.len()).collect();
     if profiles.len() > 1 {
         order.sort_by_cached_key(|&place| {
-            let profile = profiles[place];
-            let email = profile.email.as_deref().map(str::to_lowercase);
+            let profile: &NewProfile = profiles[place];
+            let email = profile.email.as_deref().map(lower_case);
             // Of two with one email the first of the request is the one that is added.
             let request_id = if email.is_none() { profile.request_id } else { None };
             (profile.db_id, email, request_id.map(|id| id.0))
         });
     }
     order
+}
+
+/// Most emails are in lower case already.
+fn lower_case(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(text.to_lowercase())
+    }
 }
 
 async fn find(lease: &Lease, profiles: &[&NewProfile]) -> Result<Vec<Option<Stored>>, StoreError> {
@@ -183,7 +267,7 @@ async fn find(lease: &Lease, profiles: &[&NewProfile]) -> Result<Vec<Option<Stor
             FIND,
             &[
                 (&columns.db_id, Type::INT8_ARRAY),
-                (&columns.id, Type::TEXT_ARRAY),
+                (&texts(&columns.id), Type::TEXT_ARRAY),
                 (&columns.email, Type::TEXT_ARRAY),
                 (&columns.request_id, Type::BYTEA_ARRAY),
             ],
@@ -213,6 +297,10 @@ fn judge(profile: &NewProfile, row: &tokio_postgres::Row) -> Stored {
     }
 }
 
+fn texts(ids: &[Hex<24>]) -> Vec<&str> {
+    ids.iter().map(Hex::as_str).collect()
+}
+
 /// PostgreSQL counts places from 1.
 fn place(row: &tokio_postgres::Row) -> usize {
     let place: i64 = row.get(0);
@@ -228,7 +316,7 @@ struct Columns<'a> {
 #[derive(Default)]
 struct ProfileColumns<'a> {
     db_id: Vec<i64>,
-    id: Vec<String>,
+    id: Vec<Hex<24>>,
     email: Vec<Option<&'a str>>,
     data: Vec<&'a str>,
     request_id: Vec<Option<&'a [u8]>>,
@@ -238,7 +326,7 @@ struct ProfileColumns<'a> {
 #[derive(Default)]
 struct SubscriptionColumns<'a> {
     db_id: Vec<i64>,
-    profile_id: Vec<String>,
+    profile_id: Vec<Hex<24>>,
     position: Vec<i32>,
     resource_id: Vec<i64>,
     channel: Vec<&'a str>,
@@ -264,7 +352,7 @@ impl<'a> ProfileColumns<'a> {
 
     fn push(&mut self, profile: &'a NewProfile) {
         self.db_id.push(profile.db_id);
-        self.id.push(profile.id.to_string());
+        self.id.push(profile.id.hex());
         self.email.push(profile.email.as_deref());
         self.data.push(profile.data.as_str());
         self.request_id.push(profile.request_id.as_ref().map(|RequestId(bytes)| &bytes[..]));
@@ -287,7 +375,7 @@ impl<'a> SubscriptionColumns<'a> {
     fn extend(&mut self, profile: &'a NewProfile) {
         for (position, subscription) in (0..).zip(&profile.subscriptions) {
             self.db_id.push(profile.db_id);
-            self.profile_id.push(profile.id.to_string());
+            self.profile_id.push(profile.id.hex());
             self.position.push(position);
             self.resource_id.push(subscription.resource_id);
             self.channel.push(subscription.channel.name());

@@ -43,7 +43,7 @@ struct Body<'a> {
     error: u16,
     error_text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    profile_id: Option<String>,
+    profile_id: Option<ProfileId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Vec<Body<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,6 +51,9 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     skipped_subscriptions: &'a [Skipped],
 }
+
+/// What a reply takes that says "added", with some room.
+const USUAL_BYTES: usize = 96;
 
 impl Reply<'_> {
     /// The `error` of the reply.
@@ -65,10 +68,13 @@ impl Reply<'_> {
     pub fn to_bytes(&self, format: Format) -> Vec<u8> {
         let body = self.body(success_text(format));
         match format {
-            Format::Json => match serde_json::to_vec(&body) {
-                Ok(bytes) => bytes,
-                Err(_) => unreachable!("strings and numbers can always be written"),
-            },
+            Format::Json => {
+                let mut bytes = Vec::with_capacity(USUAL_BYTES);
+                match serde_json::to_writer(&mut bytes, &body) {
+                    Ok(()) => bytes,
+                    Err(_) => unreachable!("strings and numbers can always be written"),
+                }
+            }
             Format::Xml => xml::write(|xml| body.write(xml)),
         }
     }
@@ -111,7 +117,7 @@ impl<'a> Body<'a> {
 
     fn added(added: &Added<'a>, text: &'a str) -> Self {
         Self {
-            profile_id: Some(added.profile_id.to_string()),
+            profile_id: Some(added.profile_id),
             skipped_subscriptions: added.skipped,
             ..Self::new(Code::Added, text)
         }
@@ -125,7 +131,7 @@ impl<'a> Body<'a> {
         xml.text("error", &self.error.to_string())?;
         xml.text("error_text", self.error_text)?;
         if let Some(id) = &self.profile_id {
-            xml.text("profile_id", id)?;
+            xml.text("profile_id", id.hex().as_str())?;
         }
         for result in self.result.iter().flatten() {
             xml.item("result", |xml| result.write(xml))?;

@@ -74,6 +74,35 @@ async fn a_message_that_costs_the_connection_is_given_up_alone() {
     assert!(world.number("SELECT count(*) FROM profiles").await >= 20);
 }
 
+/// Dead letters with headers that fill more than a frame of the connection for answers.
+#[tokio::test]
+async fn large_headers_cost_nobody_anything() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let mut client = world.client().await;
+    let large = "x".repeat(100_000);
+    for i in 0..4 {
+        let properties = props().with_reply_to(client.reply_queue.as_str().into());
+        let properties = properties.with_correlation_id(format!("c{i}").as_str().into());
+        if i % 2 == 0 {
+            let headers = table(&[("x-large", text(&large))]);
+            client.publish(b"unreadable", properties.with_headers(headers)).await;
+        } else {
+            client.publish(world.request("").as_bytes(), properties).await;
+        }
+    }
+    for i in 0..4 {
+        assert_eq!(client.reply(&format!("c{i}")).await.error(), if i % 2 == 0 { 400 } else { 0 });
+    }
+    for _ in 0..2 {
+        let letter = client.take(&world.dead_letter_queue()).await;
+        assert_eq!(letter.header("x-large").map(|value| value.len()), Some(large.len()));
+    }
+    worker.signal("TERM").await;
+    let (status, said) = worker.end().await;
+    assert!(status.success() && !said.contains("lost RabbitMQ"), "{said}");
+}
+
 /// A full queue behind reply_to is the requester's own matter.
 #[tokio::test]
 async fn a_reply_queue_that_is_full_costs_nobody_else_anything() {
