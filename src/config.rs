@@ -62,8 +62,8 @@ pub mod setting {
         QUEUE_TYPE = "TYPE", Some("quorum"), "Type of the queues that are declared: quorum or classic";
         TOPOLOGY = "MODE", Some("declare"), "What to do about queues and exchange at start: declare what is missing, check that they are there, or none";
         LANES = "COUNT", Some("4"), "Most batches that are worked on side by side, each with a publishing channel and a database connection of its own (1 to 64)";
-        BATCH_MAX = "COUNT", Some("300"), "Most profiles stored in one transaction (1 to 10000)";
-        PREFETCH = "COUNT", Some("2000"), "Most unsettled requests that the broker hands to the worker (1 to 65535, quorum queues 2000); LANES times BATCH_MAX keeps all lanes busy";
+        BATCH_MAX = "COUNT", Some("250"), "Most profiles stored in one transaction (1 to 10000)";
+        PREFETCH = "COUNT", Some("1500"), "Most unsettled requests that the broker hands to the worker (1 to 65535, quorum queues 2000); with less than LANES times BATCH_MAX lanes stand idle";
         BODY_MAX = "SIZE", Some("10MiB"), "Largest request body (1KiB to 128MiB)";
         RESULT_TTL = "DURATION", Some("24h"), "How long a reply stays in the result queue (from 1s)";
         SHUTDOWN_GRACE = "DURATION", Some("30s"), "Most time for finishing what is held after SIGTERM or SIGINT (1s to 1h)";

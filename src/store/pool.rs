@@ -111,7 +111,7 @@ impl Store {
             .create_timeout(Some(CONNECT_MAX * 2))
             .recycle_timeout(Some(CONNECT_MAX))
             .post_create(Hook::async_fn(|client, _| {
-                Box::pin(async move { client.batch_execute(&limits()).await.map_err(HookError::Backend) })
+                Box::pin(async move { client.batch_execute(&session_settings()).await.map_err(HookError::Backend) })
             }))
             .build()
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
@@ -129,11 +129,22 @@ impl Store {
     }
 }
 
-/// The server ends by itself what we no longer wait for. Set per session and not in the start-up
-/// packet, which poolers between us and the server often refuse.
-fn limits() -> String {
+/// What is set for each session. Not in the start-up packet, which poolers between us and the server
+/// often refuse.
+///
+/// The server ends by itself what we no longer wait for.
+///
+/// Our statements are prepared once for each connection, and each has one good plan, whatever the
+/// tables hold: index lookups. PostgreSQL would choose others for tables that are small, or that it
+/// believes to be, and keep them when they have grown; so it is told to. With its cost of a table
+/// that must be read as a whole (the directory) it would begin to compile, which takes longer than
+/// to read.
+fn session_settings() -> String {
     let limit = STATEMENT_MAX.as_millis();
-    format!("SET statement_timeout = {limit}; SET idle_in_transaction_session_timeout = {limit}")
+    format!(
+        "SET statement_timeout = {limit}; SET idle_in_transaction_session_timeout = {limit}; \
+         SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off"
+    )
 }
 
 /// A connection on loan. It goes back to the pool only by [`Lease::give_back`]: if a statement

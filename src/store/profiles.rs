@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::ToSql;
 
 use super::error::StoreError;
 use super::pool::{Lease, Store, within};
@@ -100,8 +100,8 @@ SELECT 1::bigint WHERE NOT EXISTS (SELECT 1 FROM added)";
 /// What stands where a profile could not be added: the row with its email; without an email the
 /// row of its request; the row with its id, which only its own earlier attempt can have made.
 ///
-/// `OFFSET 0` keeps each branch an index lookup per profile, whatever the planner believes about
-/// the size of the table.
+/// `OFFSET 0` keeps each branch a lookup per profile; that it is one in an index, the settings of
+/// the session see to (`store::pool`).
 const FIND: &str = "
 SELECT wanted.place, found.id, found.request_id, found.created_at
 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[])
@@ -260,20 +260,10 @@ fn lower_case(text: &str) -> Cow<'_, str> {
 
 async fn find(lease: &Lease, profiles: &[&NewProfile]) -> Result<Vec<Option<Stored>>, StoreError> {
     let columns = ProfileColumns::of(profiles.iter().copied());
-    // Planned anew each time: a plan kept from when the table was small would stay when it is big.
-    let rows = within(
-        "find",
-        lease.query_typed(
-            FIND,
-            &[
-                (&columns.db_id, Type::INT8_ARRAY),
-                (&texts(&columns.id), Type::TEXT_ARRAY),
-                (&columns.email, Type::TEXT_ARRAY),
-                (&columns.request_id, Type::BYTEA_ARRAY),
-            ],
-        ),
-    )
-    .await?;
+    let statement = within("prepare", lease.prepare_cached(FIND)).await?;
+    let parameters: [&(dyn ToSql + Sync); 4] =
+        [&columns.db_id, &texts(&columns.id), &columns.email, &columns.request_id];
+    let rows = within("find", lease.query(&statement, &parameters)).await?;
     let mut found = vec![None; profiles.len()];
     for row in &rows {
         let place = place(row);
