@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::future::{select_all, try_join_all};
 use futures_util::{FutureExt, StreamExt};
@@ -12,6 +13,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::error::{ANSWER_MAX, BrokerError, within};
@@ -104,8 +106,6 @@ impl Receipt {
 pub struct Subscription {
     channels: Vec<Subscribed>,
     incoming: Mutex<Incoming>,
-    /// Each batch that is being worked on has a permit of these.
-    at_work: Arc<Semaphore>,
     cancelled: AtomicBool,
 }
 
@@ -125,6 +125,10 @@ const CHANNELS: u16 = 2;
 
 /// More batches are not worked on at a time.
 const AT_WORK_MAX: u32 = LANES_MAX as u32;
+
+/// What is worked on for so long is held up by something, such as a lock in the database: nobody
+/// else waits for it.
+const HELD_UP_AFTER: Duration = Duration::from_millis(100);
 
 /// A batch of so many requests is worth its cost: in a larger one each costs hardly less.
 const LARGE: usize = 200;
@@ -154,8 +158,13 @@ impl Subscription {
         }
         Ok(Self {
             channels: subscribed,
-            incoming: Mutex::new(Incoming { streams, first: 0, gathered: Vec::new(), gathered_bytes: 0 }),
-            at_work: Arc::new(Semaphore::new(AT_WORK_MAX as usize)),
+            incoming: Mutex::new(Incoming {
+                streams,
+                first: 0,
+                gathered: Vec::new(),
+                gathered_bytes: 0,
+                at_work: none_at_work(),
+            }),
             cancelled: AtomicBool::new(false),
         })
     }
@@ -165,12 +174,13 @@ impl Subscription {
     ///
     /// Nobody waits for a batch to fill. But a small one is not begun while another batch is being
     /// worked on: what comes meanwhile gathers by itself, and costs the less for each. So under a
-    /// light load there is one batch after the other, and a full queue keeps all lanes busy.
+    /// light load there is one batch after the other, and a full queue keeps all lanes busy. A batch
+    /// that is held up is not waited for.
     pub async fn next_batch(&self, limits: BatchLimits) -> Result<Option<Batch>, BrokerError> {
         let mut incoming = self.incoming.lock().await;
         incoming.gather(limits)?;
         if !incoming.is_large(limits) {
-            drop(self.at_work.acquire_many(AT_WORK_MAX).await);
+            incoming.until_none_at_work().await;
             incoming.gather(limits)?;
             while incoming.gathered.is_empty() && !self.has_ended(&incoming) {
                 incoming.wait().await?;
@@ -205,13 +215,13 @@ impl Subscription {
         if incoming.gathered.is_empty() {
             return None;
         }
-        let at_work = self.at_work.clone().acquire_owned().await.ok()?;
+        let at_work = incoming.at_work.clone().acquire_owned().await.ok()?;
         incoming.gathered_bytes = 0;
         let envelopes = std::mem::take(&mut incoming.gathered);
         let shares = shares(&envelopes);
         for Share { channel, tags, .. } in &shares {
             let mut unsettled = self.channels[*channel].unsettled.lock().await;
-            unsettled.batches.push_back((tags.clone(), Progress::AtWork));
+            unsettled.batches.push_back(Unanswered { tags: tags.clone(), since: Instant::now(), is_answered: false });
         }
         Some(Batch { envelopes, receipt: Receipt::Batch { shares, at_work } })
     }
@@ -227,7 +237,8 @@ impl Subscription {
         Ok(())
     }
 
-    /// Acknowledges what was answered. A batch is acknowledged as soon as those before it are, too.
+    /// Acknowledges what was answered. A batch waits until those before it are answered, too, and is
+    /// acknowledged together with them; but not for one that is held up.
     pub async fn settle(&self, receipt: Receipt) -> Result<(), BrokerError> {
         match receipt {
             Receipt::Batch { shares, at_work } => {
@@ -242,11 +253,10 @@ impl Subscription {
         }
     }
 
-    /// Gives everything unsettled back to the queue, for others to take.
+    /// Gives everything that is not answered back to the queue, for others to take.
     pub async fn requeue_all(&self) -> Result<(), BrokerError> {
-        for Subscribed { channel, .. } in &self.channels {
-            let all = BasicNackOptions { multiple: true, requeue: true };
-            within(ANSWER_MAX, "nack", channel.basic_nack(0, all)).await?;
+        for channel in &self.channels {
+            channel.requeue_all().await?;
         }
         Ok(())
     }
@@ -269,10 +279,28 @@ impl Subscribed {
     async fn settle(&self, tags: &RangeInclusive<u64>, aside: Vec<u64>) -> Result<(), BrokerError> {
         let mut unsettled = self.unsettled.lock().await;
         unsettled.set_aside.extend(aside);
-        match unsettled.answer(tags) {
-            Some(answered) => self.ack_batch(answered, &unsettled.set_aside).await,
-            None => Ok(()),
+        if let Some(answered) = unsettled.answer(tags) {
+            self.ack_batch(answered, &unsettled.set_aside).await?;
         }
+        if unsettled.is_held_up(Instant::now()) {
+            self.ack_overtaken(&mut unsettled).await?;
+        }
+        Ok(())
+    }
+
+    /// Acknowledges the batches that were answered before an earlier one, request by request.
+    async fn ack_overtaken(&self, unsettled: &mut Unsettled) -> Result<(), BrokerError> {
+        for tags in unsettled.take_answered() {
+            self.ack_singly(tags, &unsettled.set_aside).await?;
+        }
+        Ok(())
+    }
+
+    async fn requeue_all(&self) -> Result<(), BrokerError> {
+        let mut unsettled = self.unsettled.lock().await;
+        self.ack_overtaken(&mut unsettled).await?;
+        let all = BasicNackOptions { multiple: true, requeue: true };
+        within(ANSWER_MAX, "nack", self.channel.basic_nack(0, all)).await
     }
 
     async fn settle_single(&self, tag: u64) -> Result<(), BrokerError> {
@@ -292,7 +320,11 @@ impl Subscribed {
         if first < oldest {
             self.ack(oldest - 1, true).await?;
         }
-        let singly = (first.max(oldest)..=last).filter(|tag| !set_aside.contains(tag));
+        self.ack_singly(first.max(oldest)..=last, set_aside).await
+    }
+
+    async fn ack_singly(&self, tags: RangeInclusive<u64>, set_aside: &BTreeSet<u64>) -> Result<(), BrokerError> {
+        let singly = tags.filter(|tag| !set_aside.contains(tag));
         try_join_all(singly.map(|tag| self.ack(tag, false))).await?;
         Ok(())
     }
@@ -312,9 +344,24 @@ struct Incoming {
     /// What was taken out of the streams and is in no batch yet.
     gathered: Vec<Envelope>,
     gathered_bytes: usize,
+    /// Each batch that is being worked on has a permit of these, but for those that are held up.
+    at_work: Arc<Semaphore>,
+}
+
+fn none_at_work() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(AT_WORK_MAX as usize))
 }
 
 impl Incoming {
+    /// Waits until no batch is being worked on. Those that are held up do not count any more.
+    async fn until_none_at_work(&mut self) {
+        let all = self.at_work.acquire_many(AT_WORK_MAX);
+        let held_up = tokio::time::timeout(HELD_UP_AFTER, all).await.is_err();
+        if held_up {
+            self.at_work = none_at_work();
+        }
+    }
+
     /// Waits for one delivery, or for one stream to end.
     async fn wait(&mut self) -> Result<(), BrokerError> {
         let places = self.streams.iter_mut().enumerate();
@@ -364,29 +411,44 @@ impl Incoming {
 #[derive(Debug, Default)]
 struct Unsettled {
     /// In the order of their deliveries.
-    batches: VecDeque<(RangeInclusive<u64>, Progress)>,
+    batches: VecDeque<Unanswered>,
     /// The delivery tags of requests that are settled by themselves.
     set_aside: BTreeSet<u64>,
 }
 
+/// A batch that is being worked on, or was answered before an earlier one.
 #[derive(Debug)]
-enum Progress {
-    AtWork,
-    Answered,
+struct Unanswered {
+    tags: RangeInclusive<u64>,
+    since: Instant,
+    is_answered: bool,
 }
 
 impl Unsettled {
-    /// Notes that a batch is answered; returns what can be acknowledged now, if anything.
+    /// Notes that a batch is answered; returns what can be acknowledged with all that came before.
     fn answer(&mut self, tags: &RangeInclusive<u64>) -> Option<RangeInclusive<u64>> {
-        if let Some((_, progress)) = self.batches.iter_mut().find(|(batch, _)| batch == tags) {
-            *progress = Progress::Answered;
+        if let Some(batch) = self.batches.iter_mut().find(|batch| batch.tags == *tags) {
+            batch.is_answered = true;
         }
         let mut answered: Option<RangeInclusive<u64>> = None;
-        while let Some((next, Progress::Answered)) = self.batches.front() {
-            answered = Some(*answered.as_ref().unwrap_or(next).start()..=*next.end());
+        while let Some(Unanswered { tags, is_answered: true, .. }) = self.batches.front() {
+            answered = Some(*answered.as_ref().unwrap_or(tags).start()..=*tags.end());
             self.batches.pop_front();
         }
         answered
+    }
+
+    /// Whether the first batch keeps others waiting for too long.
+    fn is_held_up(&self, now: Instant) -> bool {
+        self.batches.front().is_some_and(|first| now - first.since > HELD_UP_AFTER)
+    }
+
+    /// Takes out those that were answered before an earlier one.
+    fn take_answered(&mut self) -> Vec<RangeInclusive<u64>> {
+        let (answered, others): (VecDeque<_>, _) =
+            std::mem::take(&mut self.batches).into_iter().partition(|batch| batch.is_answered);
+        self.batches = others;
+        answered.into_iter().map(|batch| batch.tags).collect()
     }
 }
 
@@ -397,11 +459,15 @@ mod tests {
     #[test]
     fn batches_are_acknowledged_in_the_order_of_their_deliveries() {
         let mut unsettled = Unsettled::default();
-        for tags in [1..=3, 4..=4, 5..=9] {
-            unsettled.batches.push_back((tags, Progress::AtWork));
+        for tags in [1..=3, 4..=4, 5..=9, 10..=12] {
+            unsettled.batches.push_back(Unanswered { tags, since: Instant::now(), is_answered: false });
         }
         assert_eq!(unsettled.answer(&(4..=4)), None);
         assert_eq!(unsettled.answer(&(1..=3)), Some(1..=4));
+        assert_eq!(unsettled.answer(&(10..=12)), None);
+        assert!(!unsettled.is_held_up(Instant::now()));
+        assert!(unsettled.is_held_up(Instant::now() + HELD_UP_AFTER * 2));
+        assert_eq!(unsettled.take_answered(), [10..=12]);
         assert_eq!(unsettled.answer(&(5..=9)), Some(5..=9));
         assert!(unsettled.batches.is_empty());
     }
