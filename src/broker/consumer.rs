@@ -114,9 +114,11 @@ pub struct Subscription {
 struct Subscribed {
     channel: Channel,
     consumer_tag: ShortString,
-    /// Stays locked while an acknowledgement is on its way: one that was overtaken by another would
-    /// name deliveries that are settled, which costs the channel.
-    unsettled: Mutex<Unsettled>,
+    /// Locked for a look only: what comes in need not wait for an acknowledgement.
+    unsettled: std::sync::Mutex<Unsettled>,
+    /// Locked while an acknowledgement is on its way: one that was overtaken by another would name
+    /// deliveries that are settled, which costs the channel.
+    acknowledging: Mutex<()>,
 }
 
 /// Two channels bring a full queue in faster than one, as the broker has a process for each; more do
@@ -153,7 +155,12 @@ impl Subscription {
                 )),
                 other => other,
             })?;
-            subscribed.push(Subscribed { channel, consumer_tag: stream.tag(), unsettled: Mutex::default() });
+            subscribed.push(Subscribed {
+                channel,
+                consumer_tag: stream.tag(),
+                unsettled: Default::default(),
+                acknowledging: Mutex::default(),
+            });
             streams.push(Some(stream));
         }
         Ok(Self {
@@ -220,8 +227,8 @@ impl Subscription {
         let envelopes = std::mem::take(&mut incoming.gathered);
         let shares = shares(&envelopes);
         for Share { channel, tags, .. } in &shares {
-            let mut unsettled = self.channels[*channel].unsettled.lock().await;
-            unsettled.batches.push_back(Unanswered { tags: tags.clone(), since: Instant::now(), is_answered: false });
+            let batch = Unanswered { tags: tags.clone(), since: Instant::now(), is_answered: false };
+            self.channels[*channel].unsettled().batches.push_back(batch);
         }
         Some(Batch { envelopes, receipt: Receipt::Batch { shares, at_work } })
     }
@@ -276,56 +283,41 @@ fn shares(envelopes: &[Envelope]) -> Vec<Share> {
 }
 
 impl Subscribed {
-    async fn settle(&self, tags: &RangeInclusive<u64>, aside: Vec<u64>) -> Result<(), BrokerError> {
-        let mut unsettled = self.unsettled.lock().await;
-        unsettled.set_aside.extend(aside);
-        if let Some(answered) = unsettled.answer(tags) {
-            self.ack_batch(answered, &unsettled.set_aside).await?;
-        }
-        if unsettled.is_held_up(Instant::now()) {
-            self.ack_overtaken(&mut unsettled).await?;
-        }
-        Ok(())
+    fn unsettled(&self) -> std::sync::MutexGuard<'_, Unsettled> {
+        // Nothing in there is left half done by a panic.
+        self.unsettled.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Acknowledges the batches that were answered before an earlier one, request by request.
-    async fn ack_overtaken(&self, unsettled: &mut Unsettled) -> Result<(), BrokerError> {
-        for tags in unsettled.take_answered() {
-            self.ack_singly(tags, &unsettled.set_aside).await?;
+    async fn settle(&self, tags: &RangeInclusive<u64>, aside: Vec<u64>) -> Result<(), BrokerError> {
+        let _one_at_a_time = self.acknowledging.lock().await;
+        let Acks { up_to, singly } = {
+            let mut unsettled = self.unsettled();
+            unsettled.set_aside.extend(aside);
+            unsettled.answer(tags, Instant::now())
+        };
+        if let Some(tag) = up_to {
+            self.ack(tag, true).await?;
         }
+        self.ack_singly(singly).await
+    }
+
+    async fn settle_single(&self, tag: u64) -> Result<(), BrokerError> {
+        let _one_at_a_time = self.acknowledging.lock().await;
+        self.ack(tag, false).await?;
+        self.unsettled().set_aside.remove(&tag);
         Ok(())
     }
 
     async fn requeue_all(&self) -> Result<(), BrokerError> {
-        let mut unsettled = self.unsettled.lock().await;
-        self.ack_overtaken(&mut unsettled).await?;
+        let _one_at_a_time = self.acknowledging.lock().await;
+        let overtaken = self.unsettled().take_answered();
+        self.ack_singly(overtaken).await?;
         let all = BasicNackOptions { multiple: true, requeue: true };
         within(ANSWER_MAX, "nack", self.channel.basic_nack(0, all)).await
     }
 
-    async fn settle_single(&self, tag: u64) -> Result<(), BrokerError> {
-        let mut unsettled = self.unsettled.lock().await;
-        self.ack(tag, false).await?;
-        unsettled.set_aside.remove(&tag);
-        Ok(())
-    }
-
-    /// With one frame, if nothing is set aside.
-    async fn ack_batch(&self, tags: RangeInclusive<u64>, set_aside: &BTreeSet<u64>) -> Result<(), BrokerError> {
-        let (first, last) = tags.into_inner();
-        let Some(&oldest) = set_aside.first().filter(|oldest| **oldest <= last) else {
-            return self.ack(last, true).await;
-        };
-        // "Multiple" means everything up to a tag, so it must end before the first that stays.
-        if first < oldest {
-            self.ack(oldest - 1, true).await?;
-        }
-        self.ack_singly(first.max(oldest)..=last, set_aside).await
-    }
-
-    async fn ack_singly(&self, tags: RangeInclusive<u64>, set_aside: &BTreeSet<u64>) -> Result<(), BrokerError> {
-        let singly = tags.filter(|tag| !set_aside.contains(tag));
-        try_join_all(singly.map(|tag| self.ack(tag, false))).await?;
+    async fn ack_singly(&self, tags: Vec<u64>) -> Result<(), BrokerError> {
+        try_join_all(tags.into_iter().map(|tag| self.ack(tag, false))).await?;
         Ok(())
     }
 
@@ -424,18 +416,46 @@ struct Unanswered {
     is_answered: bool,
 }
 
+/// What to acknowledge. The broker refuses a tag that is acknowledged already, so each of these is
+/// of a batch that was not.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Acks {
+    /// All that came until then ("multiple"): it ends before the first request that is set aside.
+    up_to: Option<u64>,
+    /// One by one, after that.
+    singly: Vec<u64>,
+}
+
 impl Unsettled {
-    /// Notes that a batch is answered; returns what can be acknowledged with all that came before.
-    fn answer(&mut self, tags: &RangeInclusive<u64>) -> Option<RangeInclusive<u64>> {
+    /// Notes that a batch is answered; returns what can be acknowledged now: the batches that are
+    /// answered with all before them, and behind one that is held up all that are answered.
+    fn answer(&mut self, tags: &RangeInclusive<u64>, now: Instant) -> Acks {
         if let Some(batch) = self.batches.iter_mut().find(|batch| batch.tags == *tags) {
             batch.is_answered = true;
         }
-        let mut answered: Option<RangeInclusive<u64>> = None;
-        while let Some(Unanswered { tags, is_answered: true, .. }) = self.batches.front() {
-            answered = Some(*answered.as_ref().unwrap_or(tags).start()..=*tags.end());
-            self.batches.pop_front();
+        let mut acks = Acks::default();
+        while self.batches.front().is_some_and(|first| first.is_answered)
+            && let Some(Unanswered { tags, .. }) = self.batches.pop_front()
+        {
+            let (first, last) = tags.into_inner();
+            match self.set_aside.first().copied().filter(|oldest| *oldest <= last) {
+                None => acks.up_to = Some(last),
+                Some(oldest) => {
+                    if first < oldest {
+                        acks.up_to = Some(oldest - 1);
+                    }
+                    acks.singly.extend(self.singly(first.max(oldest)..=last));
+                }
+            }
         }
-        answered
+        if self.is_held_up(now) {
+            acks.singly.extend(self.take_answered());
+        }
+        acks
+    }
+
+    fn singly(&self, tags: RangeInclusive<u64>) -> impl Iterator<Item = u64> {
+        tags.filter(|tag| !self.set_aside.contains(tag))
     }
 
     /// Whether the first batch keeps others waiting for too long.
@@ -443,12 +463,12 @@ impl Unsettled {
         self.batches.front().is_some_and(|first| now - first.since > HELD_UP_AFTER)
     }
 
-    /// Takes out those that were answered before an earlier one.
-    fn take_answered(&mut self) -> Vec<RangeInclusive<u64>> {
+    /// Takes out the batches that were answered before an earlier one; the tags to acknowledge.
+    fn take_answered(&mut self) -> Vec<u64> {
         let (answered, others): (VecDeque<_>, _) =
             std::mem::take(&mut self.batches).into_iter().partition(|batch| batch.is_answered);
         self.batches = others;
-        answered.into_iter().map(|batch| batch.tags).collect()
+        answered.into_iter().flat_map(|batch| self.singly(batch.tags)).collect()
     }
 }
 
@@ -456,19 +476,48 @@ impl Unsettled {
 mod tests {
     use super::*;
 
+    /// Batches 1 to 3, 4, 5 to 9 and 10 to 12.
+    fn four_batches() -> (Unsettled, Instant) {
+        let now = Instant::now();
+        let batches = [1..=3, 4..=4, 5..=9, 10..=12];
+        let batches = batches.map(|tags| Unanswered { tags, since: now, is_answered: false });
+        (Unsettled { batches: batches.into(), set_aside: BTreeSet::new() }, now)
+    }
+
+    fn acks(up_to: impl Into<Option<u64>>, singly: &[u64]) -> Acks {
+        Acks { up_to: up_to.into(), singly: singly.to_vec() }
+    }
+
     #[test]
     fn batches_are_acknowledged_in_the_order_of_their_deliveries() {
-        let mut unsettled = Unsettled::default();
-        for tags in [1..=3, 4..=4, 5..=9, 10..=12] {
-            unsettled.batches.push_back(Unanswered { tags, since: Instant::now(), is_answered: false });
-        }
-        assert_eq!(unsettled.answer(&(4..=4)), None);
-        assert_eq!(unsettled.answer(&(1..=3)), Some(1..=4));
-        assert_eq!(unsettled.answer(&(10..=12)), None);
-        assert!(!unsettled.is_held_up(Instant::now()));
-        assert!(unsettled.is_held_up(Instant::now() + HELD_UP_AFTER * 2));
-        assert_eq!(unsettled.take_answered(), [10..=12]);
-        assert_eq!(unsettled.answer(&(5..=9)), Some(5..=9));
+        let (mut unsettled, now) = four_batches();
+        assert_eq!(unsettled.answer(&(4..=4), now), acks(None, &[]));
+        assert_eq!(unsettled.answer(&(1..=3), now), acks(4, &[]));
+        assert_eq!(unsettled.answer(&(5..=9), now), acks(9, &[]));
+        assert_eq!(unsettled.answer(&(10..=12), now), acks(12, &[]));
+        assert!(unsettled.batches.is_empty());
+    }
+
+    #[test]
+    fn what_is_set_aside_is_left_out() {
+        let (mut unsettled, now) = four_batches();
+        unsettled.set_aside.extend([2, 7]);
+        assert_eq!(unsettled.answer(&(1..=3), now), acks(1, &[3]));
+        assert_eq!(unsettled.answer(&(4..=4), now), acks(None, &[4]));
+        unsettled.set_aside.remove(&2);
+        assert_eq!(unsettled.answer(&(5..=9), now), acks(6, &[8, 9]));
+    }
+
+    #[test]
+    fn nothing_is_acknowledged_twice_when_a_batch_was_overtaken() {
+        let (mut unsettled, now) = four_batches();
+        let later = now + HELD_UP_AFTER * 2;
+        unsettled.set_aside.insert(4);
+        assert_eq!(unsettled.answer(&(4..=4), later), acks(None, &[]));
+        unsettled.set_aside.insert(7);
+        assert_eq!(unsettled.answer(&(5..=9), later), acks(None, &[5, 6, 8, 9]));
+        assert_eq!(unsettled.answer(&(10..=12), now), acks(None, &[]));
+        assert_eq!(unsettled.answer(&(1..=3), now), acks(3, &[10, 11, 12]));
         assert!(unsettled.batches.is_empty());
     }
 }

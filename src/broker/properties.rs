@@ -168,7 +168,7 @@ impl OurProperties {
 #[derive(Debug)]
 pub struct ReplyMessage<'a> {
     /// The reply's own id.
-    pub message_id: String,
+    pub message_id: &'a str,
     /// The reply's body.
     pub body: Vec<u8>,
     /// The body's content type.
@@ -223,7 +223,7 @@ impl ReplyMessage<'_> {
             exchange: ShortString::default(),
             routing_key: short(queue),
             mandatory,
-            message_id: short(&self.message_id),
+            message_id: short(self.message_id),
             body: self.body,
             properties: Properties::Ours(properties),
         }

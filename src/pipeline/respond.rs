@@ -100,8 +100,9 @@ impl Responder<'_> {
     }
 
     fn reply(&self, answer: &Answer<'_>, reply: &Reply<'_>) -> Outgoing {
+        let id = self.new_id().hex();
         let message = ReplyMessage {
-            message_id: self.message_id(),
+            message_id: id.as_str(),
             body: reply.to_bytes(answer.format),
             content_type: answer.format.content_type(),
             error: reply.code().number(),
@@ -134,11 +135,11 @@ impl Responder<'_> {
             timestamp: self.timestamp(),
             worker: self.worker,
         };
-        properties::dead_letter(&self.topology.dead_letter_queue, self.message_id(), envelope, &note)
+        properties::dead_letter(&self.topology.dead_letter_queue, self.new_id().to_string(), envelope, &note)
     }
 
-    fn message_id(&self) -> String {
-        self.ids.next(self.now.as_second()).to_string()
+    fn new_id(&self) -> ProfileId {
+        self.ids.next(self.now.as_second())
     }
 
     fn timestamp(&self) -> u64 {

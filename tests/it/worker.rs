@@ -99,11 +99,14 @@ pub(crate) fn command() -> Command {
     command
 }
 
-/// Waits until something is true.
+/// How often a server is asked whether something is true by now: it tells nobody by itself.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+
+/// Waits until something is true, and fails if it does not become so.
 pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !condition().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(ASK_EVERY).await;
         }
     };
     tokio::time::timeout(PATIENCE, waiting).await.expect("it becomes true");
