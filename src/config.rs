@@ -66,6 +66,7 @@ pub mod setting {
         PREFETCH = "COUNT", Some("1500"), "Most unsettled requests that the broker hands to the worker (1 to 65535, quorum queues 2000); with less than LANES times BATCH_MAX lanes stand idle";
         BODY_MAX = "SIZE", Some("10MiB"), "Largest request body (1KiB to 128MiB)";
         RESULT_TTL = "DURATION", Some("24h"), "How long a reply stays in the result queue (from 1s)";
+        PARK_AFTER = "DURATION", Some("60s"), "How long requests are held while the database is away, before they are given back to the queue (1s to 20m)";
         SHUTDOWN_GRACE = "DURATION", Some("30s"), "Most time for finishing what is held after SIGTERM or SIGINT (1s to 1h)";
         LOG_FORMAT = "FORMAT", Some("text"), "text for people, json for machines";
         RUST_LOG = "FILTER", Some("info"), "Which log lines: error, warn, info, debug, trace, also by module (info,profile_worker::pipeline=debug)";
@@ -92,6 +93,8 @@ pub struct WorkerConfig {
     pub prefetch: u16,
     /// `BODY_MAX`, in bytes.
     pub body_max: u64,
+    /// `PARK_AFTER`
+    pub park_after: Duration,
     /// `SHUTDOWN_GRACE`
     pub shutdown_grace: Duration,
 }
@@ -255,6 +258,9 @@ impl Source {
         let batch_max = self.read(setting::BATCH_MAX, |text| count(text, 1, 10_000));
         let prefetch = self.read(setting::PREFETCH, |text| count(text, 1, u16::MAX));
         let body_max = self.read(setting::BODY_MAX, |text| size(text, ByteSize::kib(1), ByteSize::mib(128)));
+        // RabbitMQ takes back what is not acknowledged after 30 minutes.
+        let park_after =
+            self.read(setting::PARK_AFTER, |text| duration(text, Duration::from_secs(1), Duration::from_secs(1200)));
         let shutdown_grace = self
             .read(setting::SHUTDOWN_GRACE, |text| duration(text, Duration::from_secs(1), Duration::from_secs(3600)));
         let (topology, prefetch) = topology.zip(prefetch)?;
@@ -269,6 +275,7 @@ impl Source {
             batch_max: batch_max?,
             prefetch,
             body_max: body_max?,
+            park_after: park_after?,
             shutdown_grace: shutdown_grace?,
         })
     }

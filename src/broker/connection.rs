@@ -6,6 +6,7 @@ use lapin::uri::AMQPUri;
 use lapin::{Channel, ConnectionProperties};
 
 use super::error::{ANSWER_MAX, BrokerError, within};
+use super::intake::{self, Intake};
 
 /// The heartbeat where `AMQP_URL` names none: a dead peer is noticed after two of them. RabbitMQ's
 /// own default of 60 s would be two minutes; its guide recommends 5 to 20.
@@ -62,6 +63,7 @@ impl std::fmt::Debug for BrokerUrl {
 #[derive(Clone)]
 pub struct Connection {
     connection: Arc<lapin::Connection>,
+    intake: Arc<Intake>,
     url: BrokerUrl,
     name: Arc<str>,
 }
@@ -83,7 +85,9 @@ impl Connection {
         if frames == Frames::Small {
             uri.query.frame_max.get_or_insert(SMALL_FRAME_BYTES);
         }
-        let connecting = lapin::Connection::connect_uri(uri, properties);
+        let intake = Arc::<Intake>::default();
+        let runtime = intake::runtime(intake.clone());
+        let connecting = lapin::Connection::connect_uri_with_runtime(uri, properties, runtime);
         let connection = within(ANSWER_MAX, "connect", connecting).await.map_err(|error| match error {
             BrokerError::Refused(text) => BrokerError::Refused(format!(
                 "RabbitMQ at {} refuses the login: {text}; check user, password and virtual host in AMQP_URL",
@@ -91,7 +95,7 @@ impl Connection {
             )),
             other => BrokerError::Lost(format!("can't reach RabbitMQ at {}: {other}; check AMQP_URL", url.address())),
         })?;
-        Ok(Self { connection: Arc::new(connection), url: url.clone(), name: name.into() })
+        Ok(Self { connection: Arc::new(connection), intake, url: url.clone(), name: name.into() })
     }
 
     /// Another connection to the same server, for what does not fit into this one's frames.
@@ -103,9 +107,20 @@ impl Connection {
         within(ANSWER_MAX, "opening a channel", self.connection.create_channel()).await
     }
 
+    /// What came in over it.
+    pub(super) fn intake(&self) -> &Arc<Intake> {
+        &self.intake
+    }
+
     /// Whether the connection is usable.
     pub fn is_open(&self) -> bool {
         self.connection.status().connected()
+    }
+
+    /// Whether the broker lets nobody publish now.
+    pub(super) fn is_blocked(&self) -> bool {
+        let status = self.connection.status();
+        status.connected() && status.blocked()
     }
 
     /// Says goodbye. A connection that is gone already needs none.

@@ -1,22 +1,23 @@
 //! Taking requests in, a batch at a time, and settling them. The only place that acknowledges.
 
-use std::collections::{BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::{select_all, try_join_all};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::future::try_join_all;
 use lapin::Channel;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
-use lapin::types::{FieldTable, ShortString};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use lapin::options::{BasicAckOptions, BasicNackOptions};
+use tokio::sync::{Mutex, MutexGuard, Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::error::{ANSWER_MAX, BrokerError, within};
+use super::incoming::Incoming;
+use super::intake::Intake;
+use super::settling::{Acks, HELD_UP_AFTER, Unsettled};
+use super::window::{RESUME_BYTES, Window};
 use crate::config::LANES_MAX;
 
 /// How much may be taken at once.
@@ -42,7 +43,7 @@ pub struct Batch {
 pub struct Envelope {
     /// On the heap, as it is large and handed on several times.
     pub(super) delivery: Box<Delivery>,
-    channel: usize,
+    pub(super) channel: usize,
 }
 
 impl Envelope {
@@ -65,8 +66,10 @@ pub enum Receipt {
     Batch {
         /// What of it came over which channel.
         shares: Vec<Share>,
+        /// Of the bodies.
+        bytes: usize,
         /// As long as there is this, the batch is being worked on.
-        at_work: OwnedSemaphorePermit,
+        at_work: AtWork,
     },
     /// Of one request that was taken out of its batch.
     Single {
@@ -74,6 +77,8 @@ pub enum Receipt {
         channel: usize,
         /// Its delivery tag.
         tag: u64,
+        /// Of the body.
+        bytes: usize,
     },
 }
 
@@ -87,16 +92,25 @@ pub struct Share {
     aside: Vec<u64>,
 }
 
+/// The permits of a batch that is being worked on.
+#[derive(Debug)]
+pub struct AtWork {
+    _one: OwnedSemaphorePermit,
+    /// Only one batch with large bodies is worked on at a time.
+    _bulky: Option<OwnedSemaphorePermit>,
+}
+
 impl Receipt {
     /// Takes a request out of the batch: it takes longer, and gets a receipt of its own.
     pub fn set_aside(&mut self, envelope: &Envelope) -> Self {
-        let (channel, tag) = (envelope.channel, envelope.delivery.delivery_tag);
-        if let Self::Batch { shares, .. } = self
+        let (channel, tag, size) = (envelope.channel, envelope.delivery.delivery_tag, envelope.body().len());
+        if let Self::Batch { shares, bytes, .. } = self
             && let Some(share) = shares.iter_mut().find(|share| share.channel == channel)
         {
             share.aside.push(tag);
+            *bytes -= size;
         }
-        Self::Single { channel, tag }
+        Self::Single { channel, tag, bytes: size }
     }
 }
 
@@ -106,14 +120,20 @@ impl Receipt {
 pub struct Subscription {
     channels: Vec<Subscribed>,
     incoming: Mutex<Incoming>,
+    /// Each batch that is being worked on has a permit of these, but for those that are held up.
+    at_work: std::sync::Mutex<Arc<Semaphore>>,
+    bulky: Arc<Semaphore>,
+    intake: Arc<Intake>,
+    has_settled: AtomicBool,
     cancelled: AtomicBool,
+    /// Wakes the lane that waits for requests, as there is something else to look at.
+    stirred: Notify,
 }
 
 /// The outgoing side of a channel.
 #[derive(Debug)]
 struct Subscribed {
     channel: Channel,
-    consumer_tag: ShortString,
     /// Locked for a look only: what comes in need not wait for an acknowledgement.
     unsettled: std::sync::Mutex<Unsettled>,
     /// Locked while an acknowledgement is on its way: one that was overtaken by another would name
@@ -128,52 +148,40 @@ const CHANNELS: u16 = 2;
 /// More batches are not worked on at a time.
 const AT_WORK_MAX: u32 = LANES_MAX as u32;
 
-/// What is worked on for so long is held up by something, such as a lock in the database: nobody
-/// else waits for it.
-const HELD_UP_AFTER: Duration = Duration::from_millis(100);
+/// A batch with so many bytes of bodies takes several times as much memory while it is worked on.
+const BULKY_BYTES: usize = 1 << 20;
 
-/// A batch of so many requests is worth its cost: in a larger one each costs hardly less.
-const LARGE: usize = 200;
+/// A batch with large bodies that takes so long is held up.
+const BULKY_HELD_UP_AFTER: Duration = Duration::from_secs(1);
+
+/// How often it is looked what has come in while all lanes are busy: so that it does not become too
+/// much meanwhile.
+pub const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Subscription {
-    /// Subscribes; at most `prefetch` unsettled requests are handed over, or one more.
-    pub async fn open(connection: &Connection, queue: &str, prefetch: u16) -> Result<Self, BrokerError> {
-        let channels = CHANNELS.min(prefetch.max(1));
-        let prefetch = prefetch.div_ceil(channels);
-        let channels = usize::from(channels);
-        let mut subscribed = Vec::with_capacity(channels);
-        let mut streams = Vec::with_capacity(channels);
-        for _ in 0..channels {
-            let channel = connection.channel().await?;
-            // Before the subscription: the library keeps deliveries in a queue that has no other bound.
-            within(ANSWER_MAX, "qos", channel.basic_qos(prefetch, BasicQosOptions { global: false })).await?;
-            let consuming =
-                channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
-            let stream = within(ANSWER_MAX, "consume", consuming).await.map_err(|error| match error {
-                BrokerError::Refused(text) => BrokerError::Refused(format!(
-                    "can't take requests from the queue {queue}: {text}; make it, or start with TOPOLOGY=declare"
-                )),
-                other => other,
-            })?;
-            subscribed.push(Subscribed {
-                channel,
-                consumer_tag: stream.tag(),
-                unsettled: Default::default(),
-                acknowledging: Mutex::default(),
-            });
-            streams.push(Some(stream));
+    /// Subscribes; at most `prefetch` unsettled requests are handed over, or one more, and fewer if
+    /// they are large. `body_max` is how large they may be.
+    pub async fn open(connection: &Connection, queue: &str, prefetch: u16, body_max: u64) -> Result<Self, BrokerError> {
+        let mut channels = Vec::new();
+        for _ in 0..CHANNELS.min(prefetch.max(1)) {
+            channels.push(connection.channel().await?);
         }
-        Ok(Self {
-            channels: subscribed,
-            incoming: Mutex::new(Incoming {
-                streams,
-                first: 0,
-                gathered: Vec::new(),
-                gathered_bytes: 0,
-                at_work: none_at_work(),
-            }),
+        let intake = connection.intake().clone();
+        let window = Window::new(prefetch, body_max);
+        let incoming = Incoming::new(queue, channels.clone(), intake.clone(), window);
+        let outgoing = |channel| Subscribed { channel, unsettled: Default::default(), acknowledging: Mutex::default() };
+        let subscription = Self {
+            channels: channels.into_iter().map(outgoing).collect(),
+            incoming: Mutex::new(incoming),
+            at_work: std::sync::Mutex::new(none_at_work()),
+            bulky: Arc::new(Semaphore::new(1)),
+            intake,
+            has_settled: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
-        })
+            stirred: Notify::new(),
+        };
+        subscription.look().await?;
+        Ok(subscription)
     }
 
     /// Waits for a request and takes all that are ready with it, within the limits. `None` is the
@@ -185,16 +193,18 @@ impl Subscription {
     /// that is held up is not waited for.
     pub async fn next_batch(&self, limits: BatchLimits) -> Result<Option<Batch>, BrokerError> {
         let mut incoming = self.incoming.lock().await;
-        incoming.gather(limits)?;
+        self.take_in(&mut incoming).await?;
         if !incoming.is_large(limits) {
-            incoming.until_none_at_work().await;
-            incoming.gather(limits)?;
-            while incoming.gathered.is_empty() && !self.has_ended(&incoming) {
-                incoming.wait().await?;
-                incoming.gather(limits)?;
+            self.until_none_at_work(&mut incoming).await?;
+            while incoming.is_empty() && !self.is_over(&incoming) {
+                tokio::select! {
+                    came = incoming.wait() => came?,
+                    () = self.stirred.notified() => {}
+                }
+                self.take_in(&mut incoming).await?;
             }
         }
-        Ok(self.batch(&mut incoming).await)
+        self.batch(&mut incoming, limits).await
     }
 
     /// What is ready now, without waiting: `None` if nothing is, or if another lane waits for it.
@@ -203,61 +213,123 @@ impl Subscription {
         let Ok(mut incoming) = self.incoming.try_lock() else {
             return Ok(None);
         };
-        incoming.gather(limits)?;
-        Ok(match self.batch(&mut incoming).await {
-            None if !self.has_ended(&incoming) => None,
+        self.take_in(&mut incoming).await?;
+        Ok(match self.batch(&mut incoming, limits).await? {
+            None if !self.is_over(&incoming) => None,
             batch => Some(batch),
         })
     }
 
-    /// A channel that ends unasked is a fault, and the others are of no use then. After
-    /// [`Self::cancel`] each ends when it has nothing more.
-    fn has_ended(&self, incoming: &Incoming) -> bool {
-        let mut ended = incoming.streams.iter().map(Option::is_none);
-        if self.cancelled.load(Ordering::Relaxed) { ended.all(|ended| ended) } else { ended.any(|ended| ended) }
+    /// Looks at what has come in, if nobody else does, so that it does not become too much.
+    pub async fn look(&self) -> Result<(), BrokerError> {
+        match self.incoming.try_lock() {
+            Ok(mut incoming) => self.take_in(&mut incoming).await,
+            Err(_) => Ok(()),
+        }
     }
 
-    /// What was gathered.
-    async fn batch(&self, incoming: &mut Incoming) -> Option<Batch> {
-        if incoming.gathered.is_empty() {
-            return None;
+    async fn take_in(&self, incoming: &mut Incoming) -> Result<(), BrokerError> {
+        incoming.drain()?;
+        if self.cancelled.load(Ordering::Relaxed) {
+            incoming.pause()
+        } else {
+            incoming.adjust(self.has_settled.load(Ordering::Relaxed)).await
         }
-        let at_work = incoming.at_work.clone().acquire_owned().await.ok()?;
-        incoming.gathered_bytes = 0;
-        let envelopes = std::mem::take(&mut incoming.gathered);
+    }
+
+    /// A channel that ends unasked is a fault; after [`Self::cancel`] each ends when it has nothing
+    /// more.
+    fn is_over(&self, incoming: &Incoming) -> bool {
+        self.cancelled.load(Ordering::Relaxed) && incoming.is_over()
+    }
+
+    /// Waits until no batch is being worked on. Those that are held up do not count any more.
+    async fn until_none_at_work(&self, incoming: &mut Incoming) -> Result<(), BrokerError> {
+        let at_work = self.at_work().clone();
+        let all = tokio::time::timeout(HELD_UP_AFTER, at_work.acquire_many(AT_WORK_MAX));
+        let held_up = self.while_looking(incoming, all).await?.is_err();
+        if held_up {
+            *self.at_work() = none_at_work();
+        }
+        Ok(())
+    }
+
+    /// The first of what is ready.
+    async fn batch(&self, incoming: &mut Incoming, limits: BatchLimits) -> Result<Option<Batch>, BrokerError> {
+        let (envelopes, bytes) = incoming.first(limits);
+        if envelopes.is_empty() {
+            return Ok(None);
+        }
         let shares = shares(&envelopes);
         for Share { channel, tags, .. } in &shares {
-            let batch = Unanswered { tags: tags.clone(), since: Instant::now(), is_answered: false };
-            self.channels[*channel].unsettled().batches.push_back(batch);
+            self.channels[*channel].unsettled().begin(tags.clone(), Instant::now());
         }
-        Some(Batch { envelopes, receipt: Receipt::Batch { shares, at_work } })
+        let one = self.at_work().clone().acquire_owned();
+        let one = one.await.map_err(|_| BrokerError::Cancelled)?;
+        let bulky = if bytes >= BULKY_BYTES {
+            let turn = tokio::time::timeout(BULKY_HELD_UP_AFTER, self.bulky.clone().acquire_owned());
+            self.while_looking(incoming, turn).await?.ok().and_then(Result::ok)
+        } else {
+            None
+        };
+        let at_work = AtWork { _one: one, _bulky: bulky };
+        Ok(Some(Batch { envelopes, receipt: Receipt::Batch { shares, bytes, at_work } }))
+    }
+
+    /// Waits for something, and looks at what comes in meanwhile.
+    async fn while_looking<T>(
+        &self,
+        incoming: &mut Incoming,
+        something: impl Future<Output = T>,
+    ) -> Result<T, BrokerError> {
+        tokio::pin!(something);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut something => return Ok(done),
+                () = tokio::time::sleep(LOOK_EVERY) => self.take_in(incoming).await?,
+            }
+        }
+    }
+
+    fn at_work(&self) -> std::sync::MutexGuard<'_, Arc<Semaphore>> {
+        unpoisoned(&self.at_work)
     }
 
     /// Stops the deliveries. What was delivered before still comes out of [`Self::next_batch`],
     /// then `None`.
     pub async fn cancel(&self) -> Result<(), BrokerError> {
         self.cancelled.store(true, Ordering::Relaxed);
-        for Subscribed { channel, consumer_tag, .. } in &self.channels {
-            let cancelling = channel.basic_cancel(consumer_tag.clone(), BasicCancelOptions::default());
-            within(ANSWER_MAX, "cancel", cancelling).await?;
-        }
-        Ok(())
+        // The lane that waits for requests lets go of them.
+        self.stirred.notify_one();
+        let mut incoming: MutexGuard<'_, Incoming> = self.incoming.lock().await;
+        self.take_in(&mut incoming).await
     }
 
     /// Acknowledges what was answered. A batch waits until those before it are answered, too, and is
     /// acknowledged together with them; but not for one that is held up.
     pub async fn settle(&self, receipt: Receipt) -> Result<(), BrokerError> {
-        match receipt {
-            Receipt::Batch { shares, at_work } => {
+        let bytes = match receipt {
+            Receipt::Batch { shares, bytes, at_work } => {
                 // The next batch need not wait until this is acknowledged.
                 drop(at_work);
                 for Share { channel, tags, aside } in shares {
                     self.channels[channel].settle(&tags, aside).await?;
                 }
-                Ok(())
+                bytes
             }
-            Receipt::Single { channel, tag } => self.channels[channel].settle_single(tag).await,
+            Receipt::Single { channel, tag, bytes } => {
+                self.channels[channel].settle_single(tag).await?;
+                bytes
+            }
+        };
+        self.has_settled.store(true, Ordering::Relaxed);
+        let held = self.intake.settle(bytes);
+        if held > RESUME_BYTES {
+            // Perhaps nothing was asked for, and nobody else would notice that it is time to.
+            self.stirred.notify_one();
         }
+        Ok(())
     }
 
     /// Gives everything that is not answered back to the queue, for others to take.
@@ -267,6 +339,15 @@ impl Subscription {
         }
         Ok(())
     }
+}
+
+fn none_at_work() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(AT_WORK_MAX as usize))
+}
+
+/// Nothing behind these locks is left half done by a panic.
+fn unpoisoned<T>(lock: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// What of a batch came over which channel; over each in the order of the tags.
@@ -284,15 +365,14 @@ fn shares(envelopes: &[Envelope]) -> Vec<Share> {
 
 impl Subscribed {
     fn unsettled(&self) -> std::sync::MutexGuard<'_, Unsettled> {
-        // Nothing in there is left half done by a panic.
-        self.unsettled.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        unpoisoned(&self.unsettled)
     }
 
     async fn settle(&self, tags: &RangeInclusive<u64>, aside: Vec<u64>) -> Result<(), BrokerError> {
         let _one_at_a_time = self.acknowledging.lock().await;
         let Acks { up_to, singly } = {
             let mut unsettled = self.unsettled();
-            unsettled.set_aside.extend(aside);
+            unsettled.set_aside(aside);
             unsettled.answer(tags, Instant::now())
         };
         if let Some(tag) = up_to {
@@ -304,7 +384,7 @@ impl Subscribed {
     async fn settle_single(&self, tag: u64) -> Result<(), BrokerError> {
         let _one_at_a_time = self.acknowledging.lock().await;
         self.ack(tag, false).await?;
-        self.unsettled().set_aside.remove(&tag);
+        self.unsettled().settled_apart(tag);
         Ok(())
     }
 
@@ -323,201 +403,5 @@ impl Subscribed {
 
     async fn ack(&self, tag: u64, multiple: bool) -> Result<(), BrokerError> {
         within(ANSWER_MAX, "ack", self.channel.basic_ack(tag, BasicAckOptions { multiple })).await
-    }
-}
-
-/// What comes in.
-#[derive(Debug)]
-struct Incoming {
-    /// One of each channel; none where it has ended.
-    streams: Vec<Option<lapin::Consumer>>,
-    /// The place of the stream whose turn it is to be looked at first.
-    first: usize,
-    /// What was taken out of the streams and is in no batch yet.
-    gathered: Vec<Envelope>,
-    gathered_bytes: usize,
-    /// Each batch that is being worked on has a permit of these, but for those that are held up.
-    at_work: Arc<Semaphore>,
-}
-
-fn none_at_work() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(AT_WORK_MAX as usize))
-}
-
-impl Incoming {
-    /// Waits until no batch is being worked on. Those that are held up do not count any more.
-    async fn until_none_at_work(&mut self) {
-        let all = self.at_work.acquire_many(AT_WORK_MAX);
-        let held_up = tokio::time::timeout(HELD_UP_AFTER, all).await.is_err();
-        if held_up {
-            self.at_work = none_at_work();
-        }
-    }
-
-    /// Waits for one delivery, or for one stream to end.
-    async fn wait(&mut self) -> Result<(), BrokerError> {
-        let places = self.streams.iter_mut().enumerate();
-        let next =
-            places.filter_map(|(channel, stream)| Some(stream.as_mut()?.next().map(move |next| (channel, next))));
-        let ((channel, next), ..) = select_all(next).await;
-        self.take(channel, next)
-    }
-
-    /// Takes what is ready out of the streams, up to the limits.
-    fn gather(&mut self, limits: BatchLimits) -> Result<(), BrokerError> {
-        for step in 0..self.streams.len() {
-            let channel = (self.first + step) % self.streams.len();
-            while !self.is_full(limits)
-                && let Some(next) = self.streams[channel].as_mut().and_then(|stream| stream.next().now_or_never())
-            {
-                self.take(channel, next)?;
-            }
-        }
-        self.first = (self.first + 1) % self.streams.len();
-        Ok(())
-    }
-
-    fn take(&mut self, channel: usize, next: Option<lapin::Result<Delivery>>) -> Result<(), BrokerError> {
-        match next {
-            Some(delivery) => {
-                let envelope = Envelope { delivery: Box::new(delivery?), channel };
-                self.gathered_bytes += envelope.body().len();
-                self.gathered.push(envelope);
-            }
-            // It says so once only, and would be silent for ever after.
-            None => self.streams[channel] = None,
-        }
-        Ok(())
-    }
-
-    fn is_full(&self, limits: BatchLimits) -> bool {
-        self.gathered.len() >= limits.requests_max || self.gathered_bytes >= limits.bytes_max
-    }
-
-    fn is_large(&self, limits: BatchLimits) -> bool {
-        self.gathered.len() >= LARGE || self.is_full(limits)
-    }
-}
-
-/// What came over a channel and is not acknowledged yet.
-#[derive(Debug, Default)]
-struct Unsettled {
-    /// In the order of their deliveries.
-    batches: VecDeque<Unanswered>,
-    /// The delivery tags of requests that are settled by themselves.
-    set_aside: BTreeSet<u64>,
-}
-
-/// A batch that is being worked on, or was answered before an earlier one.
-#[derive(Debug)]
-struct Unanswered {
-    tags: RangeInclusive<u64>,
-    since: Instant,
-    is_answered: bool,
-}
-
-/// What to acknowledge. The broker refuses a tag that is acknowledged already, so each of these is
-/// of a batch that was not.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Acks {
-    /// All that came until then ("multiple"): it ends before the first request that is set aside.
-    up_to: Option<u64>,
-    /// One by one, after that.
-    singly: Vec<u64>,
-}
-
-impl Unsettled {
-    /// Notes that a batch is answered; returns what can be acknowledged now: the batches that are
-    /// answered with all before them, and behind one that is held up all that are answered.
-    fn answer(&mut self, tags: &RangeInclusive<u64>, now: Instant) -> Acks {
-        if let Some(batch) = self.batches.iter_mut().find(|batch| batch.tags == *tags) {
-            batch.is_answered = true;
-        }
-        let mut acks = Acks::default();
-        while self.batches.front().is_some_and(|first| first.is_answered)
-            && let Some(Unanswered { tags, .. }) = self.batches.pop_front()
-        {
-            let (first, last) = tags.into_inner();
-            match self.set_aside.first().copied().filter(|oldest| *oldest <= last) {
-                None => acks.up_to = Some(last),
-                Some(oldest) => {
-                    if first < oldest {
-                        acks.up_to = Some(oldest - 1);
-                    }
-                    acks.singly.extend(self.singly(first.max(oldest)..=last));
-                }
-            }
-        }
-        if self.is_held_up(now) {
-            acks.singly.extend(self.take_answered());
-        }
-        acks
-    }
-
-    fn singly(&self, tags: RangeInclusive<u64>) -> impl Iterator<Item = u64> {
-        tags.filter(|tag| !self.set_aside.contains(tag))
-    }
-
-    /// Whether the first batch keeps others waiting for too long.
-    fn is_held_up(&self, now: Instant) -> bool {
-        self.batches.front().is_some_and(|first| now - first.since > HELD_UP_AFTER)
-    }
-
-    /// Takes out the batches that were answered before an earlier one; the tags to acknowledge.
-    fn take_answered(&mut self) -> Vec<u64> {
-        let (answered, others): (VecDeque<_>, _) =
-            std::mem::take(&mut self.batches).into_iter().partition(|batch| batch.is_answered);
-        self.batches = others;
-        answered.into_iter().flat_map(|batch| self.singly(batch.tags)).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Batches 1 to 3, 4, 5 to 9 and 10 to 12.
-    fn four_batches() -> (Unsettled, Instant) {
-        let now = Instant::now();
-        let batches = [1..=3, 4..=4, 5..=9, 10..=12];
-        let batches = batches.map(|tags| Unanswered { tags, since: now, is_answered: false });
-        (Unsettled { batches: batches.into(), set_aside: BTreeSet::new() }, now)
-    }
-
-    fn acks(up_to: impl Into<Option<u64>>, singly: &[u64]) -> Acks {
-        Acks { up_to: up_to.into(), singly: singly.to_vec() }
-    }
-
-    #[test]
-    fn batches_are_acknowledged_in_the_order_of_their_deliveries() {
-        let (mut unsettled, now) = four_batches();
-        assert_eq!(unsettled.answer(&(4..=4), now), acks(None, &[]));
-        assert_eq!(unsettled.answer(&(1..=3), now), acks(4, &[]));
-        assert_eq!(unsettled.answer(&(5..=9), now), acks(9, &[]));
-        assert_eq!(unsettled.answer(&(10..=12), now), acks(12, &[]));
-        assert!(unsettled.batches.is_empty());
-    }
-
-    #[test]
-    fn what_is_set_aside_is_left_out() {
-        let (mut unsettled, now) = four_batches();
-        unsettled.set_aside.extend([2, 7]);
-        assert_eq!(unsettled.answer(&(1..=3), now), acks(1, &[3]));
-        assert_eq!(unsettled.answer(&(4..=4), now), acks(None, &[4]));
-        unsettled.set_aside.remove(&2);
-        assert_eq!(unsettled.answer(&(5..=9), now), acks(6, &[8, 9]));
-    }
-
-    #[test]
-    fn nothing_is_acknowledged_twice_when_a_batch_was_overtaken() {
-        let (mut unsettled, now) = four_batches();
-        let later = now + HELD_UP_AFTER * 2;
-        unsettled.set_aside.insert(4);
-        assert_eq!(unsettled.answer(&(4..=4), later), acks(None, &[]));
-        unsettled.set_aside.insert(7);
-        assert_eq!(unsettled.answer(&(5..=9), later), acks(None, &[5, 6, 8, 9]));
-        assert_eq!(unsettled.answer(&(10..=12), now), acks(None, &[]));
-        assert_eq!(unsettled.answer(&(1..=3), now), acks(3, &[10, 11, 12]));
-        assert!(unsettled.batches.is_empty());
     }
 }

@@ -22,8 +22,8 @@ pub enum BrokerError {
     /// The broker ended the subscription: the queue was deleted, moved, or the broker goes down.
     #[error("the broker ended the subscription to the request queue")]
     Cancelled,
-    /// A queue that must be there is not, or takes nothing.
-    #[error("there is no queue {0}, or it is full")]
+    /// A queue that must be there is not.
+    #[error("RabbitMQ does not know {0} any more")]
     Unroutable(String),
 }
 

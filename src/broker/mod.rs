@@ -7,7 +7,11 @@
 pub mod connection;
 pub mod consumer;
 pub mod error;
+mod incoming;
+mod intake;
 pub mod properties;
 pub mod publisher;
 pub mod requester;
+mod settling;
 pub mod topology;
+mod window;

@@ -44,6 +44,31 @@ impl Envelope {
     }
 }
 
+/// Where RabbitMQ says how often a message was delivered before; what each of them counts differs
+/// between its versions, and classic queues have none.
+const DELIVERY_COUNTS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
+
+impl Envelope {
+    /// How often it was delivered before, as far as the broker tells.
+    pub fn deliveries_before(&self) -> Option<u64> {
+        let headers = self.delivery.properties.headers().as_ref()?.inner();
+        DELIVERY_COUNTS.iter().filter_map(|name| unsigned(headers.get(*name)?)).max()
+    }
+}
+
+fn unsigned(value: &AMQPValue) -> Option<u64> {
+    match *value {
+        AMQPValue::LongLongInt(count) => u64::try_from(count).ok(),
+        AMQPValue::LongInt(count) => u64::try_from(count).ok(),
+        AMQPValue::LongUInt(count) => Some(u64::from(count)),
+        AMQPValue::ShortInt(count) => u64::try_from(count).ok(),
+        AMQPValue::ShortUInt(count) => Some(u64::from(count)),
+        AMQPValue::ShortShortInt(count) => u64::try_from(count).ok(),
+        AMQPValue::ShortShortUInt(count) => Some(u64::from(count)),
+        _ => None,
+    }
+}
+
 fn text(property: &Option<ShortString>) -> Option<&str> {
     property.as_ref().map(ShortString::as_str).filter(|text| !text.is_empty())
 }
@@ -96,9 +121,12 @@ impl Outgoing {
         }
     }
 
-    /// The name of the queue that it goes to, or the routing key.
-    pub fn destination(&self) -> &str {
-        self.routing_key.as_str()
+    /// The exchange and routing key that it is published with, for people.
+    pub fn destination(&self) -> String {
+        match self.exchange.as_str() {
+            "" => format!("the queue {}", self.routing_key),
+            exchange => format!("a queue behind the exchange {exchange} and the routing key {}", self.routing_key),
+        }
     }
 
     /// A reply that its requester does not get, to be kept in the result queue. False if it is no

@@ -33,21 +33,42 @@ impl Publisher {
         &self.channel
     }
 
-    /// Publishes all messages and waits until the broker has each of them safe. The result holds
-    /// the places of those that it has not: returned, as nobody is behind their queue, or refused,
-    /// as a queue is full.
+    /// Publishes all messages and waits until the broker has each of them safe. The result tells of
+    /// those that it has not, in their order. A broker that is low on memory or disk takes nothing;
+    /// that is waited out.
     ///
     /// Which message was returned is told by our own id in it, never by the confirm that happened
     /// to carry it: the library hands a return to whichever confirm completes next.
-    pub async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<usize>, BrokerError> {
-        let Losses { returned, refused } = within(CONFIRM_MAX, "published messages", self.send_all(messages)).await?;
+    pub async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Loss>, BrokerError> {
+        let Losses { returned, refused } = self.unless_blocked(self.send_all(messages)).await?;
         if returned.is_empty() && refused.is_empty() {
             return Ok(Vec::new());
         }
-        let is_lost = |(place, message): &(usize, &Outgoing)| {
-            refused.contains(place) || returned.contains(message.message_id.as_str())
+        let loss = |(place, message): (usize, &Outgoing)| {
+            if refused.contains(&place) {
+                Some(Loss { place, is_refused: true })
+            } else {
+                returned.contains(message.message_id.as_str()).then_some(Loss { place, is_refused: false })
+            }
         };
-        Ok(messages.iter().enumerate().filter(is_lost).map(|(place, _)| place).collect())
+        Ok(messages.iter().enumerate().filter_map(loss).collect())
+    }
+
+    /// Waits for confirms. The time in which the broker lets nobody publish does not count.
+    async fn unless_blocked<T>(
+        &self,
+        confirms: impl Future<Output = Result<T, BrokerError>>,
+    ) -> Result<T, BrokerError> {
+        tokio::pin!(confirms);
+        loop {
+            let confirmed = within(CONFIRM_MAX, "published messages", &mut confirms).await;
+            match confirmed {
+                Err(BrokerError::TimedOut(..)) if self.connection.is_blocked() => {
+                    tracing::warn!("RabbitMQ is low on memory or disk and takes no messages; requests are held");
+                }
+                confirmed => return confirmed,
+            }
+        }
     }
 
     /// Hands all messages to the library before it waits for any, and then for the last one first:
@@ -95,6 +116,15 @@ impl Publisher {
             self.channel.basic_publish(exchange, routing_key, options, &message.body, message.properties());
         publishing.await?.await
     }
+}
+
+/// A message that the broker has not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loss {
+    /// Its place among those that were published.
+    pub place: usize,
+    /// Refused, as a queue is full; otherwise returned, as nobody is behind its routing key.
+    pub is_refused: bool,
 }
 
 /// What the broker has not taken of a batch.

@@ -10,10 +10,6 @@ use tracing::{info, warn};
 use super::backoff::Backoff;
 use crate::store::error::StoreError;
 
-/// A lane whose database is away for this long parks: it gives its requests back to the queue, so
-/// that others can take them and no acknowledgement timeout of the broker runs out.
-const PARK_AFTER: Duration = Duration::from_secs(60);
-
 /// The database is away for too long to hold a batch any longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GaveUp;
@@ -27,6 +23,7 @@ pub struct Holding(AtomicUsize);
 #[derive(Debug)]
 pub struct Hold<'h> {
     holding: &'h Holding,
+    park_after: Duration,
     backoff: Backoff,
     since: Option<Instant>,
 }
@@ -40,20 +37,27 @@ impl Drop for Hold<'_> {
 }
 
 impl<'h> Hold<'h> {
-    /// Nothing is held yet.
-    pub fn new(holding: &'h Holding) -> Self {
-        Self { holding, backoff: Backoff::default(), since: None }
+    /// Nothing is held yet. If the database is away for longer than `park_after` the lane parks: it
+    /// gives its requests back to the queue, so that others can take them and no acknowledgement
+    /// timeout of the broker runs out.
+    pub fn new(holding: &'h Holding, park_after: Duration) -> Self {
+        Self { holding, park_after, backoff: Backoff::default(), since: None }
     }
 
     /// An attempt failed; waits before the next one.
     pub async fn after(&mut self, error: &StoreError) -> Result<(), GaveUp> {
+        if matches!(error, StoreError::Conflict(_)) {
+            // The database is there; somebody else came first.
+            self.backoff.wait().await;
+            return Ok(());
+        }
         let since = *self.since.get_or_insert_with(|| {
             if self.holding.0.fetch_add(1, Ordering::Relaxed) == 0 {
                 warn!(%error, "the database is away; requests are held until it is back");
             }
             Instant::now()
         });
-        if since.elapsed() > PARK_AFTER {
+        if since.elapsed() > self.park_after {
             return Err(GaveUp);
         }
         self.backoff.wait().await;
@@ -62,11 +66,11 @@ impl<'h> Hold<'h> {
 
     /// An attempt succeeded.
     pub fn over(&mut self) {
-        if let Some(since) = self.since.take() {
-            self.backoff.reset();
-            if self.holding.0.fetch_sub(1, Ordering::Relaxed) == 1 {
-                info!(away_ms = since.elapsed().as_millis() as u64, "the database is back");
-            }
+        self.backoff.reset();
+        if let Some(since) = self.since.take()
+            && self.holding.0.fetch_sub(1, Ordering::Relaxed) == 1
+        {
+            info!(away_ms = since.elapsed().as_millis() as u64, "the database is back");
         }
     }
 }

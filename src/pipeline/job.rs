@@ -29,6 +29,16 @@ pub struct Job {
 /// What one decided entry takes besides its texts.
 const ENTRY_SIZE: usize = size_of::<Result<Addition, Rejection>>() + 64;
 
+/// About the memory that a request takes which was decided on.
+pub fn size(envelope: &Envelope, decision: &Decision) -> usize {
+    // Texts were copied out of the body at most once.
+    let entries = match &decision.verdict {
+        Verdict::AddEach(entries) => entries.len(),
+        _ => 1,
+    };
+    2 * envelope.body().len() + entries * ENTRY_SIZE
+}
+
 /// A profile that stands in the database.
 #[derive(Debug, Clone, Copy)]
 struct Landed {
@@ -50,12 +60,7 @@ impl Job {
 
     /// About the memory that it takes.
     pub fn size(&self) -> usize {
-        // Texts were copied out of the body at most once.
-        let entries = match &self.decision.verdict {
-            Verdict::AddEach(entries) => entries.len(),
-            _ => 1,
-        };
-        2 * self.envelope.body().len() + entries * ENTRY_SIZE
+        size(&self.envelope, &self.decision)
     }
 
     /// The profiles that are still to be stored.

@@ -11,11 +11,14 @@ use tracing::debug;
 
 use super::commit::commit;
 use super::decide::{Decision, Properties, Rules, Verdict, decide};
+#[cfg(debug_assertions)]
+use super::faults;
 use super::hold::{GaveUp, Hold, Holding};
-use super::job::{Job, failed};
+use super::job::{self, Job, failed};
 use super::respond::Responder;
 use super::shutdown::Stop;
-use crate::broker::consumer::{Batch, BatchLimits, Envelope, Subscription};
+use super::suspects::{Suspects, is_suspect};
+use crate::broker::consumer::{Batch, BatchLimits, Envelope, LOOK_EVERY, Receipt, Subscription};
 use crate::broker::error::BrokerError;
 use crate::broker::publisher::Publisher;
 use crate::config::WorkerConfig;
@@ -37,7 +40,11 @@ const BULK_PART_MAX: usize = 250;
 
 /// What a lane holds of requests in the batch form, in bytes ([`Job::size`]); with more it takes
 /// nothing new until some are done. It bounds the memory of what was read but is not stored yet.
-const BULK_SIZE_MAX: usize = 64 * 1024 * 1024;
+const BULK_SIZE_MAX: usize = 16 * 1024 * 1024;
+
+/// Of a batch, requests of this size ([`Job::size`]) are decided on at a time and stored before the
+/// rest. Small bodies may say much: ten thousand empty profiles are 30 KB.
+const DECIDED_SIZE_MAX: usize = 8 * 1024 * 1024;
 
 /// What all lanes of a worker share.
 #[derive(Debug)]
@@ -56,6 +63,14 @@ pub struct Shared {
     pub settled: AtomicU64,
     /// Who waits for the database.
     pub holding: Holding,
+    /// Requests that may have ended a worker.
+    pub suspects: Suspects,
+}
+
+impl Shared {
+    fn hold(&self) -> Hold<'_> {
+        Hold::new(&self.holding, self.config.park_after)
+    }
 }
 
 /// One lane: a loop over the session's subscription.
@@ -66,6 +81,8 @@ pub struct Lane {
     publisher: Publisher,
     /// Requests in the batch form: they are stored part by part, between batches of the others.
     bulk: VecDeque<Job>,
+    /// Requests to be taken alone, after the batch that they came with.
+    suspects: VecDeque<(Envelope, Receipt)>,
 }
 
 /// What a lane does next.
@@ -106,7 +123,7 @@ impl From<GaveUp> for LaneEnd {
 impl Lane {
     /// A lane that has taken nothing yet.
     pub fn new(shared: Arc<Shared>, subscription: Arc<Subscription>, publisher: Publisher) -> Self {
-        Self { shared, subscription, publisher, bulk: VecDeque::new() }
+        Self { shared, subscription, publisher, bulk: VecDeque::new(), suspects: VecDeque::new() }
     }
 
     /// Works until the subscription ends, or there is another reason to.
@@ -132,10 +149,9 @@ impl Lane {
     /// Waits for requests, unless there is something else to do.
     async fn next_turn(&self) -> Result<Turn, BrokerError> {
         let limits = BatchLimits { requests_max: self.shared.config.batch_max, bytes_max: BATCH_BYTES_MAX };
-        let bulk_size: usize = self.bulk.iter().map(Job::size).sum();
         let taken = if self.bulk.is_empty() {
             self.subscription.next_batch(limits).await?
-        } else if bulk_size > BULK_SIZE_MAX {
+        } else if self.holds_enough_bulk() {
             return Ok(Turn::Work(None));
         } else {
             match self.subscription.ready_batch(limits).await? {
@@ -149,35 +165,123 @@ impl Lane {
         })
     }
 
-    /// A batch, if there is one, and then a part of what takes longer.
+    fn holds_enough_bulk(&self) -> bool {
+        self.bulk.iter().map(Job::size).sum::<usize>() > BULK_SIZE_MAX
+    }
+
+    /// Works, and looks at what comes in meanwhile, so that it does not become too much.
     async fn work(&mut self, batch: Option<Batch>) -> Result<(), LaneEnd> {
+        let subscription = self.subscription.clone();
+        let work = self.work_on(batch);
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            let looking = subscription.look();
+            tokio::pin!(looking);
+            tokio::select! {
+                done = &mut work => {
+                    // What it asks of the broker is not left halfway.
+                    looking.await?;
+                    return done;
+                }
+                looked = &mut looking => looked?,
+            }
+        }
+    }
+
+    /// A batch, if there is one, then a part of what takes longer, then what must be alone.
+    async fn work_on(&mut self, batch: Option<Batch>) -> Result<(), LaneEnd> {
         if let Some(batch) = batch {
             self.work_on_batch(batch).await?;
         }
-        self.work_on_bulk().await
+        self.work_on_bulk().await?;
+        while let Some((envelope, receipt)) = self.suspects.pop_front() {
+            self.work_on_suspect(envelope, receipt).await?;
+        }
+        Ok(())
     }
 
     /// One batch, from the first look to the acknowledgement.
     async fn work_on_batch(&mut self, Batch { envelopes, mut receipt }: Batch) -> Result<(), LaneEnd> {
         let started = Instant::now();
         let shared = self.shared.clone();
-        let mut hold = Hold::new(&shared.holding);
-        let decisions = self.decide_all(&envelopes, started, &mut hold).await?;
-        let mut jobs = Vec::with_capacity(envelopes.len());
-        for (envelope, decision) in envelopes.into_iter().zip(decisions) {
-            let mut job = Job::new(envelope, decision);
-            if job.is_bulk() {
-                job.receipt = Some(receipt.set_aside(&job.envelope));
-                self.bulk.push_back(job);
-            } else {
-                jobs.push(job);
+        let mut hold = shared.hold();
+        let envelopes = self.without_suspects(envelopes, &mut receipt);
+        let mut open = envelopes.into_iter();
+        let (mut requests, mut stored) = (0, 0);
+        while !open.as_slice().is_empty() {
+            let decisions = self.decide_some(open.as_slice(), started, &mut hold).await?;
+            let mut jobs = Vec::with_capacity(decisions.len());
+            for (decision, envelope) in decisions.into_iter().zip(open.by_ref()) {
+                let mut job = Job::new(envelope, decision);
+                if job.is_bulk() {
+                    job.receipt = Some(receipt.set_aside(&job.envelope));
+                    self.bulk.push_back(job);
+                } else {
+                    jobs.push(job);
+                }
+            }
+            requests += jobs.len();
+            stored += self.store_and_respond(&mut jobs, usize::MAX, &mut hold).await?;
+            while self.holds_enough_bulk() {
+                self.work_on_bulk().await?;
             }
         }
-        let requests = jobs.len();
-        let stored = self.store_and_respond(&mut jobs, usize::MAX, &mut hold).await?;
         self.subscription.settle(receipt).await?;
         self.shared.settled.fetch_add(requests as u64, Ordering::Relaxed);
         debug!(requests, stored, elapsed_us = started.elapsed().as_micros() as u64, "batch");
+        Ok(())
+    }
+
+    /// Sets suspects aside.
+    fn without_suspects(&mut self, envelopes: Vec<Envelope>, receipt: &mut Receipt) -> Vec<Envelope> {
+        if !envelopes.iter().any(is_suspect) {
+            return envelopes;
+        }
+        let (suspects, others): (Vec<_>, _) = envelopes.into_iter().partition(is_suspect);
+        self.suspects.extend(suspects.into_iter().map(|envelope| {
+            let own = receipt.set_aside(&envelope);
+            (envelope, own)
+        }));
+        others
+    }
+
+    /// One request that may have ended a worker, alone.
+    async fn work_on_suspect(&mut self, envelope: Envelope, receipt: Receipt) -> Result<(), LaneEnd> {
+        let shared = self.shared.clone();
+        let mut hold = shared.hold();
+        let mut turn = shared.suspects.turn().await;
+        let may_begin = loop {
+            match turn.begin(&envelope, &shared.store).await {
+                Ok(may_begin) => break may_begin,
+                Err(error) => hold.after(&error).await?,
+            }
+        };
+        hold.over();
+        let decision = if may_begin {
+            let decisions = self.decide_some(std::slice::from_ref(&envelope), Instant::now(), &mut hold).await?;
+            decisions.into_iter().next()
+        } else {
+            None
+        };
+        let decision =
+            decision.unwrap_or_else(|| self.given_up(&envelope, "the worker ended each time that it was begun"));
+        let mut job = Job::new(envelope, decision);
+        loop {
+            self.store_and_respond(std::slice::from_mut(&mut job), BULK_PART_MAX, &mut hold).await?;
+            if job.is_done() {
+                break;
+            }
+        }
+        self.subscription.settle(receipt).await?;
+        self.shared.settled.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = turn.clear(&shared.store).await {
+            debug!(%error, "to be crossed out with the next one");
+        }
         Ok(())
     }
 
@@ -191,7 +295,7 @@ impl Lane {
         // Out of the queue while they are worked on; in again before anything else is looked at.
         let mut jobs = std::mem::take(&mut self.bulk);
         let part_max = shared.config.batch_max.min(BULK_PART_MAX);
-        let mut hold = Hold::new(&shared.holding);
+        let mut hold = shared.hold();
         let stored = self.store_and_respond(jobs.make_contiguous(), part_max, &mut hold).await?;
         while jobs.front().is_some_and(Job::is_done) {
             if let Some(receipt) = jobs.pop_front().and_then(|job| job.receipt) {
@@ -230,10 +334,10 @@ impl Lane {
         Ok(stored)
     }
 
-    /// Decides on each message. A "no" that the directory had a part in counts only if the
-    /// directory was up to date after the message came in: what was created a moment ago works at
-    /// once.
-    async fn decide_all(
+    /// Decides on the first messages, as many as may be kept in memory; on one at least. A "no" that
+    /// the directory had a part in counts only if the directory was up to date after the message came
+    /// in: what was created a moment ago works at once.
+    async fn decide_some(
         &self,
         envelopes: &[Envelope],
         taken_at: Instant,
@@ -242,8 +346,16 @@ impl Lane {
         let keeper = &self.shared.directory;
         let directory = persist(hold, || keeper.recent()).await?;
         let now = now();
-        let mut decisions: Vec<_> =
-            envelopes.iter().map(|envelope| self.decide_one(envelope, &directory, now)).collect();
+        let mut decisions = Vec::with_capacity(envelopes.len());
+        let mut decided_size = 0;
+        for envelope in envelopes {
+            let decision = self.decide_one(envelope, &directory, now);
+            decided_size += job::size(envelope, &decision);
+            decisions.push(decision);
+            if decided_size > DECIDED_SIZE_MAX {
+                break;
+            }
+        }
         if decisions.iter().any(|decision| decision.directory_missed) {
             let newer = persist(hold, || keeper.true_since(taken_at)).await?;
             if newer.version != directory.version {
@@ -268,11 +380,19 @@ impl Lane {
             redelivered: envelope.redelivered(),
         };
         let rules = Rules { directory, ids: &self.shared.ids, now, body_max: self.shared.config.body_max };
-        catch_unwind(AssertUnwindSafe(|| decide(envelope.body(), &properties, &rules))).unwrap_or_else(|_| {
-            let rejection = failed(&self.shared.ids, "a panic, logged just before this line");
-            let format = Format::of(properties.content_type, envelope.body());
-            Decision { verdict: Verdict::DeadLetter(rejection), format, feedback_id: None, directory_missed: false }
-        })
+        let deciding = AssertUnwindSafe(|| {
+            #[cfg(debug_assertions)]
+            faults::inject(envelope);
+            decide(envelope.body(), &properties, &rules)
+        });
+        catch_unwind(deciding).unwrap_or_else(|_| self.given_up(envelope, "a panic, logged just before this line"))
+    }
+
+    /// A message that we can't do anything with, by a fault of ours.
+    fn given_up(&self, envelope: &Envelope, cause: &str) -> Decision {
+        let verdict = Verdict::DeadLetter(failed(&self.shared.ids, cause));
+        let format = Format::of(envelope.content_type(), envelope.body());
+        Decision { verdict, format, feedback_id: None, directory_missed: false }
     }
 }
 

@@ -14,13 +14,17 @@
 //! - [`respond`] knows what goes where.
 //! - [`lane`] is the loop, [`job`] a request on its way through it; [`session`] makes lanes and their
 //!   connections, and makes new ones when something is lost; [`shutdown`] is how all of it ends.
+//! - [`hold`] waits for a database that is away; [`suspects`] are requests that may have ended a worker.
 
 pub mod backoff;
 pub mod commit;
 pub mod decide;
+#[cfg(debug_assertions)]
+mod faults;
 pub mod hold;
 pub mod job;
 pub mod lane;
 pub mod respond;
 pub mod session;
 pub mod shutdown;
+pub mod suspects;

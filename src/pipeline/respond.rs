@@ -2,12 +2,13 @@
 //! letter for what can't be read or stored.
 
 use jiff::Timestamp;
-use tracing::warn;
+use tracing::{info, warn};
 
+use super::backoff::Backoff;
 use crate::broker::consumer::Envelope;
 use crate::broker::error::BrokerError;
 use crate::broker::properties::{self, DeathNote, Outgoing, ReplyMessage};
-use crate::broker::publisher::Publisher;
+use crate::broker::publisher::{Loss, Publisher};
 use crate::config::TopologySettings;
 use crate::domain::event;
 use crate::domain::identity::{IdSource, ProfileId};
@@ -42,6 +43,16 @@ pub struct Announcement<'a> {
     pub profile: &'a NewProfile,
 }
 
+/// Messages that the broker has not taken.
+#[derive(Default)]
+struct Lost {
+    again: Vec<Outgoing>,
+    /// Replies among them that are now on their way to the result queue.
+    redirected: usize,
+    /// A queue that is full, if there is one.
+    full: Option<String>,
+}
+
 /// Composes answers and publishes them.
 #[derive(Debug)]
 pub struct Responder<'a> {
@@ -64,33 +75,53 @@ impl Responder<'_> {
     }
 
     /// Publishes, and waits until the broker has all of it safe. A reply that its requester does not
-    /// get goes to the result queue.
-    pub async fn publish(&self, publisher: &Publisher, messages: Vec<Outgoing>) -> Result<(), BrokerError> {
-        let lost = publisher.publish(&messages).await?;
-        if lost.is_empty() {
-            return Ok(());
+    /// get goes to the result queue. Whatever else meets a full queue is published again until there
+    /// is room.
+    pub async fn publish(&self, publisher: &Publisher, mut messages: Vec<Outgoing>) -> Result<(), BrokerError> {
+        let mut waiting: Option<Backoff> = None;
+        loop {
+            let lost = publisher.publish(&messages).await?;
+            if lost.is_empty() {
+                if waiting.is_some() {
+                    info!("there is room again");
+                }
+                return Ok(());
+            }
+            let Lost { again, redirected, full } = self.sort_out(messages, &lost)?;
+            messages = again;
+            if redirected > 0 {
+                warn!(
+                    replies = redirected,
+                    queue = self.topology.result_queue,
+                    "nobody is behind the reply_to of some requests, or the queue there is full; their replies go to the result queue"
+                );
+            }
+            if let Some(full) = full {
+                let backoff = waiting.get_or_insert_with(|| {
+                    warn!("{full} is full; requests are held until there is room");
+                    Backoff::default()
+                });
+                backoff.wait().await;
+            }
         }
-        let mut places = lost.into_iter().peekable();
-        let mut again = Vec::new();
+    }
+
+    /// What is to be published again.
+    fn sort_out(&self, messages: Vec<Outgoing>, losses: &[Loss]) -> Result<Lost, BrokerError> {
+        let mut lost = Lost::default();
+        let mut losses = losses.iter().peekable();
         for (place, mut message) in messages.into_iter().enumerate() {
-            if places.next_if_eq(&place).is_none() {
-                continue;
+            let Some(loss) = losses.next_if(|loss| loss.place == place) else { continue };
+            if message.redirect(&self.topology.result_queue) {
+                lost.redirected += 1;
+            } else if loss.is_refused {
+                lost.full.get_or_insert_with(|| message.destination());
+            } else {
+                return Err(BrokerError::Unroutable(message.destination()));
             }
-            if !message.redirect(&self.topology.result_queue) {
-                return Err(BrokerError::Unroutable(message.destination().to_owned()));
-            }
-            again.push(message);
+            lost.again.push(message);
         }
-        warn!(
-            replies = again.len(),
-            queue = self.topology.result_queue,
-            "nobody is behind the reply_to of some requests, or the queue there is full; their replies went to the result queue"
-        );
-        if publisher.publish(&again).await?.is_empty() {
-            Ok(())
-        } else {
-            Err(BrokerError::Unroutable(self.topology.result_queue.clone()))
-        }
+        Ok(lost)
     }
 
     /// Where the producer wants the reply, unless that would bring it back to us as a request.

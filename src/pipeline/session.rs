@@ -11,6 +11,7 @@ use super::backoff::Backoff;
 use super::hold::Holding;
 use super::lane::{Lane, LaneEnd, Shared};
 use super::shutdown::{self, Stop};
+use super::suspects::Suspects;
 use crate::broker::connection::{Connection, Frames};
 use crate::broker::consumer::Subscription;
 use crate::broker::error::BrokerError;
@@ -88,6 +89,7 @@ pub async fn run(config: WorkerConfig, worker: String, mut stop: Stop) -> Result
         worker,
         settled: AtomicU64::new(0),
         holding: Holding::default(),
+        suspects: Suspects::default(),
     });
     supervise(&shared, stop).await
 }
@@ -188,7 +190,8 @@ async fn supervise(shared: &Arc<Shared>, mut stop: Stop) -> Result<End, StartErr
 async fn wait_until_unparked(shared: &Shared, stop: &mut Stop) {
     let mut backoff = Backoff::new();
     let answers = async {
-        while shared.directory.true_since(tokio::time::Instant::now()).await.is_err() {
+        while let Err(error) = shared.store.probe().await {
+            debug!(%error, "the database is still away");
             backoff.wait().await;
         }
         info!("the database is back");
@@ -227,7 +230,8 @@ impl Session {
         for _ in 0..lanes {
             publishers.push(Publisher::open(&publishing).await.map_err(SessionError::Connecting)?);
         }
-        let subscription = Subscription::open(&consuming, &config.topology.request_queue, prefetch).await;
+        let subscription =
+            Subscription::open(&consuming, &config.topology.request_queue, prefetch, config.body_max).await;
         let subscription = Arc::new(subscription.map_err(SessionError::Subscribing)?);
         info!(
             lanes,
@@ -291,6 +295,7 @@ impl Session {
         }
         self.consuming.close().await;
         self.publishing.close().await;
+        self.shared.suspects.clear(&self.shared.store).await;
         if enough_caution && matches!(end, LaneEnd::Finished) && !stop.is_requested() { None } else { Some(end) }
     }
 }

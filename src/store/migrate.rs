@@ -17,6 +17,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "create_schema", sql: include_str!("../../migrations/0001_create_schema.sql") },
     Migration { number: 2, name: "define_fields", sql: include_str!("../../migrations/0002_define_fields.sql") },
+    Migration { number: 3, name: "keep_suspects", sql: include_str!("../../migrations/0003_keep_suspects.sql") },
 ];
 
 /// Several workers may be started at once; one migrates, the others wait. The number is arbitrary

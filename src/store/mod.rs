@@ -7,5 +7,6 @@ pub mod error;
 pub mod migrate;
 pub mod pool;
 pub mod profiles;
+mod suspects;
 mod time;
 mod tls;

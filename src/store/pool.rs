@@ -14,12 +14,12 @@ use super::tls::{self, Trust};
 /// How long one connection attempt to one address may take.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
-/// How long a statement of ours may take on the server.
-const STATEMENT_MAX: Duration = Duration::from_secs(30);
+/// How long a statement of ours may take on the server: a thousand times what a batch takes.
+const STATEMENT_MAX: Duration = Duration::from_secs(10);
 
 /// How long we wait for a statement: a little longer than the server lets it run, so that normally
 /// the server's word comes first.
-const ANSWER_MAX: Duration = Duration::from_secs(35);
+const ANSWER_MAX: Duration = Duration::from_secs(12);
 
 /// Where the database is and how to log in. Never printed, as it holds a password.
 #[derive(Clone)]
@@ -125,7 +125,7 @@ impl Store {
 
     /// A connection for a statement or a few.
     pub(super) async fn lease(&self) -> Result<Lease, StoreError> {
-        Ok(Lease { client: Some(self.pool.get().await?) })
+        Ok(Lease { client: Some(self.pool.get().await?), pool: self.pool.clone() })
     }
 }
 
@@ -152,6 +152,7 @@ fn session_settings() -> String {
 /// statement on it would wait behind the abandoned one.
 pub(super) struct Lease {
     client: Option<Object>,
+    pool: Pool,
 }
 
 impl Lease {
@@ -176,6 +177,9 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(client) = self.client.take() {
             drop(Object::take(client));
+            // What was lost or fell silent here may be so on the others: they are closed, too, once
+            // nobody uses them. Else each would cost the time limit of a statement to find out.
+            self.pool.retain(|_, _| false);
         }
     }
 }

@@ -157,6 +157,28 @@ impl Store {
     }
 }
 
+/// As large as a few pages of a table, so that a full disk shows.
+const PROBE: &str = "
+BEGIN;
+INSERT INTO profiles (db_id, id, data)
+    SELECT 0, substr(md5(random()::text), 1, 24), jsonb_build_object('probe', string_agg(md5(random()::text), ''))
+    FROM generate_series(1, 2000);
+ROLLBACK";
+
+impl Store {
+    /// Whether a profile could be stored now. Nothing stays of it.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        let lease = self.lease().await?;
+        match within("probe", lease.batch_execute(PROBE)).await {
+            Ok(()) => lease.give_back(),
+            // Somebody's rule is against it, not the database.
+            Err(StoreError::Refused(_)) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
 /// Inserts; returns the places in `profiles` of those left out.
 async fn insert(lease: &Lease, profiles: &[&NewProfile]) -> Result<Vec<usize>, StoreError> {
     if let [profile] = profiles

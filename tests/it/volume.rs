@@ -50,3 +50,52 @@ async fn ten_thousand_waiting_requests_are_answered_once_each_in_little_memory()
     assert_eq!(client.waiting(&world.request_queue()).await, 0);
     assert_eq!(client.waiting(&world.result_queue()).await, 0);
 }
+
+/// Large requests that wait behind small ones: the worker has asked for many at a time when the first
+/// large one comes.
+#[tokio::test]
+async fn large_requests_after_small_ones_are_answered_in_bounded_memory() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let mut client = world.client().await;
+    // All that comes later waits in the queue until the worker may go on.
+    worker.signal("STOP").await;
+    let text = "x".repeat(9_800_000);
+    let (small, large) = (400, 30);
+    for i in 0..small + large {
+        let data = if i < small { format!(r#""data":{{"n":{i}}}"#) } else { format!(r#""data":{{"text":"{text}"}}"#) };
+        let properties = props().with_correlation_id(i.to_string().as_str().into());
+        let properties = properties.with_reply_to(client.reply_queue.as_str().into());
+        client.publish(world.request(&data).as_bytes(), properties).await;
+    }
+    worker.signal("CONT").await;
+    for i in 0..small + large {
+        assert_eq!(client.reply(&i.to_string()).await.error(), 0);
+    }
+    let peak = worker.peak_memory();
+    assert!(peak < 256 << 20, "{} MiB", peak >> 20);
+    assert_eq!(world.number("SELECT count(*) FROM profiles").await, small + large);
+}
+
+/// Small bodies that say much: each is ten thousand profiles once it is read.
+#[tokio::test]
+async fn small_bodies_of_many_profiles_are_answered_in_bounded_memory() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let mut client = world.client().await;
+    worker.signal("STOP").await;
+    let body = world.request(&format!(r#""data":[{}{{}}]"#, "{},".repeat(9_999)));
+    let count = 20;
+    for i in 0..count {
+        let properties = props().with_correlation_id(i.to_string().as_str().into());
+        let properties = properties.with_reply_to(client.reply_queue.as_str().into());
+        client.publish(body.as_bytes(), properties).await;
+    }
+    worker.signal("CONT").await;
+    for i in 0..count {
+        assert_eq!(client.reply(&i.to_string()).await.error(), 0);
+    }
+    let peak = worker.peak_memory();
+    assert!(peak < 256 << 20, "{} MiB", peak >> 20);
+    assert_eq!(world.number("SELECT count(*) FROM profiles").await, 10_000 * count);
+}

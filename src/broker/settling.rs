@@ -1,0 +1,149 @@
+//! What was delivered over a channel and is not acknowledged yet, and what of it can be.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What is worked on for so long is held up by something, such as a lock in the database: nobody
+/// else waits for it.
+pub(super) const HELD_UP_AFTER: Duration = Duration::from_millis(100);
+
+/// What came over a channel and is not acknowledged yet.
+#[derive(Debug, Default)]
+pub(super) struct Unsettled {
+    /// In the order of their deliveries.
+    batches: VecDeque<Unanswered>,
+    /// The delivery tags of requests that are settled by themselves.
+    set_aside: BTreeSet<u64>,
+}
+
+/// A batch that is being worked on, or was answered before an earlier one.
+#[derive(Debug)]
+struct Unanswered {
+    tags: RangeInclusive<u64>,
+    since: Instant,
+    is_answered: bool,
+}
+
+/// What to acknowledge. The broker refuses a tag that is acknowledged already, so each of these is
+/// of a batch that was not.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Acks {
+    /// All that came until then ("multiple"): it ends before the first request that is set aside.
+    pub(super) up_to: Option<u64>,
+    /// One by one, after that.
+    pub(super) singly: Vec<u64>,
+}
+
+impl Unsettled {
+    /// A batch is begun.
+    pub(super) fn begin(&mut self, tags: RangeInclusive<u64>, now: Instant) {
+        self.batches.push_back(Unanswered { tags, since: now, is_answered: false });
+    }
+
+    /// Requests of a batch that are settled by themselves.
+    pub(super) fn set_aside(&mut self, tags: Vec<u64>) {
+        self.set_aside.extend(tags);
+    }
+
+    /// One that was set aside is acknowledged.
+    pub(super) fn settled_apart(&mut self, tag: u64) {
+        self.set_aside.remove(&tag);
+    }
+
+    /// Notes that a batch is answered; returns what can be acknowledged now: the batches that are
+    /// answered with all before them, and behind one that is held up all that are answered.
+    pub(super) fn answer(&mut self, tags: &RangeInclusive<u64>, now: Instant) -> Acks {
+        if let Some(batch) = self.batches.iter_mut().find(|batch| batch.tags == *tags) {
+            batch.is_answered = true;
+        }
+        let mut acks = Acks::default();
+        while self.batches.front().is_some_and(|first| first.is_answered)
+            && let Some(Unanswered { tags, .. }) = self.batches.pop_front()
+        {
+            let (first, last) = tags.into_inner();
+            match self.set_aside.first().copied().filter(|oldest| *oldest <= last) {
+                None => acks.up_to = Some(last),
+                Some(oldest) => {
+                    if first < oldest {
+                        acks.up_to = Some(oldest - 1);
+                    }
+                    acks.singly.extend(self.singly(first.max(oldest)..=last));
+                }
+            }
+        }
+        if self.is_held_up(now) {
+            acks.singly.extend(self.take_answered());
+        }
+        acks
+    }
+
+    fn singly(&self, tags: RangeInclusive<u64>) -> impl Iterator<Item = u64> {
+        tags.filter(|tag| !self.set_aside.contains(tag))
+    }
+
+    /// Whether the first batch keeps others waiting for too long.
+    fn is_held_up(&self, now: Instant) -> bool {
+        self.batches.front().is_some_and(|first| now - first.since > HELD_UP_AFTER)
+    }
+
+    /// Takes out the batches that were answered before an earlier one; the tags to acknowledge.
+    pub(super) fn take_answered(&mut self) -> Vec<u64> {
+        let (answered, others): (VecDeque<_>, _) =
+            std::mem::take(&mut self.batches).into_iter().partition(|batch| batch.is_answered);
+        self.batches = others;
+        answered.into_iter().flat_map(|batch| self.singly(batch.tags)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Batches 1 to 3, 4, 5 to 9 and 10 to 12.
+    fn four_batches() -> (Unsettled, Instant) {
+        let now = Instant::now();
+        let batches = [1..=3, 4..=4, 5..=9, 10..=12];
+        let batches = batches.map(|tags| Unanswered { tags, since: now, is_answered: false });
+        (Unsettled { batches: batches.into(), set_aside: BTreeSet::new() }, now)
+    }
+
+    fn acks(up_to: impl Into<Option<u64>>, singly: &[u64]) -> Acks {
+        Acks { up_to: up_to.into(), singly: singly.to_vec() }
+    }
+
+    #[test]
+    fn batches_are_acknowledged_in_the_order_of_their_deliveries() {
+        let (mut unsettled, now) = four_batches();
+        assert_eq!(unsettled.answer(&(4..=4), now), acks(None, &[]));
+        assert_eq!(unsettled.answer(&(1..=3), now), acks(4, &[]));
+        assert_eq!(unsettled.answer(&(5..=9), now), acks(9, &[]));
+        assert_eq!(unsettled.answer(&(10..=12), now), acks(12, &[]));
+        assert!(unsettled.batches.is_empty());
+    }
+
+    #[test]
+    fn what_is_set_aside_is_left_out() {
+        let (mut unsettled, now) = four_batches();
+        unsettled.set_aside.extend([2, 7]);
+        assert_eq!(unsettled.answer(&(1..=3), now), acks(1, &[3]));
+        assert_eq!(unsettled.answer(&(4..=4), now), acks(None, &[4]));
+        unsettled.set_aside.remove(&2);
+        assert_eq!(unsettled.answer(&(5..=9), now), acks(6, &[8, 9]));
+    }
+
+    #[test]
+    fn nothing_is_acknowledged_twice_when_a_batch_was_overtaken() {
+        let (mut unsettled, now) = four_batches();
+        let later = now + HELD_UP_AFTER * 2;
+        unsettled.set_aside.insert(4);
+        assert_eq!(unsettled.answer(&(4..=4), later), acks(None, &[]));
+        unsettled.set_aside.insert(7);
+        assert_eq!(unsettled.answer(&(5..=9), later), acks(None, &[5, 6, 8, 9]));
+        assert_eq!(unsettled.answer(&(10..=12), now), acks(None, &[]));
+        assert_eq!(unsettled.answer(&(1..=3), now), acks(3, &[10, 11, 12]));
+        assert!(unsettled.batches.is_empty());
+    }
+}
