@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, QueueBindOptions,
-    QueueDeclareOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+    QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection};
@@ -107,6 +107,23 @@ impl Client {
         self.publish_to(&queue, body, properties).await;
     }
 
+    /// Publishes many to the request queue, and waits until the broker has all of them.
+    pub(crate) async fn publish_all(&self, requests: impl IntoIterator<Item = (String, BasicProperties)>) {
+        for (body, properties) in requests {
+            let queue = self.request_queue.as_str().into();
+            let publishing =
+                self.channel.basic_publish("".into(), queue, Default::default(), body.as_bytes(), properties);
+            // Confirmed all together below.
+            drop(publishing.await.expect("published"));
+        }
+        self.channel.wait_for_confirms().await.expect("confirmed");
+    }
+
+    /// Properties with this client's reply queue.
+    pub(crate) fn replying(&self, correlation_id: &str) -> BasicProperties {
+        props().with_reply_to(self.reply_queue.as_str().into()).with_correlation_id(correlation_id.into())
+    }
+
     pub(crate) async fn publish_to(&self, queue: &str, body: &[u8], properties: BasicProperties) {
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let publishing = self.channel.basic_publish("".into(), queue.into(), options, body, properties);
@@ -165,6 +182,25 @@ impl Client {
         delivery.ack(Default::default()).await.expect("acknowledged");
         channel.close(200, "".into()).await.expect("closed");
         delivery.into()
+    }
+
+    /// Takes so many messages of a queue; waits for them.
+    pub(crate) async fn take_all(&self, queue: &str, count: usize) -> Vec<Message> {
+        let channel = self.connection.create_channel().await.expect("a channel");
+        let mut consumer = consume(&channel, queue).await;
+        let mut messages = Vec::with_capacity(count);
+        while messages.len() < count {
+            let next = tokio::time::timeout(PATIENCE, consumer.next()).await;
+            let delivery = next.expect("a message in time").expect("a message").expect("a message");
+            if messages.len() + 1 == count {
+                // All at once: of many acknowledgements a quorum queue keeps some back for a while, and
+                // forgets them when the channel closes.
+                delivery.ack(BasicAckOptions { multiple: true }).await.expect("acknowledged");
+            }
+            messages.push(delivery.into());
+        }
+        channel.close(200, "".into()).await.expect("closed");
+        messages
     }
 
     /// Takes a message that must be there already, if any.

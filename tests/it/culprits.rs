@@ -155,3 +155,104 @@ async fn a_reply_queue_that_is_full_costs_nobody_else_anything() {
     }
     assert_eq!(world.number("SELECT count(*) FROM profiles").await, 30);
 }
+
+/// The header that makes a debug build do what the fault of a message would.
+fn fault(kind: &str) -> FieldTable {
+    table(&[("x-fault", text(kind))])
+}
+
+#[tokio::test]
+async fn a_message_that_makes_our_code_panic_ends_alone() {
+    let world = World::new().await;
+    let mut worker = world.worker().await;
+    let mut client = world.client().await;
+    worker.signal("STOP").await;
+    for i in 0..20 {
+        let properties = client.replying(&format!("c{i}"));
+        let properties = if i == 10 { properties.with_headers(fault("panic")) } else { properties };
+        client.publish(world.request("").as_bytes(), properties).await;
+    }
+    worker.signal("CONT").await;
+    for i in 0..20 {
+        let reply = client.reply(&format!("c{i}")).await;
+        assert_eq!(reply.error(), if i == 10 { 500 } else { 0 }, "{i}");
+    }
+    let letter = client.take(&world.dead_letter_queue()).await;
+    assert_eq!(letter.header("x-error").as_deref(), Some("500"));
+    assert_eq!(letter.text(), world.request(""));
+    assert_eq!(world.number("SELECT count(*) FROM profiles").await, 19);
+    assert!(!worker.has_ended());
+}
+
+/// Whatever the kind of queue: the broker's counts are not needed.
+#[tokio::test]
+async fn a_message_that_kills_the_worker_is_given_up_and_its_neighbours_are_answered() {
+    for queue_type in ["quorum", "classic"] {
+        let world = World::new().await;
+        let settings = [("QUEUE_TYPE", queue_type)];
+        world.worker_with(&settings).await.signal("TERM").await;
+        let mut client = world.client().await;
+        let requests = (0..600).map(|i| {
+            let properties = client.replying(&format!("c{i}")).with_message_id(format!("m{i}").as_str().into());
+            let properties = if i == 300 { properties.with_headers(fault("abort")) } else { properties };
+            (world.request(""), properties)
+        });
+        client.publish_all(requests).await;
+        let dead = world.dead_letter_queue();
+        let mut deaths = 0;
+        let mut worker = world.start_worker(&settings);
+        crate::worker::until(async || {
+            if worker.has_ended() {
+                deaths += 1;
+                worker = world.start_worker(&settings);
+            }
+            client.waiting(&dead).await > 0
+        })
+        .await;
+        // On a classic queue every redelivery is suspect; on a quorum queue the third delivery is.
+        assert!((4..=5).contains(&deaths), "{queue_type}: {deaths} deaths");
+        for i in 0..600 {
+            let reply = client.reply(&format!("c{i}")).await;
+            assert_eq!(reply.error(), if i == 300 { 500 } else { 0 }, "{queue_type}: {i}");
+        }
+        let letter = client.take(&dead).await;
+        assert_eq!(letter.header("x-error").as_deref(), Some("500"));
+        assert_eq!(world.number("SELECT count(*) FROM profiles").await, 599);
+        crate::worker::until(async || world.number("SELECT count(*) FROM suspects").await == 0).await;
+        worker.signal("TERM").await;
+        assert!(worker.end().await.0.success());
+        assert_eq!(client.waiting(&dead).await, 0, "none but the culprit");
+    }
+}
+
+/// A full queue behind the exchange for events keeps requests waiting, and costs nothing else.
+#[tokio::test]
+async fn a_full_event_queue_is_waited_for() {
+    let world = World::new().await;
+    let mut worker = world.worker().await;
+    let mut client = world.client().await;
+    let full = format!("{}.full", world.name);
+    let arguments = table(&[("x-max-length", AMQPValue::LongInt(1)), ("x-overflow", text("reject-publish"))]);
+    let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
+    client.channel.queue_declare(full.as_str().into(), exclusive, arguments).await.expect("a queue");
+    let exchange = world.event_exchange();
+    let binding = client.channel.queue_bind(
+        full.as_str().into(),
+        exchange.into(),
+        "#".into(),
+        Default::default(),
+        FieldTable::default(),
+    );
+    binding.await.expect("bound");
+    client.publish_to(&full, b"it is full", props()).await;
+    client.publish(world.request("").as_bytes(), client.replying("waits")).await;
+    let line = worker.until_said("is full; requests are held").await;
+    assert!(line.contains(&world.event_exchange()), "{line}");
+    assert_eq!(client.call(world.request(r#""skip_triggers":true"#)).await.error(), 0, "others go on");
+    assert!(client.take_now(&full).await.is_some());
+    worker.until_said("there is room again").await;
+    assert_eq!(client.reply("waits").await.error(), 0);
+    worker.signal("TERM").await;
+    let (status, said) = worker.end().await;
+    assert!(status.success() && !said.contains("lost RabbitMQ"), "{said}");
+}

@@ -152,3 +152,42 @@ async fn a_result_lives_for_its_time() {
     confirm.await.expect("published").await.expect("confirmed");
     crate::worker::until(async || client.waiting(&world.result_queue()).await == 0).await;
 }
+
+/// The client library hands a returned message to whichever confirm comes next; ours must not care.
+#[tokio::test]
+async fn one_gone_queue_among_fifty_a_thousand_times_is_never_mistaken() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let mut client = world.client().await;
+    let gone = format!("{}.gone", world.name);
+    let (rounds, each) = (1000, 50);
+    let body = world.request(r#""skip_triggers":true"#);
+    // The place of the gone one moves through the fifty.
+    let is_gone = |i: usize| i % each == (i / each) % each;
+    for chunk in 0..10 {
+        let chunk = chunk * rounds * each / 10..(chunk + 1) * rounds * each / 10;
+        let requests = chunk.clone().map(|i| {
+            let properties = client.replying(&i.to_string());
+            let properties = if is_gone(i) { properties.with_reply_to(gone.as_str().into()) } else { properties };
+            (body.clone(), properties)
+        });
+        client.publish_all(requests).await;
+        for i in chunk.filter(|i| !is_gone(*i)) {
+            assert_eq!(client.reply(&i.to_string()).await.error(), 0);
+        }
+    }
+    let results = client.take_all(&world.result_queue(), rounds).await;
+    let mut lost: Vec<usize> = Vec::new();
+    for reply in results {
+        assert_eq!(reply.header("x-original-reply-to").as_deref(), Some(gone.as_str()));
+        let id = reply.properties.correlation_id().as_ref().expect("a correlation id").to_string();
+        lost.push(id.parse().expect("one of ours"));
+    }
+    lost.sort_unstable();
+    assert_eq!(lost, (0..rounds * each).filter(|i| is_gone(*i)).collect::<Vec<_>>());
+    let more = client.take_now(&world.result_queue()).await;
+    worker.signal("TERM").await;
+    let (status, said) = worker.end().await;
+    assert!(status.success() && !said.contains("lost RabbitMQ"), "{said}");
+    assert!(more.is_none(), "a good reply was taken for a lost one: {more:?}");
+}

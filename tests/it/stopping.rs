@@ -83,3 +83,35 @@ async fn the_grace_period_is_kept_and_what_is_held_goes_back() {
     let _another = world.worker().await;
     assert_eq!(client.take(&world.result_queue()).await.error(), 0);
 }
+
+/// Under full load: what was stored is settled, what is left was never begun.
+#[tokio::test]
+async fn nothing_that_was_stored_is_delivered_again_after_sigterm() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let mut client = world.client().await;
+    let count = 6000;
+    worker.signal("STOP").await;
+    let requests = (0..count).map(|i| {
+        let id = i.to_string();
+        (world.request(&format!(r#""data":{{"n":{i}}}"#)), client.replying(&id).with_message_id(id.as_str().into()))
+    });
+    client.publish_all(requests).await;
+    worker.signal("CONT").await;
+    crate::worker::until(async || world.number("SELECT count(*) FROM profiles").await >= 500).await;
+    worker.signal("TERM").await;
+    let (status, said) = worker.end().await;
+    assert!(status.success() && !said.contains("could not be finished"), "{status}: {said}");
+    let stored = world.texts("SELECT data->>'n' FROM profiles").await;
+    let left = count - stored.len();
+    assert!(left > 0, "stopped in the middle of it");
+    let stored: std::collections::HashSet<_> = stored.into_iter().collect();
+    for id in &stored {
+        assert_eq!(client.reply(id).await.error(), 0);
+    }
+    for message in client.take_all(&world.request_queue(), left).await {
+        let id = message.properties.message_id().as_ref().expect("an id").to_string();
+        assert!(!stored.contains(&id), "{id} was stored and is delivered again");
+    }
+    assert!(client.take_now(&world.request_queue()).await.is_none());
+}

@@ -107,3 +107,48 @@ async fn only_a_hash_of_a_token_is_kept() {
     assert!(!row[0].contains(&world.token[3..]));
     assert_eq!(world.number("SELECT length(token_hash)::bigint FROM api_tokens").await, 32);
 }
+
+/// Access that ends while requests are under way: each gets one of the contract's answers.
+#[tokio::test]
+async fn what_is_taken_away_under_load_ends_in_the_contracts_answers() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let mut client = world.client().await;
+    let other = world.store.create_database("other", false).await.expect("a database");
+    let (id, revoked) = world.new_token(&Scope::Databases(vec![1])).await;
+    let (_, everywhere) = world.new_token(&Scope::AllDatabases).await;
+    let subscribed = r#""data":{"subscriptions":[{"resource_id":2,"channel":"email","email":"a@example.com"}]}"#;
+    // By the token, by the resource, by the database.
+    let kinds = [
+        (format!(r#"{{"token":"{revoked}","db_id":1}}"#), 401),
+        (format!(r#"{{"token":"{everywhere}","db_id":1,{subscribed}}}"#), 400),
+        (format!(r#"{{"token":"{everywhere}","db_id":{other}}}"#), 404),
+    ];
+    let mut refused = [0; 3];
+    let mut sent = 0;
+    for round in 0.. {
+        if round == 3 {
+            world.store.revoke_token(id).await.expect("revoked");
+            world
+                .execute(&format!("DELETE FROM resources WHERE id = 2; DELETE FROM databases WHERE id = {other}"))
+                .await;
+        }
+        let round = sent..sent + 600;
+        sent += 600;
+        client.publish_all(round.clone().map(|i| (kinds[i % 3].0.clone(), client.replying(&i.to_string())))).await;
+        let before = refused;
+        for i in round {
+            let error = client.reply(&i.to_string()).await.error();
+            assert!(error == 0 || error == kinds[i % 3].1, "{i}: {error}");
+            refused[i % 3] += usize::from(error != 0);
+        }
+        if refused.iter().zip(before).all(|(now, before)| now - before == 200) {
+            break;
+        }
+    }
+    let stored = world.number("SELECT count(*) FROM profiles").await;
+    assert_eq!(stored as usize, sent - refused.iter().sum::<usize>());
+    worker.signal("TERM").await;
+    let (status, said) = worker.end().await;
+    assert!(status.success() && !said.contains("lost"), "{said}");
+}

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use crate::client::props;
 use crate::world::World;
 
 /// Published before there is a worker; each is answered, and exactly once.
@@ -13,26 +12,13 @@ async fn ten_thousand_waiting_requests_are_answered_once_each_in_little_memory()
     world.worker().await.kill().await;
     let mut client = world.client().await;
     let count = 10_000;
-    for i in 0..count {
+    let requests = (0..count).map(|i| {
         let data = format!(
             r#""data":{{"email":"p{i}@example.com","subscriptions":[{{"resource_id":2,"channel":"email","email":"p{i}@example.com"}}]}}"#
         );
-        let properties = props()
-            .with_reply_to(client.reply_queue.as_str().into())
-            .with_correlation_id(i.to_string().as_str().into())
-            .with_message_id(format!("m{i}").as_str().into());
-        let body = world.request(&data);
-        let publishing = client.channel.basic_publish(
-            "".into(),
-            world.request_queue().into(),
-            Default::default(),
-            body.as_bytes(),
-            properties,
-        );
-        // Confirmed all together below.
-        drop(publishing.await.expect("published"));
-    }
-    client.channel.wait_for_confirms().await.expect("confirmed");
+        (world.request(&data), client.replying(&i.to_string()).with_message_id(format!("m{i}").as_str().into()))
+    });
+    client.publish_all(requests).await;
     let worker = world.worker().await;
     let mut answered = HashSet::new();
     for _ in 0..count {
@@ -64,9 +50,7 @@ async fn large_requests_after_small_ones_are_answered_in_bounded_memory() {
     let (small, large) = (400, 30);
     for i in 0..small + large {
         let data = if i < small { format!(r#""data":{{"n":{i}}}"#) } else { format!(r#""data":{{"text":"{text}"}}"#) };
-        let properties = props().with_correlation_id(i.to_string().as_str().into());
-        let properties = properties.with_reply_to(client.reply_queue.as_str().into());
-        client.publish(world.request(&data).as_bytes(), properties).await;
+        client.publish(world.request(&data).as_bytes(), client.replying(&i.to_string())).await;
     }
     worker.signal("CONT").await;
     for i in 0..small + large {
@@ -87,9 +71,7 @@ async fn small_bodies_of_many_profiles_are_answered_in_bounded_memory() {
     let body = world.request(&format!(r#""data":[{}{{}}]"#, "{},".repeat(9_999)));
     let count = 20;
     for i in 0..count {
-        let properties = props().with_correlation_id(i.to_string().as_str().into());
-        let properties = properties.with_reply_to(client.reply_queue.as_str().into());
-        client.publish(body.as_bytes(), properties).await;
+        client.publish(body.as_bytes(), client.replying(&i.to_string())).await;
     }
     worker.signal("CONT").await;
     for i in 0..count {

@@ -76,6 +76,11 @@ impl Worker {
         tokio::time::timeout(PATIENCE, ending).await.expect("the worker ends")
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("its state").is_some()
+    }
+
     /// SIGKILL: no chance to do anything.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.expect("it can be killed");
