@@ -2,7 +2,7 @@
 //! that stops and starts them.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
@@ -46,9 +46,14 @@ impl PrivateServers {
     pub(crate) fn start(name: &str) -> Self {
         // With the same words as every other test, if `make test` is not behind this.
         Servers::shared();
-        let folder = root().join(".local").join(format!("{name}-{}", std::process::id()));
+        Self::up(&format!("{name}-{}", std::process::id()), &["--fast"])
+    }
+
+    /// Servers in a folder of this name, with options of `scripts/servers up`.
+    pub(crate) fn up(folder: &str, options: &[&str]) -> Self {
+        let folder = root().join(".local").join(folder);
         let this = Self { folder, servers: Servers { amqp_url: String::new(), database_url: String::new() } };
-        this.tell(&["up"], &["--fast"]);
+        this.tell(&["up"], options);
         let file = std::fs::read_to_string(this.folder.join("env")).expect("the servers' addresses");
         let value = |name: &str| {
             let line = file.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
@@ -65,10 +70,20 @@ impl PrivateServers {
         self.tell(&[what, server], &[]);
     }
 
-    fn tell(&self, before: &[&str], after: &[&str]) {
+    /// `scripts/servers`, told to do something with these servers.
+    pub(crate) fn command(&self, before: &[&str], after: &[&str]) -> Command {
         let mut command = Command::new(root().join("scripts/servers"));
-        command.args(before).arg(&self.folder).args(after).stdin(Stdio::null());
-        let output = command.output().expect("scripts/servers can be run");
+        command.args(before).arg(self.folder()).args(after).stdin(Stdio::null());
+        command
+    }
+
+    /// Where they have their files.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn tell(&self, before: &[&str], after: &[&str]) {
+        let output = self.command(before, after).output().expect("scripts/servers can be run");
         let words = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "scripts/servers {before:?}: {words}");
     }
@@ -81,6 +96,7 @@ impl Drop for PrivateServers {
     }
 }
 
-fn root() -> PathBuf {
+/// The project's folder.
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }

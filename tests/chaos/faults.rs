@@ -1,0 +1,205 @@
+//! What goes wrong: how each fault begins and ends.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lapin::options::QueueDeleteOptions;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use crate::Failure;
+use crate::field::{Field, LOOK_EVERY, Session, declare_fleeting};
+use crate::ledger::Source;
+use crate::plan::{Damage, Fault, FaultKind};
+use crate::proxy::Network;
+
+/// How long an action of ours on a server may take.
+const ACTION_MAX: Duration = Duration::from_secs(30);
+
+/// How long the database may take to come back.
+const BACK_MAX: Duration = Duration::from_secs(60);
+
+/// What a slow network still carries.
+const SLOW: Network = Network::Slow { bytes_per_second: 64 * 1024, latency: Duration::from_millis(20) };
+
+/// The least memory that RabbitMQ may be told to have, and its default.
+const NO_MEMORY: &str = "0.0000001";
+const ENOUGH_MEMORY: &str = "0.4";
+
+/// A fault that has begun. What goes on by itself ends with it.
+pub(crate) struct Ongoing {
+    fault: Fault,
+    holds: Holds,
+}
+
+enum Holds {
+    Nothing,
+    /// A task that does it again and again.
+    Task(JoinSet<()>),
+    /// A transaction with a lock.
+    Lock(Session),
+    /// What fills the disk.
+    Ballast(JoinSet<()>, PathBuf),
+}
+
+pub(crate) async fn begin(field: &mut Field, fault: Fault) -> Result<Ongoing, Failure> {
+    field.look()?;
+    let holds = match fault.kind {
+        FaultKind::WorkerKilled => {
+            field.workers[fault.worker].kill().await?;
+            Holds::Nothing
+        }
+        FaultKind::WorkerStopped => {
+            let wrong = field.workers[fault.worker].stop().await?;
+            field.troubles.extend(wrong);
+            Holds::Nothing
+        }
+        FaultKind::WorkerPaused => {
+            field.workers[fault.worker].signal("STOP").await?;
+            Holds::Nothing
+        }
+        FaultKind::DatabaseKilled => tell(field, "kill", "database").await?,
+        FaultKind::BrokerStopped => tell(field, "stop", "broker").await?,
+        FaultKind::BrokerKilled => tell(field, "kill", "broker").await?,
+        FaultKind::SessionsEnded => end_sessions(field).await?,
+        FaultKind::DiskFull => fill_disk(field)?,
+        FaultKind::TableLocked => {
+            let session = field.database().await?;
+            let locking = session.client.batch_execute("BEGIN; LOCK TABLE profiles IN ACCESS EXCLUSIVE MODE");
+            timeout(ACTION_MAX, locking).await??;
+            Holds::Lock(session)
+        }
+        FaultKind::MemoryAlarm => set_memory(field, NO_MEMORY).await?,
+        FaultKind::ReplyQueueDeleted => {
+            let (connection, channel) = field.broker().await?;
+            let deleting = channel.queue_delete(Source::Fleeting.queue().into(), QueueDeleteOptions::default());
+            timeout(ACTION_MAX, deleting).await??;
+            connection.close(200, "".into()).await?;
+            Holds::Nothing
+        }
+        FaultKind::Network(damage, _) => {
+            let network = match damage {
+                Damage::Cut => Network::Cut,
+                Damage::Slow => SLOW,
+                Damage::Swallow => Network::Swallow,
+                Damage::SwallowAnswers => Network::SwallowAnswers,
+            };
+            set_network(field, fault, network)
+        }
+    };
+    Ok(Ongoing { fault, holds })
+}
+
+impl Ongoing {
+    pub(crate) fn lasts(&self) -> Duration {
+        self.fault.lasts
+    }
+
+    pub(crate) async fn end(self, field: &mut Field) -> Result<(), Failure> {
+        let Fault { kind, worker, .. } = self.fault;
+        match (kind, self.holds) {
+            (_, Holds::Task(mut task)) => task.shutdown().await,
+            (_, Holds::Lock(session)) => timeout(ACTION_MAX, session.client.batch_execute("ROLLBACK")).await??,
+            (_, Holds::Ballast(mut task, file)) => {
+                task.shutdown().await;
+                std::fs::remove_file(file)?;
+                until_database_is_back(field).await?;
+            }
+            (FaultKind::WorkerKilled | FaultKind::WorkerStopped, _) => field.workers[worker].start()?,
+            (FaultKind::WorkerPaused, _) => field.workers[worker].signal("CONT").await?,
+            (FaultKind::DatabaseKilled, _) => drop(tell(field, "start", "database").await?),
+            (FaultKind::BrokerStopped | FaultKind::BrokerKilled, _) => drop(tell(field, "start", "broker").await?),
+            (FaultKind::MemoryAlarm, _) => drop(set_memory(field, ENOUGH_MEMORY).await?),
+            (FaultKind::ReplyQueueDeleted, _) => {
+                let (connection, channel) = field.broker().await?;
+                timeout(ACTION_MAX, declare_fleeting(&channel)).await??;
+                connection.close(200, "".into()).await?;
+            }
+            (FaultKind::Network(..), _) => drop(set_network(field, self.fault, Network::Pass)),
+            (FaultKind::SessionsEnded | FaultKind::DiskFull | FaultKind::TableLocked, Holds::Nothing) => {}
+        }
+        Ok(())
+    }
+}
+
+async fn tell(field: &Field, what: &str, server: &str) -> Result<Holds, Failure> {
+    field.tell(&[what, server], &[]).await?;
+    Ok(Holds::Nothing)
+}
+
+async fn set_memory(field: &Field, share: &str) -> Result<Holds, Failure> {
+    field.tell(&["ctl"], &["set_vm_memory_high_watermark", share]).await?;
+    Ok(Holds::Nothing)
+}
+
+fn set_network(field: &Field, fault: Fault, network: Network) -> Holds {
+    if let FaultKind::Network(_, server) = fault.kind {
+        for (place, worker) in field.workers.iter().enumerate() {
+            if fault.all_workers || place == fault.worker {
+                worker.set_network(server, network);
+            }
+        }
+    }
+    Holds::Nothing
+}
+
+/// All sessions of workers, again and again, so that new ones don't get far either.
+async fn end_sessions(field: &Field) -> Result<Holds, Failure> {
+    const AGAIN: Duration = Duration::from_millis(70);
+    let session = field.database().await?;
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'profile-worker'";
+        while session.client.batch_execute(sql).await.is_ok() {
+            tokio::time::sleep(AGAIN).await;
+        }
+    });
+    Ok(Holds::Task(task))
+}
+
+/// Fills the database's disk, and what becomes free of it.
+fn fill_disk(field: &Field) -> Result<Holds, Failure> {
+    const AGAIN: Duration = Duration::from_millis(20);
+    let file = field.disk().ok_or("the database has no disk of its own")?.join("ballast");
+    fill(&file)?;
+    let mut task = JoinSet::new();
+    let again = file.clone();
+    task.spawn(async move {
+        while fill(&again).is_ok() {
+            tokio::time::sleep(AGAIN).await;
+        }
+    });
+    Ok(Holds::Ballast(task, file))
+}
+
+/// Writes until there is no space left.
+fn fill(file: &Path) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(file)?;
+    let mut chunk = vec![0; 1024 * 1024];
+    while !chunk.is_empty() {
+        match file.write_all(&chunk) {
+            Ok(()) => {}
+            // Ever smaller, down to a page.
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                chunk.truncate(if chunk.len() > 4096 { chunk.len() / 4 } else { 0 });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// PostgreSQL ends itself over a full disk now and then; an operator starts it again.
+async fn until_database_is_back(field: &Field) -> Result<(), Failure> {
+    let limit = Instant::now() + BACK_MAX;
+    loop {
+        field.tell(&["up"], &[]).await?;
+        match field.database().await {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() > limit => return Err(error),
+            Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Where it takes place: private servers, worker processes, and a network between them for each
+//! worker.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel as AmqpChannel, Connection, ExchangeKind};
+use profile_worker::domain::subscription::Channel;
+use profile_worker::domain::token::Scope;
+use profile_worker::store::migrate;
+use profile_worker::store::pool::{DatabaseUrl, Store};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tokio_postgres::NoTls;
+use url::Url;
+
+use crate::Failure;
+use crate::ledger::Source;
+use crate::proxy::{Network, Proxy};
+use crate::request::Tokens;
+use crate::servers::{PrivateServers, root};
+use crate::worker::command;
+
+/// The servers' folder in `.local`; `scripts/chaos` takes it down as well.
+pub(crate) const FOLDER: &str = "chaos";
+
+/// How large a disk the database gets.
+const DISK: &str = "600M";
+
+/// What the workers get as SHUTDOWN_GRACE, and some more for a busy machine.
+const GRACE: &str = "10s";
+pub(crate) const END_MAX: Duration = Duration::from_secs(15);
+
+/// How long a script may take.
+const SCRIPT_MAX: Duration = Duration::from_secs(120);
+
+/// How long anything else may take to come up.
+const UP_MAX: Duration = Duration::from_secs(60);
+
+/// How long a connection of our own may take.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// How often something is looked at that tells nobody by itself.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+pub(crate) struct Field {
+    pub(crate) servers: PrivateServers,
+    pub(crate) workers: Vec<Worker>,
+    /// The folder of what the workers say.
+    pub(crate) logs: PathBuf,
+    /// What must not have happened.
+    pub(crate) troubles: Vec<String>,
+    queue_type: &'static str,
+}
+
+/// One worker and its network.
+pub(crate) struct Worker {
+    child: Option<Child>,
+    pub(crate) to_broker: Proxy,
+    pub(crate) to_database: Proxy,
+    settings: Vec<(&'static str, String)>,
+    log: PathBuf,
+    /// How long the log was when it was started.
+    said_before: u64,
+    number: usize,
+}
+
+impl Field {
+    /// Servers with a schema, two databases, tokens and queues; no worker yet.
+    pub(crate) async fn prepare(tokens: &Tokens, workers: usize, queue_type: &'static str) -> Result<Self, Failure> {
+        let servers = PrivateServers::up(FOLDER, &["--database-disk", DISK]);
+        let logs = root().join(".local/chaos-logs");
+        std::fs::create_dir_all(&logs)?;
+        let mut field = Self { servers, workers: Vec::new(), logs, troubles: Vec::new(), queue_type };
+        let store = Store::new(&DatabaseUrl::parse(&field.servers.servers.database_url)?, 2)?;
+        migrate::run(&store).await?;
+        for (db_id, name) in [(1, "one"), (2, "two")] {
+            let made = store.create_database(name, false).await?;
+            let all = store.create_resource(db_id, &Channel::ALL, "all").await?;
+            let mail = store.create_resource(db_id, &[Channel::Email], "mail").await?;
+            if (made, all, mail) != (db_id, db_id * 2 - 1, db_id * 2) {
+                return Err("a new database does not number from 1".into());
+            }
+        }
+        store.create_token(tokens.both.hash(), &Scope::Databases(vec![1, 2]), None, "both").await?;
+        store.create_token(tokens.all.hash(), &Scope::AllDatabases, None, "all").await?;
+        for number in 1..=workers {
+            let worker = Worker::new(number, &field.servers, &field.logs, queue_type).await?;
+            field.workers.push(worker);
+        }
+        Ok(field)
+    }
+
+    /// The workers, and then the queues of the harness.
+    pub(crate) async fn start(&mut self) -> Result<(), Failure> {
+        for worker in &mut self.workers {
+            worker.start()?;
+        }
+        self.until_all_take_requests().await?;
+        let (connection, channel) = self.broker().await?;
+        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+        for queue in [Source::Steady.queue(), Source::Events.queue()] {
+            let mut arguments = FieldTable::default();
+            arguments.insert("x-queue-type".into(), AMQPValue::LongString(self.queue_type.into()));
+            channel.queue_declare(queue.into(), durable, arguments).await?;
+        }
+        declare_fleeting(&channel).await?;
+        let exchange = "profiles.events";
+        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        channel.exchange_declare(exchange.into(), ExchangeKind::Topic, options, FieldTable::default()).await?;
+        let binding = channel.queue_bind(
+            Source::Events.queue().into(),
+            exchange.into(),
+            "profile.added.#".into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        );
+        binding.await?;
+        connection.close(200, "".into()).await?;
+        Ok(())
+    }
+
+    /// A direct connection to the broker.
+    pub(crate) async fn broker(&self) -> Result<(Connection, AmqpChannel), Failure> {
+        let url = &self.servers.servers.amqp_url;
+        let connection = timeout(CONNECT_MAX, Connection::connect(url, Default::default())).await??;
+        let channel = timeout(CONNECT_MAX, connection.create_channel()).await??;
+        Ok((connection, channel))
+    }
+
+    /// A direct connection to the database.
+    pub(crate) async fn database(&self) -> Result<Session, Failure> {
+        Session::open(&self.servers.servers.database_url).await
+    }
+
+    /// `scripts/servers`, told to do something with our servers; what it prints.
+    pub(crate) async fn tell(&self, before: &[&str], after: &[&str]) -> Result<String, Failure> {
+        let mut command = Command::from(self.servers.command(before, after));
+        let output = timeout(SCRIPT_MAX, command.output()).await;
+        let output = output.map_err(|_| format!("scripts/servers {before:?} takes more than {SCRIPT_MAX:?}"))??;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(format!("scripts/servers {before:?} {after:?} fails: {words}").into());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Ready and unacknowledged messages of a queue.
+    pub(crate) async fn depth(&self, queue: &str) -> Result<(u64, u64), Failure> {
+        let columns =
+            ["list_queues", "--quiet", "--no-table-headers", "name", "messages_ready", "messages_unacknowledged"];
+        let table = self.tell(&["ctl"], &columns).await?;
+        for line in table.lines() {
+            let mut words = line.split_whitespace();
+            if words.next() == Some(queue) {
+                let mut number = || words.next().and_then(|word| word.parse().ok()).ok_or("no number");
+                return Ok((number()?, number()?));
+            }
+        }
+        Err(format!("the broker has no queue {queue}: {table}").into())
+    }
+
+    /// Whether the database has a disk that can be filled; its folder.
+    pub(crate) fn disk(&self) -> Option<PathBuf> {
+        let folder = std::fs::read_to_string(self.servers.folder().join("disk")).ok()?;
+        Some(PathBuf::from(folder.trim()))
+    }
+
+    /// A worker that ended by itself is a trouble, and is started again.
+    pub(crate) fn look(&mut self) -> Result<(), Failure> {
+        for worker in &mut self.workers {
+            if let Some(child) = &mut worker.child
+                && let Some(status) = child.try_wait()?
+            {
+                let words = worker.last_words();
+                self.troubles.push(format!("worker {} ended by itself ({status}):\n{words}", worker.number));
+                worker.start()?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn until_all_take_requests(&mut self) -> Result<(), Failure> {
+        let limit = Instant::now() + UP_MAX;
+        loop {
+            self.look()?;
+            let Some(waiting) = self.workers.iter().find(|worker| !worker.takes_requests()) else {
+                return Ok(());
+            };
+            if Instant::now() > limit {
+                let words = waiting.last_words();
+                return Err(format!("worker {} takes no requests after {UP_MAX:?}:\n{words}", waiting.number).into());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The memory of each worker, in MiB.
+    pub(crate) async fn memory(&self) -> Result<Vec<u64>, Failure> {
+        let mut all = Vec::new();
+        for worker in &self.workers {
+            let output = Command::new("ps").args(["-o", "rss=", "-p", &worker.id()?.to_string()]).output().await?;
+            let kib: u64 = String::from_utf8_lossy(&output.stdout).trim().parse()?;
+            all.push(kib / 1024);
+        }
+        Ok(all)
+    }
+
+    /// Lines in the workers' logs that must not be there.
+    pub(crate) fn alarming_lines(&self) -> Result<Vec<String>, Failure> {
+        let mut found = Vec::new();
+        for worker in &self.workers {
+            let said = std::fs::read_to_string(&worker.log)?;
+            let lines = said.lines().filter(|line| line.contains("ERROR") || line.contains("panicked"));
+            found.extend(lines.map(|line| format!("worker {}: {line}", worker.number)));
+        }
+        Ok(found)
+    }
+}
+
+/// The reply queue that is deleted now and then. Classic: a quorum queue would be forgotten if the
+/// broker is killed within half a second (RabbitMQ 3.10).
+pub(crate) async fn declare_fleeting(channel: &AmqpChannel) -> lapin::Result<()> {
+    let options = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare(Source::Fleeting.queue().into(), options, FieldTable::default()).await?;
+    Ok(())
+}
+
+impl Worker {
+    async fn new(number: usize, servers: &PrivateServers, logs: &Path, queue_type: &str) -> Result<Self, Failure> {
+        let through = |url: &str, port: u16| -> Result<Url, Failure> {
+            let mut url = Url::parse(url)?;
+            url.set_port(Some(port)).map_err(|()| "the URL takes no port")?;
+            Ok(url)
+        };
+        let address = |url: &str| -> Result<String, Failure> {
+            let url = Url::parse(url)?;
+            Ok(format!("127.0.0.1:{}", url.port().ok_or("the URL has no port")?))
+        };
+        let (amqp_url, database_url) = (&servers.servers.amqp_url, &servers.servers.database_url);
+        let to_broker = Proxy::before(&address(amqp_url)?).await?;
+        let to_database = Proxy::before(&address(database_url)?).await?;
+        let mut amqp_url = through(amqp_url, to_broker.port())?;
+        // So that a worker that is paused for seconds is missed.
+        amqp_url.set_query(Some("heartbeat=2"));
+        let settings = vec![
+            ("AMQP_URL", amqp_url.into()),
+            ("DATABASE_URL", through(database_url, to_database.port())?.into()),
+            ("QUEUE_TYPE", queue_type.to_owned()),
+            ("SHUTDOWN_GRACE", GRACE.to_owned()),
+        ];
+        let log = logs.join(format!("worker-{number}.log"));
+        File::create(&log)?;
+        Ok(Self { child: None, to_broker, to_database, settings, log, said_before: 0, number })
+    }
+
+    pub(crate) fn start(&mut self) -> Result<(), Failure> {
+        let mut log = OpenOptions::new().append(true).open(&self.log)?;
+        writeln!(log, "---- started")?;
+        self.said_before = log.metadata()?.len();
+        let mut command = command();
+        command.arg("run").envs(self.settings.iter().map(|(name, value)| (name, value)));
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true).spawn()?;
+        // For scripts/chaos, should we be killed.
+        let file = self.log.with_extension("pid");
+        std::fs::write(file, format!("{}\n", child.id().unwrap_or_default()))?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    fn id(&self) -> Result<u32, Failure> {
+        let id = self.child.as_ref().and_then(Child::id);
+        Ok(id.ok_or_else(|| format!("worker {} does not run", self.number))?)
+    }
+
+    pub(crate) async fn signal(&self, name: &str) -> Result<(), Failure> {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.id()?.to_string()).status().await?;
+        if status.success() { Ok(()) } else { Err(format!("kill -{name} fails").into()) }
+    }
+
+    pub(crate) async fn kill(&mut self) -> Result<(), Failure> {
+        if let Some(mut child) = self.child.take() {
+            child.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM; it must end in order and in time. What is wrong with its end, if anything.
+    pub(crate) async fn stop(&mut self) -> Result<Option<String>, Failure> {
+        self.signal("TERM").await?;
+        let Some(mut child) = self.child.take() else {
+            return Ok(None);
+        };
+        let wrong = match timeout(END_MAX, child.wait()).await {
+            Ok(status) if status.as_ref().is_ok_and(std::process::ExitStatus::success) => return Ok(None),
+            Ok(status) => format!("ended with {}", status?),
+            Err(_) => {
+                child.kill().await?;
+                format!("did not end within {END_MAX:?}")
+            }
+        };
+        Ok(Some(format!("worker {} {wrong} after SIGTERM:\n{}", self.number, self.last_words())))
+    }
+
+    fn said(&self) -> String {
+        let said = std::fs::read(&self.log).unwrap_or_default();
+        let from = usize::try_from(self.said_before).unwrap_or(0).min(said.len());
+        String::from_utf8_lossy(&said[from..]).into_owned()
+    }
+
+    /// Whether it has begun since it was started.
+    fn takes_requests(&self) -> bool {
+        self.said().contains("taking requests")
+    }
+
+    pub(crate) fn last_words(&self) -> String {
+        let said = self.said();
+        let lines: Vec<_> = said.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+
+    pub(crate) fn set_network(&self, server: crate::plan::Server, network: Network) {
+        match server {
+            crate::plan::Server::Broker => self.to_broker.set(network),
+            crate::plan::Server::Database => self.to_database.set(network),
+        }
+    }
+}
+
+/// A connection to the database of our own.
+pub(crate) struct Session {
+    pub(crate) client: tokio_postgres::Client,
+    _driver: JoinSet<()>,
+}
+
+impl Session {
+    pub(crate) async fn open(url: &str) -> Result<Self, Failure> {
+        let (client, connection) = timeout(CONNECT_MAX, tokio_postgres::connect(url, NoTls)).await??;
+        let mut driver = JoinSet::new();
+        driver.spawn(async {
+            connection.await.ok();
+        });
+        Ok(Self { client, _driver: driver })
+    }
+}

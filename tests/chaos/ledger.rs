@@ -1,0 +1,159 @@
+//! What was published and what came back, all of it in memory.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard};
+
+use lapin::message::Delivery;
+use lapin::types::AMQPValue;
+use serde_json::{Value, json};
+
+use crate::plan::Plan;
+
+/// The queues that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Source {
+    Steady,
+    Fleeting,
+    Results,
+    DeadLetters,
+    Events,
+}
+
+impl Source {
+    pub(crate) const ALL: [Self; 5] = [Self::Steady, Self::Fleeting, Self::Results, Self::DeadLetters, Self::Events];
+
+    pub(crate) const fn queue(self) -> &'static str {
+        match self {
+            Self::Steady => "chaos.replies",
+            Self::Fleeting => "chaos.fleeting",
+            Self::Results => "profiles.add.results",
+            Self::DeadLetters => "profiles.add.dead",
+            Self::Events => "chaos.events",
+        }
+    }
+}
+
+/// A reply as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Reply {
+    pub(crate) source: Source,
+    /// The header `x-original-reply-to`.
+    pub(crate) original_reply_to: Option<String>,
+    /// What it says, also if it is XML.
+    pub(crate) said: Value,
+    /// The header `error`.
+    pub(crate) error_header: Option<i64>,
+}
+
+/// A trigger event as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    pub(crate) routing_key: String,
+    pub(crate) said: Value,
+}
+
+/// Everything that was seen.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// How often each request was published.
+    pub(crate) published: Vec<u32>,
+    /// Whether the broker has confirmed it at least once.
+    pub(crate) confirmed: HashSet<usize>,
+    /// Published once more, as the broker went away before it had confirmed.
+    pub(crate) published_again: usize,
+    /// Sent once more, as the queue of the reply was deleted.
+    pub(crate) sent_again: usize,
+    pub(crate) replies: Vec<Vec<Reply>>,
+    pub(crate) answered: usize,
+    /// The bodies of the dead letters of each request.
+    pub(crate) dead_letters: HashMap<usize, Vec<DeadLetter>>,
+    /// By their message_id.
+    pub(crate) events: HashMap<String, Vec<Event>>,
+    /// Messages that belong to nothing.
+    pub(crate) strays: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct DeadLetter {
+    pub(crate) body: Vec<u8>,
+    pub(crate) error: Option<i64>,
+}
+
+/// The same, shared between those who publish and those who read.
+#[derive(Debug)]
+pub(crate) struct Ledger(Mutex<Seen>);
+
+impl Ledger {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let count = plan.requests.len();
+        Self(Mutex::new(Seen { published: vec![0; count], replies: vec![Vec::new(); count], ..Seen::default() }))
+    }
+
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_answered(&self, request: usize) -> bool {
+        !self.seen().replies[request].is_empty()
+    }
+
+    /// Notes a message.
+    pub(crate) fn take(&self, source: Source, delivery: &Delivery) {
+        let properties = &delivery.properties;
+        let text =
+            |property: &Option<lapin::types::ShortString>| property.as_ref().map(|text| text.as_str().to_owned());
+        let header = |name: &str| properties.headers().as_ref().and_then(|headers| headers.inner().get(name));
+        let number = |name: &str| match header(name) {
+            Some(AMQPValue::LongInt(number)) => Some(i64::from(*number)),
+            _ => None,
+        };
+        let mut seen = self.seen();
+        if source == Source::Events {
+            let id = text(properties.message_id()).unwrap_or_default();
+            let said = serde_json::from_slice(&delivery.data).unwrap_or(Value::Null);
+            let event = Event { routing_key: delivery.routing_key.as_str().to_owned(), said };
+            return seen.events.entry(id).or_default().push(event);
+        }
+        // A dead letter has the request's properties; a reply has its correlation_id or, where there
+        // is none, its message_id in the place of it.
+        let name = text(properties.correlation_id());
+        let request = name.as_deref().and_then(|name| name.get(1..)?.parse::<usize>().ok());
+        let Some(request) = request.filter(|request| *request < seen.replies.len()) else {
+            let body = String::from_utf8_lossy(&delivery.data);
+            let body: String = body.chars().take(200).collect();
+            return seen.strays.push(format!("{} in {}: {body}", name.unwrap_or_default(), source.queue()));
+        };
+        if source == Source::DeadLetters {
+            let letter = DeadLetter { body: delivery.data.clone(), error: number("x-error") };
+            return seen.dead_letters.entry(request).or_default().push(letter);
+        }
+        let original_reply_to = match header("x-original-reply-to") {
+            Some(AMQPValue::LongString(text)) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
+            _ => None,
+        };
+        let is_xml =
+            properties.content_type().as_ref().is_some_and(|content_type| content_type.as_str().contains("xml"));
+        let said = if is_xml { read_xml(&delivery.data) } else { serde_json::from_slice(&delivery.data).ok() };
+        let said = said.unwrap_or_else(|| json!(format!("unreadable: {}", String::from_utf8_lossy(&delivery.data))));
+        if seen.replies[request].is_empty() {
+            seen.answered += 1;
+        }
+        seen.replies[request].push(Reply { source, original_reply_to, said, error_header: number("error") });
+    }
+}
+
+/// A reply in XML to a single request, as the same reply in JSON but for its texts.
+fn read_xml(bytes: &[u8]) -> Option<Value> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let field = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once(&format!("</{name}>"))?.0)
+    };
+    let mut reply = json!({"error": field("error")?.parse::<i64>().ok()?});
+    for name in ["error_text", "profile_id"] {
+        if let Some(value) = field(name) {
+            reply[name] = json!(value);
+        }
+    }
+    Some(reply)
+}

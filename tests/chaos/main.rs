@@ -1,0 +1,397 @@
+//! An attack on the promises (no request lost, none added twice, each answered) that anyone can
+//! repeat: real workers, servers and networks that fail while requests of all kinds are under way, and
+//! then a look at everything that came of them. `scripts/chaos` runs it.
+//!
+//! The order of the faults, their durations and the contents of the load follow from the seed alone.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "that is its job")]
+#![expect(clippy::expect_used, clippy::panic, reason = "what it shares with tests/it: servers that don't start end it")]
+
+mod faults;
+mod field;
+mod ledger;
+mod load;
+mod plan;
+#[path = "../it/proxy.rs"]
+mod proxy;
+mod random;
+mod report;
+mod request;
+#[path = "../it/servers.rs"]
+#[expect(dead_code, reason = "tests/it uses more of it")]
+mod servers;
+mod truth;
+#[path = "../it/worker.rs"]
+#[expect(dead_code, reason = "tests/it uses more of it")]
+mod worker;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::{Parser, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use field::{Field, LOOK_EVERY};
+use ledger::{Ledger, Source};
+use load::{Producer, REQUEST_QUEUE, Readers};
+use plan::{Plan, Size, Step};
+use report::{Happened, Outcome};
+
+/// Something of the harness itself went wrong.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long the probe may wait for its answer before that is a trouble.
+const RECOVERY_MAX: Duration = Duration::from_secs(90);
+
+/// How long the rest of the answers may take when all faults are over.
+const SETTLE_MAX: Duration = Duration::from_secs(120);
+
+/// How long our own readers may take for the rest.
+const READ_MAX: Duration = Duration::from_secs(60);
+
+/// How much more memory a worker may have at the end than before the faults.
+const MEMORY_MAX_MIB: u64 = 32;
+
+/// How long it may take to give memory back.
+const CALM_MAX: Duration = Duration::from_secs(10);
+
+/// The seed of a short run: a test that is different each time would be a bad test.
+const SHORT_SEED: u64 = 1;
+
+/// Attack the promises of profile-worker with servers, workers and networks that fail.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "scripts/chaos")]
+pub(crate) struct Arguments {
+    /// What the run follows from; by the clock, if not given
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Requests of the load
+    #[arg(long, value_parser = clap::value_parser!(u32).range(100..))]
+    requests: Option<u32>,
+    /// Faults
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..))]
+    faults: Option<u32>,
+    /// Worker processes
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
+    workers: u32,
+    /// Type of the queues
+    #[arg(long, value_enum, default_value_t = Queue::Quorum)]
+    queue: Queue,
+    /// So many seeds, one after the other
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// The essentials in less than a minute, always with the same seed
+    #[arg(long)]
+    short: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Queue {
+    Quorum,
+    Classic,
+}
+
+impl Queue {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Quorum => "quorum",
+            Self::Classic => "classic",
+        }
+    }
+}
+
+impl Arguments {
+    fn first_seed(&self) -> u64 {
+        let by_clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.seed.unwrap_or_else(|| if self.short { SHORT_SEED } else { by_clock() })
+    }
+
+    fn size(&self) -> Size {
+        let (requests, faults) = if self.short { (1500, 6) } else { (22_000, 32) };
+        Size {
+            requests: self.requests.unwrap_or(requests) as usize,
+            faults: self.faults.unwrap_or(faults) as usize,
+            workers: self.workers as usize,
+            short: self.short,
+            disk: true,
+        }
+    }
+
+    /// The command that repeats a run.
+    pub(crate) fn to_command(&self, seed: u64) -> String {
+        let mut command = format!("scripts/chaos --seed {seed}");
+        if self.short {
+            command.push_str(" --short");
+        }
+        for (name, value) in [("requests", self.requests), ("faults", self.faults)] {
+            if let Some(value) = value {
+                command.push_str(&format!(" --{name} {value}"));
+            }
+        }
+        format!("{command} --workers {} --queue {}", self.workers, self.queue.name())
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let signalled = async {
+        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    // Whatever was started is ended when the rounds are dropped.
+    tokio::select! {
+        code = rounds(&arguments) => code,
+        () = signalled => {
+            eprintln!("\nstopped; taking all down");
+            ExitCode::from(130)
+        }
+    }
+}
+
+async fn rounds(arguments: &Arguments) -> ExitCode {
+    let mut outcomes = Vec::new();
+    for round in 0..u64::from(arguments.rounds) {
+        match attack(arguments, arguments.first_seed() + round).await {
+            Ok(outcome) => outcomes.push(outcome),
+            Err(failure) => {
+                eprintln!("\nthe attack itself failed: {failure}");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    if outcomes.len() > 1 {
+        report::summary(&outcomes);
+    }
+    if outcomes.iter().all(Outcome::is_good) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// One run, from the servers to the verdict.
+async fn attack(arguments: &Arguments, seed: u64) -> Result<Outcome, Failure> {
+    println!("seed {seed}");
+    let begun = Instant::now();
+    let tokens = request::Tokens::of(seed);
+    let mut field = Field::prepare(&tokens, arguments.workers as usize, arguments.queue.name()).await?;
+    let left_out = field.disk().is_none().then_some("needs Linux, and root to mount a small tmpfs");
+    let plan = Arc::new(Plan::new(seed, Size { disk: left_out.is_none(), ..arguments.size() }, &tokens));
+    println!(
+        "{} requests, {} faults, {} workers, {} queues",
+        plan.requests.len(),
+        plan.faults().count(),
+        arguments.workers,
+        arguments.queue.name()
+    );
+    if let Some(why) = left_out {
+        println!("left out: {} ({why})", plan::FaultKind::DiskFull.name());
+    }
+    let ledger = Arc::new(Ledger::new(&plan));
+    field.start().await?;
+    let amqp_url = field.servers.servers.amqp_url.clone();
+    let readers = Readers::start(&amqp_url, &ledger);
+    let producer = Producer::start(&amqp_url, plan.clone(), ledger.clone());
+
+    warm_up(&plan, &ledger, &producer, &mut field).await?;
+    let memory_before = field.memory().await?;
+    println!("{:>6.1} s  the load is running", begun.elapsed().as_secs_f64());
+    let mut happened = Vec::new();
+    for step in &plan.steps {
+        happened.extend(take(step, begun, &mut field, &ledger, &producer).await?);
+    }
+    let settled = settle(&plan, &ledger, &producer, &mut field).await?;
+    println!(
+        "{:>6.1} s  {}",
+        begun.elapsed().as_secs_f64(),
+        if settled { "all is answered" } else { "NOT all is answered" }
+    );
+    let memory = memory(&memory_before, &mut field).await?;
+    end(&mut field).await?;
+    read_the_rest(&mut field).await?;
+    drop((producer, readers));
+
+    let stored = truth::stored(&field.database().await?).await?;
+    let seen = ledger.seen();
+    let verdict = truth::check(&plan, &seen, stored);
+    let outcome = Outcome {
+        seed,
+        verdict,
+        troubles: std::mem::take(&mut field.troubles),
+        took: begun.elapsed(),
+        requests: plan.requests.len(),
+        faults: happened.len(),
+    };
+    report::faults(&happened, left_out);
+    report::load(&plan, &seen);
+    report::verdict(&outcome, &seen, &memory, &field.logs.display().to_string(), arguments);
+    Ok(outcome)
+}
+
+/// Load without faults: it shows what memory the workers need, and new queues grow old enough to be
+/// remembered by a broker that is killed (RabbitMQ 3.10 takes half a second).
+async fn warm_up(plan: &Plan, ledger: &Ledger, producer: &Producer, field: &mut Field) -> Result<(), Failure> {
+    const AGE: Duration = Duration::from_secs(2);
+    let begun = Instant::now();
+    producer.publish(begun, plan.warm_up.clone()).await;
+    let answered = async || plan.warm_up.iter().all(|request| ledger.is_answered(*request));
+    if !until(RECOVERY_MAX, field, answered).await? {
+        field.troubles.push(format!("the load before the faults was not answered within {RECOVERY_MAX:?}"));
+    }
+    sleep_until(begun + AGE).await;
+    Ok(())
+}
+
+/// One step of the plan.
+async fn take(
+    step: &Step,
+    begun: Instant,
+    field: &mut Field,
+    ledger: &Ledger,
+    producer: &Producer,
+) -> Result<Vec<Happened>, Failure> {
+    let start = Instant::now();
+    for burst in &step.bursts {
+        producer.publish(start + burst.after, burst.requests.clone()).await;
+    }
+    sleep_until(start + step.lead).await;
+    let names: Vec<_> = step.faults.iter().map(|fault| fault.kind.name()).collect();
+    print!("{:>6.1} s  {}", begun.elapsed().as_secs_f64(), names.join(" + "));
+    std::io::stdout().flush()?;
+    let mut ongoing = Vec::new();
+    for fault in &step.faults {
+        // A server may take seconds to end: that is a part of the fault.
+        let since = Instant::now();
+        ongoing.push((since, fault.kind, faults::begin(field, *fault).await?, Instant::now()));
+    }
+    ongoing.sort_by_key(|(.., fault, begun)| *begun + fault.lasts());
+    let mut happened = Vec::new();
+    for (since, kind, fault, begun) in ongoing {
+        sleep_until(begun + fault.lasts()).await;
+        fault.end(field).await?;
+        happened.push(Happened { kind, lasted: since.elapsed(), recovery: None });
+    }
+    let over = Instant::now();
+    producer.publish(over, vec![step.probe]).await;
+    let recovery = until(RECOVERY_MAX, field, async || ledger.is_answered(step.probe)).await?.then(|| over.elapsed());
+    let lasted: Vec<_> = happened.iter().map(|one| format!("{:.1} s", one.lasted.as_secs_f64())).collect();
+    print!(", {}", lasted.join(" + "));
+    match recovery {
+        Some(recovery) => println!("; answering again after {:.1} s", recovery.as_secs_f64()),
+        None => {
+            println!("; NO ANSWER after {RECOVERY_MAX:?}");
+            let words: Vec<_> = field.workers.iter().map(field::Worker::last_words).collect();
+            field.troubles.push(format!(
+                "no answer within {RECOVERY_MAX:?} after {}:\n{}",
+                names.join(" + "),
+                words.join("\n--\n")
+            ));
+        }
+    }
+    for one in &mut happened {
+        one.recovery = recovery;
+    }
+    field.until_all_take_requests().await?;
+    Ok(happened)
+}
+
+/// Waits until something is true, and looks after the workers meanwhile. False if it does not become
+/// true in time.
+async fn until(most: Duration, field: &mut Field, mut condition: impl AsyncFnMut() -> bool) -> Result<bool, Failure> {
+    let limit = Instant::now() + most;
+    while !condition().await {
+        if Instant::now() > limit {
+            return Ok(false);
+        }
+        field.look()?;
+        sleep(LOOK_EVERY).await;
+    }
+    Ok(true)
+}
+
+/// Waits until each request is answered and the queue is empty. A reply that was lost with its queue
+/// is asked for again, as a producer would.
+async fn settle(plan: &Plan, ledger: &Ledger, producer: &Producer, field: &mut Field) -> Result<bool, Failure> {
+    /// How long a reply may be on its way to us when the queue is empty.
+    const ON_ITS_WAY: Duration = Duration::from_secs(3);
+    let limit = Instant::now() + SETTLE_MAX;
+    loop {
+        let open = async || {
+            let seen = ledger.seen();
+            let all_confirmed = seen.confirmed.len() == plan.requests.len();
+            let open = (0..plan.requests.len()).filter(|request| seen.replies[*request].is_empty());
+            all_confirmed && open.into_iter().all(|request| plan.is_fleeting(request))
+        };
+        let most = limit.saturating_duration_since(Instant::now());
+        let answered = until(most, field, open).await?;
+        let (ready, unacknowledged) = field.depth(REQUEST_QUEUE).await?;
+        let open: Vec<_> = (0..plan.requests.len()).filter(|request| !ledger.is_answered(*request)).collect();
+        if answered && open.is_empty() && ready + unacknowledged == 0 {
+            return Ok(true);
+        }
+        if Instant::now() > limit {
+            field.troubles.push(format!(
+                "{SETTLE_MAX:?} after the last fault {} requests are not answered; {REQUEST_QUEUE} has {ready} ready, {unacknowledged} unacknowledged",
+                open.len()
+            ));
+            return Ok(false);
+        }
+        if answered && ready + unacknowledged == 0 {
+            ledger.seen().sent_again += open.len();
+            producer.publish(Instant::now(), open.clone()).await;
+            let all = async || open.iter().all(|request| ledger.is_answered(*request));
+            until(ON_ITS_WAY, field, all).await?;
+        }
+    }
+}
+
+/// What memory the workers have, once they are calm; for the report.
+async fn memory(before: &[u64], field: &mut Field) -> Result<String, Failure> {
+    let base = before.iter().max().copied().unwrap_or_default();
+    let limit = Instant::now() + CALM_MAX;
+    loop {
+        let after = field.memory().await?;
+        let is_fine = after.iter().all(|now| *now <= base + MEMORY_MAX_MIB);
+        if !is_fine && Instant::now() < limit {
+            sleep(LOOK_EVERY).await;
+            continue;
+        }
+        let list = |all: &[u64]| all.iter().map(u64::to_string).collect::<Vec<_>>().join(" and ");
+        let text = format!("{} MiB before the faults, {} MiB after them", list(before), list(&after));
+        if !is_fine {
+            field.troubles.push(format!("a worker has grown by more than {MEMORY_MAX_MIB} MiB: {text}"));
+        }
+        return Ok(text);
+    }
+}
+
+/// All workers end in order; their logs hold nothing alarming.
+async fn end(field: &mut Field) -> Result<(), Failure> {
+    field.look()?;
+    for place in 0..field.workers.len() {
+        let wrong = field.workers[place].stop().await?;
+        field.troubles.extend(wrong);
+    }
+    let lines = field.alarming_lines()?;
+    field.troubles.extend(lines);
+    Ok(())
+}
+
+/// Waits until everything in the queues has been read.
+async fn read_the_rest(field: &mut Field) -> Result<(), Failure> {
+    let limit = Instant::now() + READ_MAX;
+    for source in Source::ALL {
+        while field.depth(source.queue()).await? != (0, 0) {
+            if Instant::now() > limit {
+                return Err(format!("{} was not read within {READ_MAX:?}", source.queue()).into());
+            }
+        }
+    }
+    Ok(())
+}
