@@ -70,6 +70,7 @@ impl Message {
         Some(match headers.inner().get(name)? {
             AMQPValue::LongString(text) => text.to_string(),
             AMQPValue::LongInt(number) => number.to_string(),
+            AMQPValue::LongLongInt(number) => number.to_string(),
             AMQPValue::Timestamp(seconds) => seconds.to_string(),
             other => format!("{other:?}"),
         })

@@ -6,6 +6,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
 
+mod away;
 mod batch_form;
 mod client;
 mod clients;
@@ -17,6 +18,7 @@ mod documents;
 mod events;
 mod fields;
 mod never_twice;
+mod proxy;
 mod replies;
 mod restart;
 mod servers;

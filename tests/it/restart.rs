@@ -94,3 +94,42 @@ async fn restart_that_never_comes_does_not_keep_a_worker_from_stopping() {
     worker.until_said("waiting for RabbitMQ").await;
     ends_well(worker).await;
 }
+
+/// The broker takes back what is not acknowledged in time, which is 30 minutes unless set otherwise.
+#[tokio::test]
+async fn restart_of_the_session_by_the_acknowledgement_timeout_is_survived() {
+    let own = PrivateServers::start("restart-timeout");
+    for setting in ["consumer_timeout, 2000", "channel_tick_interval, 500"] {
+        own.ctl(&["eval", &format!("application:set_env(rabbit, {setting}).")]);
+    }
+    let world = World::on(own.servers.clone()).await;
+    let mut worker = world.worker().await;
+    publish(&world, 20, "a").await;
+    until_done(&world, 20).await;
+    let lock = crate::world::connect(&world.database_url).await;
+    lock.batch_execute("BEGIN; LOCK TABLE profiles").await.expect("locked");
+    publish(&world, 30, "b").await;
+    let line = worker.until_said("lost RabbitMQ").await;
+    assert!(line.contains("timed out"), "{line}");
+    lock.batch_execute("ROLLBACK").await.expect("unlocked");
+    until_done(&world, 50).await;
+    ends_well(worker).await;
+}
+
+/// What waiting does not mend ends the worker, with one line that says what to do.
+#[tokio::test]
+async fn restart_is_no_help_without_permission() {
+    let own = PrivateServers::start("restart-permission");
+    let world = World::on(own.servers.clone()).await;
+    own.ctl(&["add_user", "weak", "weak"]);
+    own.ctl(&["set_permissions", "weak", "", ".*", ".*"]);
+    let amqp_url = own.servers.amqp_url.replace("guest:guest", "weak:weak");
+    let (status, said) = world.start_worker(&[("AMQP_URL", &amqp_url)]).end().await;
+    assert_eq!(status.code(), Some(1), "{said}");
+    let line = said.lines().last().expect("a line");
+    assert!(line.contains("ACCESS_REFUSED") && line.contains("give the user its permissions"), "{line}");
+    let (status, said) = world.start_worker(&[("AMQP_URL", &amqp_url.replace(":weak@", ":wrong@"))]).end().await;
+    assert_eq!(status.code(), Some(1), "{said}");
+    let line = said.lines().last().expect("a line");
+    assert!(line.contains("refuses the login") && !line.contains("wrong@"), "{line}");
+}

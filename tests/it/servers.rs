@@ -70,6 +70,11 @@ impl PrivateServers {
         self.tell(&[what, server], &[]);
     }
 
+    /// `rabbitmqctl` of the broker.
+    pub(crate) fn ctl(&self, arguments: &[&str]) {
+        self.tell(&["ctl"], arguments);
+    }
+
     /// `scripts/servers`, told to do something with these servers.
     pub(crate) fn command(&self, before: &[&str], after: &[&str]) -> Command {
         let mut command = Command::new(root().join("scripts/servers"));

@@ -1,0 +1,166 @@
+//! Servers that are there but do not answer, or whose answers are lost: through a network that fails.
+
+use std::time::Duration;
+
+use crate::client::{Message, props};
+use crate::proxy::{Network, Proxy};
+use crate::worker::{Worker, until};
+use crate::world::World;
+
+/// A proxy before the server of this URL, and the URL that leads through it.
+async fn proxied(url: &str) -> (Proxy, String) {
+    let mut url = url::Url::parse(url).expect("a URL");
+    let server = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
+    let proxy = Proxy::before(&server).await.expect("a free port");
+    url.set_host(Some("127.0.0.1")).expect("a host");
+    url.set_port(Some(proxy.port())).expect("a port");
+    (proxy, url.into())
+}
+
+async fn ends_well(worker: Worker) -> String {
+    worker.signal("TERM").await;
+    let (status, said) = worker.end().await;
+    assert!(status.success(), "{status}: {said}");
+    said
+}
+
+/// The connection is lost in the middle of a commit: what came of it is looked up. Also for profiles
+/// that nothing but their own id tells apart.
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_looked_up() {
+    let world = World::new().await;
+    let (network, database_url) = proxied(&world.database_url).await;
+    let worker = world.worker_with(&[("DATABASE_URL", &database_url)]).await;
+    let mut client = world.client().await;
+    let mut stored = 0;
+    for round in 0..8 {
+        // After these the worker has no question to the database before it stores something.
+        assert_eq!(client.call(r#"{"token":"nobody","db_id":1}"#).await.error(), 401);
+        assert_eq!(client.call(world.request("")).await.error(), 0);
+        stored += 1;
+        network.set(Network::SwallowAnswers);
+        for i in 0..12 {
+            let data = match i % 4 {
+                0 => r#""data":{}"#.to_owned(),
+                1 => format!(r#""data":{{"email":"{round}.{i}@example.com"}}"#),
+                2 => format!(
+                    r#""data":{{"subscriptions":[{{"resource_id":1,"channel":"email","email":"{round}.{i}@example.com"}}]}}"#
+                ),
+                _ => r#""data":[{},{"email":"x"},{}]"#.to_owned(),
+            };
+            client.publish(world.request(&data).as_bytes(), client.replying(&format!("{round}.{i}"))).await;
+        }
+        // At least the first batch is committed, and nobody told the worker.
+        until(async || world.number("SELECT count(*) FROM profiles").await > stored).await;
+        network.set(Network::Cut);
+        network.set(Network::Pass);
+        for i in 0..12 {
+            let reply = client.reply(&format!("{round}.{i}")).await;
+            assert_eq!(reply.error(), 0, "{round}.{i}");
+        }
+        stored += 9 + 3 * 2;
+        assert_eq!(world.number("SELECT count(*) FROM profiles").await, stored, "round {round}");
+        assert_eq!(world.number("SELECT count(*) FROM subscriptions").await, 3 * (round + 1), "round {round}");
+    }
+    let said = ends_well(worker).await;
+    assert!(!said.contains("lost RabbitMQ"), "{said}");
+}
+
+/// The peer is gone and the socket does not say so.
+#[tokio::test]
+async fn a_silent_database_is_noticed_and_its_requests_are_held() {
+    let world = World::new().await;
+    let (network, database_url) = proxied(&world.database_url).await;
+    let mut worker = world.worker_with(&[("DATABASE_URL", &database_url)]).await;
+    let mut client = world.client().await;
+    assert_eq!(client.call(world.request("")).await.error(), 0);
+    network.set(Network::Swallow);
+    for i in 0..20 {
+        client.publish(world.request("").as_bytes(), client.replying(&i.to_string())).await;
+    }
+    worker.until_said("the database is away").await;
+    network.set(Network::Pass);
+    worker.until_said("the database is back").await;
+    for i in 0..20 {
+        assert_eq!(client.reply(&i.to_string()).await.error(), 0);
+    }
+    assert_eq!(world.number("SELECT count(*) FROM profiles").await, 21);
+    let said = ends_well(worker).await;
+    assert!(!said.contains("lost RabbitMQ"), "{said}");
+}
+
+#[tokio::test]
+async fn a_silent_broker_is_noticed_by_its_heartbeats() {
+    let world = World::new().await;
+    let (network, amqp_url) = proxied(&world.servers.amqp_url).await;
+    let mut worker = world.worker_with(&[("AMQP_URL", &format!("{amqp_url}?heartbeat=1"))]).await;
+    let mut client = world.client().await;
+    assert_eq!(client.call(world.request("")).await.error(), 0);
+    network.set(Network::Swallow);
+    for i in 0..20 {
+        client.publish(world.request("").as_bytes(), client.replying(&i.to_string())).await;
+    }
+    worker.until_said("lost RabbitMQ").await;
+    network.set(Network::Pass);
+    worker.until_said("taking requests").await;
+    for i in 0..20 {
+        assert_eq!(client.reply(&i.to_string()).await.error(), 0);
+    }
+    ends_well(worker).await;
+}
+
+/// The answers of the broker come slowly, and nothing is lost or given up over it.
+#[tokio::test]
+async fn a_slow_network_is_slow_and_nothing_else() {
+    let world = World::new().await;
+    let (to_broker, amqp_url) = proxied(&world.servers.amqp_url).await;
+    let (to_database, database_url) = proxied(&world.database_url).await;
+    let worker = world.worker_with(&[("AMQP_URL", &amqp_url), ("DATABASE_URL", &database_url)]).await;
+    let mut client = world.client().await;
+    for network in [&to_broker, &to_database] {
+        network.set(Network::Slow { bytes_per_second: 200_000, latency: Duration::from_millis(40) });
+    }
+    for i in 0..300 {
+        client.publish(world.request("").as_bytes(), client.replying(&i.to_string())).await;
+    }
+    for i in 0..300 {
+        assert_eq!(client.reply(&i.to_string()).await.error(), 0);
+    }
+    assert_eq!(world.number("SELECT count(*) FROM profiles").await, 300);
+    let said = ends_well(worker).await;
+    assert!(!said.contains("lost") && !said.contains("away"), "{said}");
+}
+
+/// Away for longer than requests are held: others can take them, and they are taken once.
+#[tokio::test]
+async fn a_parked_worker_gives_its_requests_back_once() {
+    let world = World::new().await;
+    let (network, database_url) = proxied(&world.database_url).await;
+    let mut parked = world.worker_with(&[("DATABASE_URL", &database_url), ("PARK_AFTER", "1s")]).await;
+    let mut client = world.client().await;
+    assert_eq!(client.call(world.request("")).await.error(), 0);
+    network.set(Network::Cut);
+    for i in 0..10 {
+        client.publish(world.request("").as_bytes(), client.replying(&i.to_string())).await;
+    }
+    parked.until_said("parked").await;
+    until(async || client.waiting(&world.request_queue()).await == 10).await;
+    let first = client.channel.basic_get(world.request_queue().into(), Default::default()).await;
+    let first = first.expect("an answer").expect("a request");
+    assert_eq!(world.number("SELECT count(*) FROM profiles").await, 1);
+    let acker = first.delivery.acker.clone();
+    let count = Message::from(first.delivery).header("x-delivery-count");
+    assert!(count.as_deref().is_none_or(|count| count == "1"), "given back {count:?} times");
+    let again = lapin::options::BasicNackOptions { requeue: true, ..Default::default() };
+    acker.nack(again).await.expect("given back");
+    let other = world.worker().await;
+    for i in 0..10 {
+        assert_eq!(client.reply(&i.to_string()).await.error(), 0);
+    }
+    network.set(Network::Pass);
+    parked.until_said("taking requests").await;
+    ends_well(other).await;
+    client.publish(world.request("").as_bytes(), props()).await;
+    assert_eq!(client.take(&world.result_queue()).await.error(), 0);
+    ends_well(parked).await;
+}
