@@ -77,6 +77,7 @@ impl Field {
         let servers = PrivateServers::up(FOLDER, &["--database-disk", DISK]);
         let logs = root().join(".local/chaos-logs");
         std::fs::create_dir_all(&logs)?;
+        File::create(logs.join("memory.log"))?;
         let mut field = Self { servers, workers: Vec::new(), logs, troubles: Vec::new(), queue_type };
         let store = Store::new(&DatabaseUrl::parse(&field.servers.servers.database_url)?, 2)?;
         migrate::run(&store).await?;
@@ -210,6 +211,19 @@ impl Field {
             all.push(kib / 1024);
         }
         Ok(all)
+    }
+
+    /// Notes the memory and threads of each worker in a file beside their logs: by what a growth can
+    /// be traced to a fault.
+    pub(crate) fn note_memory(&self, when: &str) -> Result<(), Failure> {
+        let mut file = OpenOptions::new().create(true).append(true).open(self.logs.join("memory.log"))?;
+        for worker in &self.workers {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", worker.id()?)).unwrap_or_default();
+            let figures = status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("Threads"));
+            let figures: Vec<_> = figures.flat_map(str::split_whitespace).collect();
+            writeln!(file, "worker {}: {}; after {when}", worker.number, figures.join(" "))?;
+        }
+        Ok(())
     }
 
     /// Lines in the workers' logs that must not be there.

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use lapin::message::Delivery;
 use lapin::types::AMQPValue;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::plan::Plan;
 
@@ -57,6 +58,8 @@ pub(crate) struct Event {
 pub(crate) struct Seen {
     /// How often each request was published.
     pub(crate) published: Vec<u32>,
+    /// When it was published and answered for the first time.
+    pub(crate) times: Vec<Times>,
     /// Whether the broker has confirmed it at least once.
     pub(crate) confirmed: HashSet<usize>,
     /// Published once more, as the broker went away before it had confirmed.
@@ -65,12 +68,20 @@ pub(crate) struct Seen {
     pub(crate) sent_again: usize,
     pub(crate) replies: Vec<Vec<Reply>>,
     pub(crate) answered: usize,
+    /// Answers and events that had come before.
+    pub(crate) repeats: usize,
     /// The bodies of the dead letters of each request.
     pub(crate) dead_letters: HashMap<usize, Vec<DeadLetter>>,
     /// By their message_id.
     pub(crate) events: HashMap<String, Vec<Event>>,
     /// Messages that belong to nothing.
     pub(crate) strays: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Times {
+    pub(crate) published: Option<Instant>,
+    pub(crate) answered: Option<Instant>,
 }
 
 #[derive(Debug, Clone)]
@@ -86,7 +97,8 @@ pub(crate) struct Ledger(Mutex<Seen>);
 impl Ledger {
     pub(crate) fn new(plan: &Plan) -> Self {
         let count = plan.requests.len();
-        Self(Mutex::new(Seen { published: vec![0; count], replies: vec![Vec::new(); count], ..Seen::default() }))
+        let (published, times, replies) = (vec![0; count], vec![Times::default(); count], vec![Vec::new(); count]);
+        Self(Mutex::new(Seen { published, times, replies, ..Seen::default() }))
     }
 
     pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -95,6 +107,13 @@ impl Ledger {
 
     pub(crate) fn is_answered(&self, request: usize) -> bool {
         !self.seen().replies[request].is_empty()
+    }
+
+    /// Notes that a request is about to be published.
+    pub(crate) fn publish(&self, request: usize) {
+        let mut seen = self.seen();
+        seen.published[request] += 1;
+        seen.times[request].published.get_or_insert_with(Instant::now);
     }
 
     /// Notes a message.
@@ -112,7 +131,11 @@ impl Ledger {
             let id = text(properties.message_id()).unwrap_or_default();
             let said = serde_json::from_slice(&delivery.data).unwrap_or(Value::Null);
             let event = Event { routing_key: delivery.routing_key.as_str().to_owned(), said };
-            return seen.events.entry(id).or_default().push(event);
+            let same = seen.events.entry(id).or_default();
+            same.push(event);
+            let is_repeated = same.len() > 1;
+            seen.repeats += usize::from(is_repeated);
+            return;
         }
         // A dead letter has the request's properties; a reply has its correlation_id or, where there
         // is none, its message_id in the place of it.
@@ -137,6 +160,9 @@ impl Ledger {
         let said = said.unwrap_or_else(|| json!(format!("unreadable: {}", String::from_utf8_lossy(&delivery.data))));
         if seen.replies[request].is_empty() {
             seen.answered += 1;
+            seen.times[request].answered = Some(Instant::now());
+        } else {
+            seen.repeats += 1;
         }
         seen.replies[request].push(Reply { source, original_reply_to, said, error_header: number("error") });
     }

@@ -83,7 +83,7 @@ async fn produce(url: String, plan: Arc<Plan>, ledger: Arc<Ledger>, mut orders: 
             while confirms.len() < UNCONFIRMED_MAX
                 && let Some(request) = due.pop_front()
             {
-                ledger.seen().published[request] += 1;
+                ledger.publish(request);
                 confirms.push(confirmed(channel.clone(), plan.clone(), request, generation));
             }
         }

@@ -228,18 +228,27 @@ async fn attack(arguments: &Arguments, seed: u64) -> Result<Outcome, Failure> {
         requests: plan.requests.len(),
         faults: happened.len(),
     };
-    report::faults(&happened, left_out);
+    report::faults(&happened, &plan, &seen, left_out);
     report::load(&plan, &seen);
     report::verdict(&outcome, &seen, &memory, &field.logs.display().to_string(), arguments);
     Ok(outcome)
 }
 
-/// Load without faults: it shows what memory the workers need, and new queues grow old enough to be
-/// remembered by a broker that is killed (RabbitMQ 3.10 takes half a second).
+/// Load without faults: a backlog shows what memory the workers need, and new queues grow old enough
+/// to be remembered by a broker that is killed (RabbitMQ 3.10 takes half a second).
 async fn warm_up(plan: &Plan, ledger: &Ledger, producer: &Producer, field: &mut Field) -> Result<(), Failure> {
     const AGE: Duration = Duration::from_secs(2);
     let begun = Instant::now();
+    for worker in &field.workers {
+        worker.signal("STOP").await?;
+    }
     producer.publish(begun, plan.warm_up.clone()).await;
+    // Shorter than heartbeats are missed.
+    let published = async || plan.warm_up.iter().all(|request| ledger.seen().confirmed.contains(request));
+    until(AGE, field, published).await?;
+    for worker in &field.workers {
+        worker.signal("CONT").await?;
+    }
     let answered = async || plan.warm_up.iter().all(|request| ledger.is_answered(*request));
     if !until(RECOVERY_MAX, field, answered).await? {
         field.troubles.push(format!("the load before the faults was not answered within {RECOVERY_MAX:?}"));
@@ -264,41 +273,42 @@ async fn take(
     let names: Vec<_> = step.faults.iter().map(|fault| fault.kind.name()).collect();
     print!("{:>6.1} s  {}", begun.elapsed().as_secs_f64(), names.join(" + "));
     std::io::stdout().flush()?;
+    let repeats = ledger.seen().repeats;
     let mut ongoing = Vec::new();
-    for fault in &step.faults {
+    for (place, fault) in step.faults.iter().enumerate() {
         // A server may take seconds to end: that is a part of the fault.
         let since = Instant::now();
-        ongoing.push((since, fault.kind, faults::begin(field, *fault).await?, Instant::now()));
+        ongoing.push((place, since, faults::begin(field, *fault).await?, Instant::now()));
     }
     ongoing.sort_by_key(|(.., fault, begun)| *begun + fault.lasts());
-    let mut happened = Vec::new();
-    for (since, kind, fault, begun) in ongoing {
+    let mut lasted = vec![Duration::ZERO; ongoing.len()];
+    for (place, since, fault, begun) in ongoing {
         sleep_until(begun + fault.lasts()).await;
         fault.end(field).await?;
-        happened.push(Happened { kind, lasted: since.elapsed(), recovery: None });
+        lasted[place] = since.elapsed();
     }
     let over = Instant::now();
     producer.publish(over, vec![step.probe]).await;
     let recovery = until(RECOVERY_MAX, field, async || ledger.is_answered(step.probe)).await?.then(|| over.elapsed());
-    let lasted: Vec<_> = happened.iter().map(|one| format!("{:.1} s", one.lasted.as_secs_f64())).collect();
-    print!(", {}", lasted.join(" + "));
+    let in_words: Vec<_> = lasted.iter().map(|lasted| format!("{:.1} s", lasted.as_secs_f64())).collect();
+    print!(", {}", in_words.join(" + "));
     match recovery {
         Some(recovery) => println!("; answering again after {:.1} s", recovery.as_secs_f64()),
         None => {
             println!("; NO ANSWER after {RECOVERY_MAX:?}");
             let words: Vec<_> = field.workers.iter().map(field::Worker::last_words).collect();
-            field.troubles.push(format!(
-                "no answer within {RECOVERY_MAX:?} after {}:\n{}",
-                names.join(" + "),
-                words.join("\n--\n")
-            ));
+            let names = names.join(" + ");
+            field.troubles.push(format!("no answer within {RECOVERY_MAX:?} after {names}:\n{}", words.join("\n--\n")));
         }
     }
-    for one in &mut happened {
-        one.recovery = recovery;
-    }
     field.until_all_take_requests().await?;
-    Ok(happened)
+    field.note_memory(&names.join(" + "))?;
+    let repeats = ledger.seen().repeats - repeats;
+    let happened = |(fault, lasted): (&plan::Fault, Duration)| {
+        let kind = fault.kind;
+        Happened { kind, lasted, start, over, recovery, repeats }
+    };
+    Ok(step.faults.iter().zip(lasted).map(happened).collect())
 }
 
 /// Waits until something is true, and looks after the workers meanwhile. False if it does not become

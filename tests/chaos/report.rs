@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::Arguments;
 use crate::ledger::Seen;
 use crate::plan::{FaultKind, Plan};
@@ -17,8 +19,27 @@ const DETAILS_MAX: usize = 10;
 pub(crate) struct Happened {
     pub(crate) kind: FaultKind,
     pub(crate) lasted: Duration,
-    /// From the end of the faults of its step until the probe was answered.
+    /// The begin of its step, and the end of the faults of it.
+    pub(crate) start: Instant,
+    pub(crate) over: Instant,
+    /// From then until the probe was answered.
     pub(crate) recovery: Option<Duration>,
+    /// Answers and events that were said again during the step: what it has hit.
+    pub(crate) repeats: usize,
+}
+
+impl Happened {
+    /// From the end of the faults until all that was published in their step was answered. Replies
+    /// that may be lost with their queue don't count.
+    fn caught_up(&self, plan: &Plan, seen: &Seen) -> Option<Duration> {
+        let mut last = self.over;
+        for (request, times) in seen.times.iter().enumerate() {
+            if times.published.is_some_and(|at| at >= self.start && at <= self.over) && !plan.is_fleeting(request) {
+                last = last.max(times.answered?);
+            }
+        }
+        Some(last - self.over)
+    }
 }
 
 /// The outcome of one run.
@@ -37,35 +58,48 @@ impl Outcome {
     }
 }
 
-pub(crate) fn faults(happened: &[Happened], left_out: Option<&str>) {
+pub(crate) fn faults(happened: &[Happened], plan: &Plan, seen: &Seen, left_out: Option<&str>) {
     let mut by_kind: BTreeMap<FaultKind, Vec<&Happened>> = BTreeMap::new();
     for one in happened {
         by_kind.entry(one.kind).or_default().push(one);
     }
-    println!("\n{:<38}{:>6}{:>12}{:>20}", "faults", "count", "lasted", "answering again");
-    println!("{:<38}{:>6}{:>12}{:>10}{:>10}", "", "", "median", "median", "max");
+    println!(
+        "\n{:<38}{:>6}{:>10}{:>20}{:>20}{:>10}",
+        "faults", "count", "lasted", "answering again", "all answered", "repeats"
+    );
+    println!("{:<38}{:>6}{:>10}{:>10}{:>10}{:>10}{:>10}", "", "", "median", "median", "max", "median", "max");
     for (kind, all) in by_kind {
-        let lasted = median(all.iter().map(|one| one.lasted).collect());
-        let mut recovery: Vec<_> = all.iter().filter_map(|one| one.recovery).collect();
-        recovery.sort();
-        let max = recovery.last().copied();
+        let lasted = median(all.iter().map(|one| Some(one.lasted)).collect());
+        let (recovery, recovery_max) = median_and_max(all.iter().map(|one| one.recovery).collect());
+        let (caught_up, caught_up_max) = median_and_max(all.iter().map(|one| one.caught_up(plan, seen)).collect());
         println!(
-            "  {:<36}{:>6}{:>12}{:>10}{:>10}",
+            "  {:<36}{:>6}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
             kind.name(),
             all.len(),
             seconds(lasted),
-            seconds(median(recovery)),
-            seconds(max)
+            seconds(recovery),
+            seconds(recovery_max),
+            seconds(caught_up),
+            seconds(caught_up_max),
+            all.iter().map(|one| one.repeats).sum::<usize>()
         );
     }
     if let Some(why) = left_out {
         println!("  {:<36}{:>6}  left out: {why}", FaultKind::DiskFull.name(), 0);
     }
+    println!("  seconds from the end of the fault until a new request was answered, and all that were published since");
+    println!("  shortly before it; answers and events that came once more, of which each is allowed");
 }
 
-fn median(mut durations: Vec<Duration>) -> Option<Duration> {
-    durations.sort();
-    durations.get(durations.len() / 2).copied()
+/// Of two in the middle the longer one; what never came is the longest.
+fn median(mut durations: Vec<Option<Duration>>) -> Option<Duration> {
+    durations.sort_by_key(|duration| duration.unwrap_or(Duration::MAX));
+    durations.get(durations.len() / 2).copied().flatten()
+}
+
+fn median_and_max(durations: Vec<Option<Duration>>) -> (Option<Duration>, Option<Duration>) {
+    let max = durations.iter().max_by_key(|duration| duration.unwrap_or(Duration::MAX)).copied().flatten();
+    (median(durations), max)
 }
 
 fn seconds(duration: Option<Duration>) -> String {
@@ -101,6 +135,12 @@ pub(crate) fn verdict(outcome: &Outcome, seen: &Seen, memory: &str, logs: &str, 
     println!("  {:<36}{:>10}{:>12}", "trigger events", verdict.events, verdict.events_again);
     println!("  {:<36}{:>10}{:>12}", "dead letters", verdict.dead_letters, verdict.dead_letters_again);
     println!("  * of requests with neither message_id nor email, of which that is not promised");
+    if verdict.own_conflicts > 0 {
+        println!(
+            "  told 409 of their own profile, as they had no message_id and were published again: {}",
+            verdict.own_conflicts
+        );
+    }
     println!("  published again, as the broker went away before it confirmed: {}", seen.published_again);
     println!("  sent again, as the queue of the reply was deleted: {}", seen.sent_again);
     println!("  memory of the workers: {memory}");
