@@ -126,6 +126,7 @@ impl Connection {
     /// Says goodbye. A connection that is gone already needs none.
     pub async fn close(&self) {
         if self.is_open() {
+            let _open = self.intake.open();
             let goodbye = self.connection.close(200, "bye".into());
             if let Err(error) = within(ANSWER_MAX, "close", goodbye).await {
                 tracing::debug!(%error, "the connection did not close in order");

@@ -169,6 +169,7 @@ impl Incoming {
     async fn ask(&mut self, prefetch: u16) -> Result<(), BrokerError> {
         let channels = u16::try_from(self.channels.len()).unwrap_or(1).max(1);
         let each = prefetch.div_ceil(channels);
+        let _open = self.intake.open();
         for (channel, stream) in self.channels.iter().zip(&mut self.streams) {
             // Before the subscription: the library keeps deliveries in a queue that has no other bound.
             within(ANSWER_MAX, "qos", channel.basic_qos(each, BasicQosOptions { global: false })).await?;

@@ -33,7 +33,19 @@ pub(super) struct Intake {
     held: AtomicUsize,
     /// Bytes that were read, whatever they are, and that nobody has looked at.
     unseen: AtomicUsize,
+    /// How many wait for an answer of the broker that may stand behind all that.
+    waiting: AtomicUsize,
     reader: AtomicWaker,
+}
+
+/// As long as there is this, everything is read.
+#[derive(Debug)]
+pub(super) struct Open<'i>(&'i Intake);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Intake {
@@ -65,9 +77,17 @@ impl Intake {
         held
     }
 
+    /// Reads everything for a while: there will be an answer.
+    pub(super) fn open(&self) -> Open<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.reader.wake();
+        Open(self)
+    }
+
     /// While nothing is held somebody waits for what comes, however much it is.
     fn is_full(&self) -> bool {
-        self.held() > 0 && self.held() + self.unseen() > BYTES_MAX
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        waiting == 0 && self.held() > 0 && self.held() + self.unseen() > BYTES_MAX
     }
 }
 
