@@ -30,6 +30,8 @@
 //!   ([`pipeline::session`]). Never a reply.
 //! - *One message can't be stored though its neighbours can*: it is found by halving the batch, and
 //!   ends as a 500 and a dead letter.
+//! - *One message may have killed the process*: it is taken alone, and given up after three times
+//!   ([`pipeline::suspects`]).
 //! - *The setup is wrong*: the worker says what, and does not start ([`config`],
 //!   [`pipeline::session::StartError`]).
 //!
