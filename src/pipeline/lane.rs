@@ -81,7 +81,7 @@ pub struct Lane {
     publisher: Publisher,
     /// Requests in the batch form: they are stored part by part, between batches of the others.
     bulk: VecDeque<Job>,
-    /// Requests to be taken alone, after the batch that they came with.
+    /// Requests to be taken alone, one between two batches of the others.
     suspects: VecDeque<(Envelope, Receipt)>,
 }
 
@@ -140,7 +140,7 @@ impl Lane {
         loop {
             match self.next_turn().await? {
                 Turn::Work(batch) => self.work(batch).await?,
-                Turn::Ended if self.bulk.is_empty() => return Ok(()),
+                Turn::Ended if !self.has_more() => return Ok(()),
                 Turn::Ended => self.work(None).await?,
             }
         }
@@ -149,7 +149,7 @@ impl Lane {
     /// Waits for requests, unless there is something else to do.
     async fn next_turn(&self) -> Result<Turn, BrokerError> {
         let limits = BatchLimits { requests_max: self.shared.config.batch_max, bytes_max: BATCH_BYTES_MAX };
-        let taken = if self.bulk.is_empty() {
+        let taken = if !self.has_more() {
             self.subscription.next_batch(limits).await?
         } else if self.holds_enough_bulk() {
             return Ok(Turn::Work(None));
@@ -163,6 +163,11 @@ impl Lane {
             Some(batch) => Turn::Work(Some(batch)),
             None => Turn::Ended,
         })
+    }
+
+    /// Whether it has something to do without another batch.
+    fn has_more(&self) -> bool {
+        !self.bulk.is_empty() || !self.suspects.is_empty()
     }
 
     fn holds_enough_bulk(&self) -> bool {
@@ -193,16 +198,16 @@ impl Lane {
         }
     }
 
-    /// A batch, if there is one, then a part of what takes longer, then what must be alone.
+    /// A batch, if there is one, then a part of what takes longer, then one that must be alone.
     async fn work_on(&mut self, batch: Option<Batch>) -> Result<(), LaneEnd> {
         if let Some(batch) = batch {
             self.work_on_batch(batch).await?;
         }
         self.work_on_bulk().await?;
-        while let Some((envelope, receipt)) = self.suspects.pop_front() {
-            self.work_on_suspect(envelope, receipt).await?;
+        match self.suspects.pop_front() {
+            Some((envelope, receipt)) => self.work_on_suspect(envelope, receipt).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// One batch, from the first look to the acknowledgement.
@@ -254,7 +259,10 @@ impl Lane {
     async fn work_on_suspect(&mut self, envelope: Envelope, receipt: Receipt) -> Result<(), LaneEnd> {
         let shared = self.shared.clone();
         let mut hold = shared.hold();
-        let mut turn = shared.suspects.turn().await;
+        let Some(mut turn) = shared.suspects.turn_soon().await else {
+            self.suspects.push_front((envelope, receipt));
+            return Ok(());
+        };
         let may_begin = loop {
             match turn.begin(&envelope, &shared.store).await {
                 Ok(may_begin) => break may_begin,

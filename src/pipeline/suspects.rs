@@ -23,6 +23,9 @@ const DELIVERIES_MAX: u64 = 2;
 /// So often a suspect may be begun alone.
 const BEGUN_MAX: u32 = 3;
 
+/// How long a lane waits for a turn before it looks for something else to do.
+const TURN_SOON: Duration = Duration::from_millis(100);
+
 /// How long the end of a session may wait for crossing one out.
 const CLEAR_MAX: Duration = Duration::from_secs(3);
 
@@ -41,15 +44,16 @@ pub struct Suspects(Mutex<Option<RequestId>>);
 pub struct Turn<'s>(MutexGuard<'s, Option<RequestId>>);
 
 impl Suspects {
-    /// Waits for a turn: one at a time.
-    pub async fn turn(&self) -> Turn<'_> {
-        Turn(self.0.lock().await)
+    /// A turn, if there is one soon. If another suspect is held up, by a lock say, other requests need
+    /// not wait for it.
+    pub async fn turn_soon(&self) -> Option<Turn<'_>> {
+        tokio::time::timeout(TURN_SOON, self.0.lock()).await.ok().map(Turn)
     }
 
     /// Crosses out what was left unfinished although the process lives: the broker was lost, or time
     /// ran out. If that can't be done now it is done with the next turn.
     pub async fn clear(&self, store: &Store) {
-        let clearing = async { self.turn().await.clear(store).await };
+        let clearing = async { Turn(self.0.lock().await).clear(store).await };
         match tokio::time::timeout(CLEAR_MAX, clearing).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => debug!(%error, "a suspect could not be crossed out"),
