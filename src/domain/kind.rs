@@ -93,6 +93,10 @@ pub struct Flaw {
     what: What,
 }
 
+/// A name in a path is cut off after so many characters: producers make names of any length, and
+/// an error text is for people.
+const NAME_CHARS_MAX: usize = 100;
+
 impl From<What> for Flaw {
     fn from(what: What) -> Self {
         Self { below: String::new(), what }
@@ -109,7 +113,11 @@ impl Flaw {
     /// The same flaw, seen from the object that has the value in this field.
     #[must_use]
     pub fn in_field(self, name: &str) -> Self {
-        Self { below: format!(".{name}{}", self.below), what: self.what }
+        let below = match name.char_indices().nth(NAME_CHARS_MAX) {
+            None => format!(".{name}{}", self.below),
+            Some((end, _)) => format!(".{}…{}", &name[..end], self.below),
+        };
+        Self { below, what: self.what }
     }
 
     /// The same flaw, seen from the array that has the value at this place.
@@ -365,6 +373,13 @@ mod tests {
         let flaw = Flaw::from("wrong").in_field("id").in_field("cc_data").in_item(3);
         assert_eq!(flaw.clone().at("data.subscriptions").text, "data.subscriptions[3].cc_data.id: wrong");
         assert_eq!(Flaw::from("wrong").in_field("db_id").at("").text, "db_id: wrong");
+        let long = "ж".repeat(NAME_CHARS_MAX);
+        assert_eq!(Flaw::from("wrong").in_field(&long).at("data").text, format!("data.{long}: wrong"));
+        let longer = long.clone() + "x";
+        assert_eq!(
+            Flaw::from("wrong").in_field("a").in_field(&longer).at("data").text,
+            format!("data.{long}….a: wrong")
+        );
     }
 
     #[test]
