@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check bench bench-quick profile deps fmt clean
+.PHONY: help demo down test check fuzz bench bench-quick profile deps fmt clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -17,6 +17,9 @@ check: ## Formatting, lints and documentation only; no servers
 	cargo fmt --all -- --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+
+fuzz: ## Look for messages that are decided on wrongly (FUZZ_SECONDS each of three ways)
+	@scripts/fuzz
 
 bench: ## Measure beside others, with private servers that are removed afterwards
 	@scripts/bench
