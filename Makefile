@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check chaos bench bench-quick profile deps fmt clean
+.PHONY: help demo down test check chaos fuzz bench bench-quick profile deps fmt clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -20,6 +20,9 @@ check: ## Formatting, lints and documentation only; no servers
 
 chaos: ## Attack the promises: servers and workers killed under load; SEED=1 repeats a run
 	@scripts/chaos $(if $(SEED),--seed $(SEED))
+
+fuzz: ## Look for messages that are decided on wrongly (FUZZ_SECONDS each of three ways)
+	@scripts/fuzz
 
 bench: ## Measure beside others, with private servers that are removed afterwards
 	@scripts/bench

@@ -93,6 +93,10 @@ pub struct Flaw {
     what: What,
 }
 
+/// A name in a path is cut off after so many characters: producers make names of any length, and
+/// an error text is for people.
+const NAME_CHARS_MAX: usize = 100;
+
 impl From<What> for Flaw {
     fn from(what: What) -> Self {
         Self { below: String::new(), what }
@@ -109,7 +113,11 @@ impl Flaw {
     /// The same flaw, seen from the object that has the value in this field.
     #[must_use]
     pub fn in_field(self, name: &str) -> Self {
-        Self { below: format!(".{name}{}", self.below), what: self.what }
+        let below = match name.char_indices().nth(NAME_CHARS_MAX) {
+            None => format!(".{name}{}", self.below),
+            Some((end, _)) => format!(".{}…{}", &name[..end], self.below),
+        };
+        Self { below, what: self.what }
     }
 
     /// The same flaw, seen from the array that has the value at this place.
@@ -202,7 +210,11 @@ fn each<'a>(value: Value<'a>, kind: Kind) -> Result<Value<'a>, Flaw> {
 /// The digits of an integer.
 fn integer<'a>(value: Value<'a>) -> Result<Cow<'a, str>, What> {
     match value.trimmed() {
-        Value::Number(digits) => fields::integer(&digits).map(|_| digits),
+        Value::Number(digits) => match fields::integer(&digits)? {
+            // JSON has `-0`, which must not become another address or status than `0`.
+            0 => Ok(Cow::Borrowed("0")),
+            _ => Ok(digits),
+        },
         // An integer of XML may begin with zeros.
         Value::Text(text) if fields::is_integer(&text) => Ok(Cow::Owned(fields::integer(&text)?.to_string())),
         Value::Text(text) if is_number(&text) => fields::integer(&text).map(|_| text),
@@ -234,10 +246,10 @@ fn boolean<'a>(value: Value<'a>) -> Result<Value<'a>, What> {
 /// A text of XML where a field has both.
 fn number_or_word(value: Value<'_>) -> Value<'_> {
     match value.trimmed() {
-        // An integer of XML may begin with zeros, a number of JSON may not.
+        // An integer of XML may begin with zeros, a number of JSON may not; in neither with a plus.
         Value::Text(text) => match fields::integer(&text) {
-            Ok(integer) => Value::Number(Cow::Owned(integer.to_string())),
-            Err(_) => Value::String(text),
+            Ok(integer) if fields::is_integer(&text) => Value::Number(Cow::Owned(integer.to_string())),
+            _ => Value::String(text),
         },
         other => other,
     }
@@ -304,6 +316,9 @@ mod tests {
     #[test]
     fn integers_are_neither_fractions_nor_strings() {
         assert_eq!(Kind::Integer.check(number_of("-12")), Ok(number_of("-12")));
+        for kind in [Kind::Integer, Kind::Status, Kind::PostalCode] {
+            assert_eq!(kind.check(number_of("-0")), Ok(number_of("0")));
+        }
         assert_eq!(flaw(Kind::Integer, number_of("1.5")), "x: must be an integer, is a fraction");
         assert_eq!(flaw(Kind::Integer, number_of("9223372036854775808")), "x: must fit into 64 bits");
         assert_eq!(flaw(Kind::Integer, string_of("1")), "x: must be an integer, is a string");
@@ -348,6 +363,8 @@ mod tests {
             (Kind::Integer, "x", "x: must be an integer, is a string"),
             (Kind::Integer, "1.5", "x: must be an integer, is a fraction"),
             (Kind::Integer, "9223372036854775808", "x: must fit into 64 bits"),
+            (Kind::Integer, "+7", "x: must be an integer, is a string"),
+            (Kind::Sex, "+1", "x: must be 0, 1, 2, \"male\" or \"female\""),
             (Kind::Number, "1,5", "x: must be a number, is a string"),
             (Kind::Number, "NaN", "x: must be a number, is a string"),
             (Kind::Boolean, "1", "x: must be true or false, is a string"),
@@ -365,6 +382,13 @@ mod tests {
         let flaw = Flaw::from("wrong").in_field("id").in_field("cc_data").in_item(3);
         assert_eq!(flaw.clone().at("data.subscriptions").text, "data.subscriptions[3].cc_data.id: wrong");
         assert_eq!(Flaw::from("wrong").in_field("db_id").at("").text, "db_id: wrong");
+        let long = "ж".repeat(NAME_CHARS_MAX);
+        assert_eq!(Flaw::from("wrong").in_field(&long).at("data").text, format!("data.{long}: wrong"));
+        let longer = long.clone() + "x";
+        assert_eq!(
+            Flaw::from("wrong").in_field("a").in_field(&longer).at("data").text,
+            format!("data.{long}….a: wrong")
+        );
     }
 
     #[test]

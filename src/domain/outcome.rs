@@ -17,7 +17,7 @@ pub enum Code {
     NotFound,
     /// 409: another profile of this database has this email.
     EmailTaken,
-    /// 413: the body is over the size limit.
+    /// 413: the request is over a limit.
     TooLarge,
     /// 500: this message can't be stored although its neighbours can.
     Failed,
@@ -74,6 +74,11 @@ impl Rejection {
     /// 413: the body has more than `limit` bytes.
     pub fn body_too_large(limit: u64) -> Self {
         Self { code: Code::TooLarge, text: format!("the body is larger than {limit} bytes") }
+    }
+
+    /// 413: the document has more than `limit` fields and items.
+    pub fn too_many_values(limit: usize) -> Self {
+        Self { code: Code::TooLarge, text: format!("more than {limit} values in one request") }
     }
 
     /// 413: the batch form has more than `limit` profiles.

@@ -64,7 +64,15 @@ impl<'a> Object<'a> {
     /// Collects fields; of several with one name the last counts, as in most JSON readers and in
     /// PostgreSQL's jsonb.
     pub fn from_fields(fields: Vec<(Cow<'a, str>, Value<'a>)>) -> Self {
-        if has_repeated_name(&fields) { Self(keep_last(fields)) } else { Self(fields) }
+        Self::from_distinct(if has_repeated_name(&fields) { keep_last(fields) } else { fields })
+    }
+
+    /// Takes fields, each of which has a name of its own.
+    pub fn from_distinct(mut fields: Vec<(Cow<'a, str>, Value<'a>)>) -> Self {
+        if fields.len() < FEW_FIELDS {
+            fields.shrink_to_fit();
+        }
+        Self(fields)
     }
 
     /// The value of a field; `None` where it is absent or null.
@@ -83,6 +91,10 @@ impl<'a> Object<'a> {
     }
 }
 
+/// With fewer than that an object gives back the room that it has not used: a document may have
+/// hundreds of thousands of these.
+const FEW_FIELDS: usize = 4;
+
 /// Small objects, which is nearly all of them, are compared pair by pair without an allocation.
 const PAIRWISE_MAX: usize = 24;
 
@@ -94,11 +106,12 @@ fn has_repeated_name(fields: &[(Cow<'_, str>, Value<'_>)]) -> bool {
     fields.iter().any(|(name, _)| !seen.insert(name.as_ref()))
 }
 
-fn keep_last<'a>(fields: Vec<(Cow<'a, str>, Value<'a>)>) -> Vec<(Cow<'a, str>, Value<'a>)> {
-    let mut seen = std::collections::HashSet::with_capacity(fields.len());
-    let mut kept: Vec<_> = fields.into_iter().rev().filter(|(name, _)| seen.insert(name.to_string())).collect();
-    kept.reverse();
-    kept
+fn keep_last<'a>(mut fields: Vec<(Cow<'a, str>, Value<'a>)>) -> Vec<(Cow<'a, str>, Value<'a>)> {
+    let mut seen = std::collections::HashSet::new();
+    // Beginning with the last field, so that they are taken from the end for the first field on.
+    let mut kept: Vec<bool> = fields.iter().rev().map(|(name, _)| seen.insert(name.as_ref())).collect();
+    fields.retain(|_| kept.pop() == Some(true));
+    fields
 }
 
 impl<'a> Value<'a> {

@@ -12,7 +12,7 @@ use crate::domain::profile::{Fields, NewProfile};
 use crate::domain::subscription::Skipped;
 use crate::domain::value::{Object, Value};
 use crate::wire::request::{self, DATA, Data, PROFILES_MAX, Request};
-use crate::wire::{self, Format, Keep, Unreadable};
+use crate::wire::{self, Format, Keep, Unreadable, VALUES_MAX};
 
 /// The properties of a message that count.
 #[derive(Debug, Clone, Copy, Default)]
@@ -107,16 +107,15 @@ fn judge(
     lookup: &Lookup<'_>,
     feedback_id: &mut Option<String>,
 ) -> Result<Verdict, Verdict> {
-    let oversized = body.len() as u64 > rules.body_max;
-    let document = read(body, format, properties.content_type, oversized)
+    let (document, too_large) = read(body, format, properties.content_type, rules.body_max)
         .map_err(|unreadable| Verdict::DeadLetter(Rejection::unreadable(unreadable)))?;
     let request = Request::from_document(document).map_err(|misshapen| {
         *feedback_id = misshapen.feedback_id.map(Cow::into_owned);
         Verdict::Refuse(misshapen.rejection)
     })?;
     *feedback_id = request.feedback_id.as_deref().map(str::to_owned);
-    if oversized {
-        return Err(Verdict::Refuse(Rejection::body_too_large(rules.body_max)));
+    if let Some(too_large) = too_large {
+        return Err(Verdict::Refuse(too_large));
     }
     if matches!(&request.data, Data::Many(profiles) if profiles.len() > PROFILES_MAX) {
         return Err(Verdict::Refuse(Rejection::too_many_profiles(PROFILES_MAX)));
@@ -136,27 +135,41 @@ fn judge(
             Err(rejection) => Err(Verdict::Refuse(rejection)),
         },
         Data::Many(profiles) => {
-            let each = (0..).zip(profiles).map(|(i, profile)| adding.add(profile, &format!("{DATA}[{i}]"), i));
-            let each: Vec<_> = each.collect();
-            let skipped: usize = each.iter().flatten().map(|addition| addition.skipped.len()).sum();
-            if skipped > SKIPPED_MAX {
-                return Err(Verdict::Refuse(Rejection::too_many_skipped(SKIPPED_MAX)));
+            let mut each = Vec::with_capacity(profiles.len());
+            let mut skipped = 0;
+            for (i, profile) in (0..).zip(profiles) {
+                let addition = adding.add(profile, &format!("{DATA}[{i}]"), i);
+                skipped += addition.as_ref().map_or(0, |addition| addition.skipped.len());
+                if skipped > SKIPPED_MAX {
+                    return Err(Verdict::Refuse(Rejection::too_many_skipped(SKIPPED_MAX)));
+                }
+                each.push(addition);
             }
             Ok(Verdict::AddEach(each))
         }
     }
 }
 
+/// The document, and the 413 that its size earns it. Of one that is too large only so much is kept
+/// as the checks before that one need.
 fn read<'a>(
     body: &'a [u8],
     format: Format,
     content_type: Option<&str>,
-    oversized: bool,
-) -> Result<Object<'a>, Unreadable> {
+    body_max: u64,
+) -> Result<(Object<'a>, Option<Rejection>), Unreadable> {
     if content_type.is_some_and(wire::is_foreign_charset) {
         return Err(Unreadable::NotUtf8);
     }
-    format.read(body, if oversized { Keep::TopLevel(request::NAMES) } else { Keep::Everything })
+    let too_large = if body.len() as u64 > body_max {
+        Rejection::body_too_large(body_max)
+    } else {
+        match format.read(body, Keep::Everything) {
+            Err(Unreadable::TooManyValues) => Rejection::too_many_values(VALUES_MAX),
+            document => return Ok((document?, None)),
+        }
+    };
+    Ok((format.read(body, Keep::TopLevel(request::NAMES))?, Some(too_large)))
 }
 
 fn authorize(

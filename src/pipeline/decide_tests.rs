@@ -632,6 +632,38 @@ fn error_413_too_many_profiles_comes_before_the_token() {
 }
 
 /// Each is told of in the reply, which the broker must be able to carry.
+/// All of them would take hundreds of megabytes.
+#[test]
+fn error_413_too_many_values_comes_after_the_shape_and_before_the_token() {
+    let directory = directory();
+    let ids = IdSource::from_random([7; 8]);
+    let now = Timestamp::from_second(NOW).unwrap();
+    let rules = Rules { directory: &directory, ids: &ids, now, body_max: 10 << 20 };
+    let text = "more than 500000 values in one request".to_owned();
+    let zeros = format!("[0{}]", ",0".repeat(500_000));
+    for (body, expected) in [
+        (
+            format!(r#"{{"token":"nobody","data":{{"x":{zeros}}},"db_id":1,"feedback_id":"f"}}"#),
+            (413, text.clone(), false),
+        ),
+        (format!(r#"{{"token":"one","data":{zeros},"db_id":1,"feedback_id":"f"}}"#), (413, text.clone(), false)),
+        (
+            format!(
+                "<xml><db_id>1</db_id><data><x>{}</x></data><feedback_id>f</feedback_id></xml>",
+                "<a/>".repeat(500_000)
+            ),
+            (413, text, false),
+        ),
+        (format!(r#"{{"token":"one","x":{zeros},"feedback_id":"f"}}"#), (400, "db_id: is missing".to_owned(), false)),
+    ] {
+        let decision = decide(body.as_bytes(), &Properties::default(), &rules);
+        assert_eq!(decision.feedback_id.as_deref(), Some("f"));
+        assert_eq!(refusal(decision), expected);
+    }
+    let unreadable = format!(r#"{{"x":{zeros},"#);
+    assert!(refusal(decide(unreadable.as_bytes(), &Properties::default(), &rules)).2);
+}
+
 #[test]
 fn subscriptions_have_limits() {
     let ids = IdSource::from_random([7; 8]);

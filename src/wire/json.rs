@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{DEPTH_MAX, Keep, Unreadable, utf8};
+use super::{DEPTH_MAX, Keep, Unreadable, VALUES_MAX, utf8};
 use crate::domain::value::{Object, Value};
 
 /// Reads a whole body.
@@ -15,15 +15,14 @@ pub fn read(body: &[u8], keep: Keep) -> Result<Object<'_>, Unreadable> {
     if text.trim_ascii().is_empty() {
         return Err(Unreadable::Syntax("the body is empty".to_owned()));
     }
-    let too_deep = Cell::new(false);
-    let seed = Tree { depth: 0, keep, too_deep: &too_deep, text };
+    let (values, stopped) = (Cell::new(0), Cell::new(None));
+    let seed = Tree { depth: 0, keep, values: &values, stopped: &stopped, text };
     let mut reader = serde_json::Deserializer::from_str(text);
     let tree = seed.deserialize(&mut reader).and_then(|tree| reader.end().map(|()| tree));
     match tree {
         Ok(Value::Object(object)) => Ok(object),
         Ok(other) => Err(Unreadable::NotAnObject(other.kind())),
-        Err(_) if too_deep.get() => Err(Unreadable::TooDeep),
-        Err(error) => Err(Unreadable::Syntax(syntax(&error))),
+        Err(error) => Err(stopped.take().unwrap_or_else(|| Unreadable::Syntax(syntax(&error)))),
     }
 }
 
@@ -38,23 +37,37 @@ fn syntax(error: &serde_json::Error) -> String {
 /// object with this one field.
 const NUMBER: &str = "$serde_json::private::Number";
 
+/// Room for the fields of most objects.
+const USUAL_FIELDS: usize = 8;
+
 #[derive(Clone, Copy)]
 struct Tree<'c> {
     /// Arrays and objects around this value.
     depth: usize,
     keep: Keep,
-    too_deep: &'c Cell<bool>,
+    /// How many there are so far.
+    values: &'c Cell<usize>,
+    /// Why we do not read on.
+    stopped: &'c Cell<Option<Unreadable>>,
     text: &'c str,
 }
 
 impl<'c> Tree<'c> {
     fn inner<E: de::Error>(self) -> Result<Tree<'c>, E> {
         let depth = self.depth + 1;
-        if depth > DEPTH_MAX {
-            self.too_deep.set(true);
-            return Err(E::custom("too deep"));
-        }
-        Ok(Tree { depth, ..self })
+        if depth > DEPTH_MAX { Err(self.stop(Unreadable::TooDeep)) } else { Ok(Tree { depth, ..self }) }
+    }
+
+    /// Counts a field or an item that is kept.
+    fn count<E: de::Error>(self) -> Result<(), E> {
+        let values = self.values.get() + 1;
+        self.values.set(values);
+        if values > VALUES_MAX { Err(self.stop(Unreadable::TooManyValues)) } else { Ok(()) }
+    }
+
+    fn stop<E: de::Error>(self, why: Unreadable) -> E {
+        self.stopped.set(Some(why));
+        E::custom("stopped")
     }
 
     /// Whether the name is the reader's own mark of a number. A producer may have written the same
@@ -120,6 +133,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
         let mut items = Vec::new();
         while let Some(item) = seq.next_element_seed(inner)? {
             if self.keeps_children() {
+                self.count()?;
                 items.push(item);
             }
         }
@@ -135,11 +149,17 @@ impl<'de> Visitor<'de> for Tree<'_> {
             return Ok(Value::Number(map.next_value_seed(Name)?));
         }
         let inner = self.inner()?;
-        let mut fields = Vec::with_capacity(8);
+        let mut fields = Vec::with_capacity(USUAL_FIELDS);
         let mut name = Some(first);
         while let Some(current) = name {
             let value = map.next_value_seed(inner)?;
             if self.keeps_field(&current) {
+                if self.keeps_children() {
+                    self.count()?;
+                } else {
+                    // So few are kept that there is no need to count them.
+                    fields.retain(|(earlier, _)| *earlier != current);
+                }
                 fields.push((current, value));
             }
             name = map.next_key_seed(Name)?;
@@ -257,5 +277,18 @@ mod tests {
         assert_eq!(object.get("x"), Some(&Value::Array(vec![])));
         assert_eq!(object.get("y"), None);
         assert!(read(br#"{"data":{"a":[1,}}"#, Keep::TopLevel(&[])).is_err());
+        let object = read(br#"{"x":1,"db_id":2,"x":3}"#, Keep::TopLevel(&["db_id", "x"])).unwrap();
+        assert_eq!(object.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["db_id", "x"]);
+        assert_eq!(object.get("x"), Some(&Value::Number("3".into())));
+    }
+
+    #[test]
+    fn values_have_a_limit() {
+        let zeros = |count: usize| format!("{{\"a\":[0{}]}}", ",0".repeat(count - 2));
+        assert!(read_all(&zeros(VALUES_MAX)).is_ok());
+        assert!(matches!(read_all(&zeros(VALUES_MAX + 1)), Err(Unreadable::TooManyValues)));
+        assert!(read(zeros(VALUES_MAX + 1).as_bytes(), Keep::TopLevel(&["a"])).is_ok());
+        let fields = format!("{{{}\"a\":0}}", "\"a\":0,".repeat(VALUES_MAX));
+        assert!(matches!(read_all(&fields), Err(Unreadable::TooManyValues)));
     }
 }

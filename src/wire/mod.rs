@@ -11,6 +11,10 @@ use crate::domain::value::Object;
 /// How deep a document may be nested, the outermost object included.
 pub const DEPTH_MAX: usize = 64;
 
+/// The most values of one document: fields and items of arrays at any depth. In the tree a value
+/// takes many times its bytes; this keeps 10 MiB of `0,0,0` from taking hundreds.
+pub const VALUES_MAX: usize = 500_000;
+
 /// Why a body is no document of its format. Such a message is dead-lettered.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
@@ -20,6 +24,10 @@ pub enum Unreadable {
     /// A syntax error, with its place where the format's reader tells it.
     #[error("{0}")]
     Syntax(String),
+    /// More than [`VALUES_MAX`] values. It may well be readable, and is if it can be with
+    /// [`Keep::TopLevel`]: then it is not this.
+    #[error("more than {VALUES_MAX} values")]
+    TooManyValues,
     /// Nested deeper than [`DEPTH_MAX`].
     #[error("nested deeper than {DEPTH_MAX} levels")]
     TooDeep,
@@ -40,7 +48,7 @@ pub enum Keep {
     /// All of it.
     Everything,
     /// Of the outermost object's own fields those with these names; arrays and objects in them are
-    /// checked and left empty, so that a body over the size limit costs no memory.
+    /// checked and left empty, so that a body over the limits costs no memory.
     TopLevel(&'static [&'static str]),
 }
 

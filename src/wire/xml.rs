@@ -9,10 +9,11 @@ use std::collections::HashMap;
 use std::io;
 
 use quick_xml::escape::escape;
+use quick_xml::events::attributes::Attributes;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesRef, BytesStart, BytesText, Event};
 use quick_xml::{Reader, Writer};
 
-use super::{DEPTH_MAX, Keep, Unreadable, utf8};
+use super::{DEPTH_MAX, Keep, Unreadable, VALUES_MAX, utf8};
 use crate::domain::value::{Object, Value};
 
 /// The name of the root element.
@@ -30,13 +31,16 @@ pub fn read(body: &[u8], keep: Keep) -> Result<Object<'_>, Unreadable> {
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_comments = true;
     reader.config_mut().expand_empty_elements = true;
-    let mut tree = Tree { keep, open: Vec::new(), root: None };
+    let mut tree = Tree { keep, values: 0, open: Vec::new(), root: None };
     loop {
         let start = reader.buffer_position();
         let here = || syntax(text, start);
         let event = reader.read_event().map_err(|_| syntax(text, reader.error_position()))?;
         match event {
-            Event::Start(element) => tree.start(&element).map_err(|flaw| flaw.unwrap_or_else(here))?,
+            Event::Start(element) => {
+                let name = name_in(text, start, element.name().as_ref());
+                tree.start(name, element.attributes()).map_err(|flaw| flaw.unwrap_or_else(here))?;
+            }
             Event::End(_) => tree.end().map_err(|Mixed| here())?,
             Event::Text(content) if content.contains("]]>") => return Err(here()),
             Event::Text(content) => tree.text(content.xml10_content(), false).map_err(|Outside| here())?,
@@ -52,6 +56,15 @@ pub fn read(body: &[u8], keep: Keep) -> Result<Object<'_>, Unreadable> {
             Event::Eof => return tree.root.ok_or_else(here),
             Event::Empty(_) => unreachable!("the reader was told to make a start and an end of it"),
         }
+    }
+}
+
+/// The name of the element that begins at `start`, as it stands in the body.
+fn name_in<'a>(text: &'a str, start: u64, name: &str) -> Cow<'a, str> {
+    let start = usize::try_from(start).unwrap_or(usize::MAX).saturating_add(1);
+    match text.get(start..start.saturating_add(name.len())) {
+        Some(found) if found == name => Cow::Borrowed(found),
+        _ => Cow::Owned(name.to_owned()),
     }
 }
 
@@ -111,25 +124,22 @@ fn syntax(text: &str, place: u64) -> Unreadable {
 /// The elements that are open, the outermost first, and the root once it has ended.
 struct Tree<'a> {
     keep: Keep,
+    /// How many elements there are in the root so far.
+    values: usize,
     open: Vec<Element<'a>>,
     root: Option<Object<'a>>,
 }
 
 struct Element<'a> {
-    name: String,
+    name: Cow<'a, str>,
     is_array: bool,
-    children: Vec<Child<'a>>,
+    fields: Fields<'a>,
     /// Also where they are not kept.
     has_children: bool,
     text: Cow<'a, str>,
-    /// Part of the text is a CDATA section or a reference: blanks among it are meant.
-    is_literal: bool,
-}
-
-struct Child<'a> {
-    name: String,
-    is_array: bool,
-    value: Value<'a>,
+    /// Also where it is not kept: there is more than blanks between elements. Those in a CDATA
+    /// section or a reference are meant.
+    has_text: bool,
 }
 
 /// Text and elements side by side in one element: which is meant?
@@ -140,19 +150,18 @@ struct Outside;
 
 impl<'a> Tree<'a> {
     /// An error of `None` is a syntax error.
-    fn start(&mut self, element: &BytesStart<'a>) -> Result<(), Option<Unreadable>> {
+    fn start(&mut self, name: Cow<'a, str>, attributes: Attributes<'_>) -> Result<(), Option<Unreadable>> {
         if self.open.len() >= DEPTH_MAX {
             return Err(Some(Unreadable::TooDeep));
         }
         let mut is_array = false;
-        for attribute in element.attributes() {
+        for attribute in attributes {
             let attribute = attribute.map_err(|_| None)?;
             if !is_name(attribute.key.as_ref()) || attribute.value.contains('<') {
                 return Err(None);
             }
             is_array |= attribute.key.as_ref() == ARRAY && attribute.value.as_ref() == "true";
         }
-        let name = element.name().as_ref().to_owned();
         if !is_name(&name) || (self.open.is_empty() && self.root.is_some()) {
             return Err(None);
         }
@@ -161,14 +170,18 @@ impl<'a> Tree<'a> {
         }
         if let Some(parent) = self.open.last_mut() {
             parent.has_children = true;
+            self.values += 1;
+        }
+        if self.values > VALUES_MAX && self.keep == Keep::Everything {
+            return Err(Some(Unreadable::TooManyValues));
         }
         self.open.push(Element {
             name,
             is_array,
-            children: Vec::new(),
+            fields: Fields::default(),
             has_children: false,
             text: Cow::Borrowed(""),
-            is_literal: false,
+            has_text: false,
         });
         Ok(())
     }
@@ -178,7 +191,7 @@ impl<'a> Tree<'a> {
         let Some(element) = self.open.last_mut() else {
             return if !is_literal && is_blank(&text) { Ok(()) } else { Err(Outside) };
         };
-        element.is_literal |= is_literal;
+        element.has_text |= is_literal || !is_blank(&text);
         if !keeps {
             return Ok(());
         }
@@ -197,7 +210,7 @@ impl<'a> Tree<'a> {
             Keep::Everything => true,
             Keep::TopLevel(names) => match self.open.as_slice() {
                 [_] => true,
-                [_, field] => names.contains(&field.name.as_str()),
+                [_, field] => names.contains(&field.name.as_ref()),
                 _ => false,
             },
         }
@@ -209,19 +222,18 @@ impl<'a> Tree<'a> {
             return Err(Mixed);
         };
         let (name, is_array) = (element.name, element.is_array);
-        let is_empty = !element.is_literal && is_blank(&element.text);
-        let value = match (element.has_children, is_empty) {
-            (true, false) => return Err(Mixed),
-            (true, true) => Value::Object(object(element.children)),
-            (false, true) => Value::Null,
-            (false, false) => Value::Text(element.text),
+        let value = match (element.has_children, element.has_text) {
+            (true, true) => return Err(Mixed),
+            (true, false) => Value::Object(Object::from_distinct(element.fields.fields)),
+            (false, true) => Value::Text(element.text),
+            (false, false) => Value::Null,
         };
-        let keeps = match self.keep {
-            Keep::Everything => true,
-            Keep::TopLevel(names) => self.open.len() == 1 && names.contains(&name.as_str()),
+        let (keeps, keeps_items) = match self.keep {
+            Keep::Everything => (true, true),
+            Keep::TopLevel(names) => (self.open.len() == 1 && names.contains(&name.as_ref()), false),
         };
         match (self.open.last_mut(), value) {
-            (Some(parent), value) if keeps => parent.children.push(Child { name, is_array, value }),
+            (Some(parent), value) if keeps => parent.fields.add(name, value, is_array, keeps_items),
             (Some(_), _) => {}
             (None, Value::Object(object)) => self.root = Some(object),
             (None, Value::Null) => self.root = Some(Object::default()),
@@ -236,29 +248,50 @@ fn is_blank(text: &str) -> bool {
 }
 
 /// The fields of an object, in the order in which their names come up first.
-fn object(children: Vec<Child<'_>>) -> Object<'_> {
-    let mut places: HashMap<String, usize> = HashMap::with_capacity(children.len().min(64));
-    let mut fields: Vec<(Cow<'_, str>, Value<'_>)> = Vec::with_capacity(children.len().min(64));
-    for child in children {
-        match places.get(&child.name) {
-            None => {
-                places.insert(child.name.clone(), fields.len());
-                let value = if child.is_array { Value::Array(vec![child.value]) } else { child.value };
-                fields.push((Cow::Owned(child.name), value));
-            }
-            Some(place) => append(&mut fields[*place].1, child.value),
+#[derive(Default)]
+struct Fields<'a> {
+    fields: Vec<(Cow<'a, str>, Value<'a>)>,
+    /// Where each name stands, once there are many.
+    places: HashMap<Cow<'a, str>, usize>,
+}
+
+/// Among so few fields a name is found by looking at each.
+const FEW_FIELDS: usize = 24;
+
+impl<'a> Fields<'a> {
+    /// Adds the value of an element. Without `keeps_items` an array is left empty.
+    fn add(&mut self, name: Cow<'a, str>, value: Value<'a>, is_array: bool, keeps_items: bool) {
+        if let Some(place) = self.place(&name) {
+            append(&mut self.fields[place].1, value, keeps_items);
+            return;
         }
+        let value = match (is_array, keeps_items) {
+            (false, _) => value,
+            (true, true) => Value::Array(vec![value]),
+            (true, false) => Value::Array(Vec::new()),
+        };
+        if self.fields.len() >= FEW_FIELDS {
+            self.places.insert(name.clone(), self.fields.len());
+        }
+        self.fields.push((name, value));
     }
-    Object::from_fields(fields)
+
+    fn place(&self, name: &str) -> Option<usize> {
+        // Elements of an array follow each other, mostly.
+        let few = &self.fields[..self.fields.len().min(FEW_FIELDS)];
+        few.iter().rposition(|(known, _)| known == name).or_else(|| self.places.get(name).copied())
+    }
 }
 
 /// No single element is an array of its own, so an array can only be elements of one name.
-fn append<'a>(field: &mut Value<'a>, value: Value<'a>) {
-    if let Value::Array(items) = field {
-        items.push(value);
-    } else {
-        let first = std::mem::replace(field, Value::Null);
-        *field = Value::Array(vec![first, value]);
+fn append<'a>(field: &mut Value<'a>, value: Value<'a>, keeps_items: bool) {
+    match field {
+        Value::Array(items) if keeps_items => items.push(value),
+        _ if keeps_items => {
+            let first = std::mem::replace(field, Value::Null);
+            *field = Value::Array(vec![first, value]);
+        }
+        _ => *field = Value::Array(Vec::new()),
     }
 }
 
@@ -449,9 +482,25 @@ mod tests {
         let object = read(body, Keep::TopLevel(&["db_id", "data", "x"])).unwrap();
         assert_eq!(object.get("db_id"), Some(&Value::Text("1".into())));
         assert_eq!(object.get("data"), Some(&Value::Object(Object::default())));
-        assert_eq!(object.get("x"), Some(&Value::Array(vec![Value::Text("1".into())])));
+        assert_eq!(object.get("x"), Some(&Value::Array(vec![])));
         assert_eq!(read(body, Keep::TopLevel(&["x"])).unwrap().iter().count(), 1);
-        assert!(read(b"<xml><data><a></data></xml>", Keep::TopLevel(&[])).is_err());
+        let repeated = read(b"<xml><x>1</x><x>2</x><x>3</x></xml>", Keep::TopLevel(&["x"])).unwrap();
+        assert_eq!(repeated.get("x"), Some(&Value::Array(vec![])));
+        for bad in
+            ["<data><a></data>", "<data>x<a/></data>", "<data><a>x<b/></a></data>", "<data><a>&#32;<b/></a></data>"]
+        {
+            let body = format!("<xml>{bad}</xml>");
+            assert!(read(body.as_bytes(), Keep::Everything).is_err(), "{bad}");
+            assert!(read(body.as_bytes(), Keep::TopLevel(&["data"])).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn values_have_a_limit() {
+        let elements = |count: usize| format!("<xml><a>{}</a></xml>", "<b/>".repeat(count - 1));
+        assert!(read_all(&elements(VALUES_MAX)).is_ok());
+        assert!(matches!(read_all(&elements(VALUES_MAX + 1)), Err(Unreadable::TooManyValues)));
+        assert!(read(elements(VALUES_MAX + 1).as_bytes(), Keep::TopLevel(&["a"])).is_ok());
     }
 
     #[test]

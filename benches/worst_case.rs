@@ -1,0 +1,254 @@
+//! What `decide` takes for the worst bodies we could think of, each as large as `BODY_MAX` lets it
+//! be: time, and peak memory beyond the body itself. `cargo bench --bench worst_case` (Linux).
+//!
+//! It fails if a body takes more than it should (see [`Case::mebibytes_max`]): a worker has to stay
+//! small whatever it is sent.
+
+#![expect(clippy::print_stdout, reason = "its purpose")]
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fs;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use jiff::Timestamp;
+use profile_worker::domain::directory::Directory;
+use profile_worker::domain::identity::IdSource;
+use profile_worker::domain::subscription::Channel;
+use profile_worker::domain::token::{Scope, Token, TokenHash};
+use profile_worker::pipeline::decide::{Decision, Properties, Rules, Verdict, decide};
+
+const BODY_MAX: usize = 10 << 20;
+/// The largest message of a broker with RabbitMQ 3's default settings.
+const MESSAGE_MAX: usize = 128 << 20;
+
+/// A body: what it begins with, what is repeated (`@` is a number that grows, `*` is 999 times
+/// `,0`, `~` ten blanks), and what it ends with.
+struct Case {
+    name: &'static str,
+    head: &'static str,
+    repeated: &'static str,
+    tail: &'static str,
+    size: usize,
+}
+
+const fn json(name: &'static str, head: &'static str, repeated: &'static str, tail: &'static str) -> Case {
+    Case { name, head, repeated, tail, size: BODY_MAX }
+}
+
+/// The fields that every case has come first.
+const JSON: &str = r#"{"token":"t","db_id":1,"skip_invalid_subscriptions":true,"#;
+const XML: &str = "<xml><token>t</token><db_id>1</db_id><skip_invalid_subscriptions>true</skip_invalid_subscriptions>";
+
+const CASES: &[Case] = &[
+    json("one long string", r#""data":{"x":""#, "0123456789", r#""}}"#),
+    json("one long string of escapes", r#""data":{"x":""#, r"\u0416", r#""}}"#),
+    json("escaped quotes", r#""data":{"x":""#, r#"\""#, r#""}}"#),
+    json("one long number", r#""data":{"x":1"#, "0123456789", "}}"),
+    json("array of zeros", r#""data":{"x":[0"#, ",0", "]}}"),
+    json("array of large numbers", r#""data":{"x":[0"#, ",-12345678901234567890123.5e-17", "]}}"),
+    json("array of empty strings", r#""data":{"x":[0"#, r#","""#, "]}}"),
+    json("array of escaped strings", r#""data":{"x":[0"#, r#","\t""#, "]}}"),
+    json("array of {}", r#""data":{"x":[0"#, ",{}", "]}}"),
+    json("array of []", r#""data":{"x":[0"#, ",[]", "]}}"),
+    json("array of [0]", r#""data":{"x":[0"#, ",[0]", "]}}"),
+    json("array of objects of one field", r#""data":{"x":[0"#, r#",{"":0}"#, "]}}"),
+    json(
+        "array of objects of nine fields",
+        r#""data":{"x":[0"#,
+        r#",{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1}"#,
+        "]}}",
+    ),
+    json(
+        "array of 60 times nested arrays",
+        r#""data":{"x":[0"#,
+        ",[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
+        "]}}",
+    ),
+    json("object of many names", r#""data":{"x":{"a":0"#, r#","@":0"#, "}}}"),
+    json("object of many escaped names", r#""data":{"x":{"a":0"#, r#","\t@":"\t""#, "}}}"),
+    json("object of one name, many times", r#""data":{"x":{"a":0"#, r#","":0"#, "}}}"),
+    json("profile of many fields", r#""data":{"a":0"#, r#","@":0"#, "}}"),
+    json("many top-level fields", r#""a":0"#, r#","@":0"#, "}"),
+    json("one top-level field, many times", r#""a":0"#, r#","data":0"#, "}"),
+    json("many {} as profiles", r#""data":[{}"#, ",{}", "]}"),
+    json("many null as profiles", r#""data":[null"#, ",null", "]}"),
+    json("many profiles of many zeros", r#""data":[{}"#, r#",{"x":[0*]}"#, "]}"),
+    json("many null as subscriptions", r#""data":{"subscriptions":[null"#, ",null", "]}}"),
+    json("many profiles of bad subscriptions", r#""data":[{}"#, r#",{"subscriptions":[0]}"#, "]}"),
+    json("many profiles of many bad subscriptions", r#""data":[{}"#, r#",{"subscriptions":[0*]}"#, "]}"),
+    json(
+        "many valid subscriptions",
+        r#""data":[{}"#,
+        r#",{"subscriptions":[{"resource_id":1,"channel":"telegram_bot","cc_data":{"id":1}}]}~~~"#,
+        "]}",
+    ),
+    json(
+        "as many valid subscriptions as there may be",
+        r#""data":[{}"#,
+        r#",{"subscriptions":[{"resource_id":1,"channel":"telegram_bot","cc_data":{"id":1}},{"resource_id":1,"channel":"telegram_bot","cc_data":{"id":2}}]}~~~~~"#,
+        "]}",
+    ),
+    json("just fewer values than allowed, numbers", r#""data":{"x":[0"#, ",~~0", "]}}"),
+    json("just fewer values than allowed, fields", r#""data":{"x":{"":0"#, r#","@":0~~"#, "}}}"),
+    json("the same, half of them twice", r#""data":{"x":{"":0"#, r#","@":0,"@":0~~~"#, "}}}"),
+    json("just fewer values than allowed, small objects", r#""data":{"x":[0"#, r#",{"":0}~~~~"#, "]}}"),
+    json(
+        "just fewer values than allowed, larger objects",
+        r#""data":{"x":[0"#,
+        r#",{"a":0,"b":0,"c":0,"d":0}~~~~~~~~"#,
+        "]}}",
+    ),
+    json("just fewer values than allowed, arrays", r#""data":{"x":[0"#, r#",[0]~~~~"#, "]}}"),
+    json("many profiles, each with a bad field", r#""data":[{}"#, r#",{"_sex":[0*]}"#, "]}"),
+    json("a long bad name", r#""data":{""#, "0123456789", r#"":"\u0000"}}"#),
+    json("white space", "", " ", "\"a\":0}"),
+    xml("XML: empty elements", "<data><x>", "<a/>", "</x></data></xml>"),
+    xml("XML: elements of one letter", "<data><x>", "<a>0</a>", "</x></data></xml>"),
+    xml("XML: elements of many names", "<data><x>", "<a@/>", "</x></data></xml>"),
+    xml(
+        "XML: nested elements",
+        "<data><x>",
+        "<a><a><a><a><a><a><a><a><a>0</a></a></a></a></a></a></a></a></a>",
+        "</x></data></xml>",
+    ),
+    xml(
+        "XML: arrays of arrays",
+        "<data><x>",
+        "<a array='true'><b array='true'><c array='true'>0</c></b></a>",
+        "</x></data></xml>",
+    ),
+    xml("XML: fields of a profile", "<data>", "<a@>0</a@>", "</data></xml>"),
+    xml("XML: many profiles", "", "<data array='true'/>", "</xml>"),
+    xml("XML: many top-level fields", "", "<a@/>", "</xml>"),
+    xml("XML: attributes", "<data><x", " a@=''", "/></data></xml>"),
+    xml("XML: just fewer values than allowed", "<data><x>", "<a@/>~~", "</x></data></xml>"),
+    xml("XML: just fewer values than allowed, items", "<data><x>", "<a>0</a>~~", "</x></data></xml>"),
+    xml("XML: just fewer values than allowed, objects", "<data><x>", "<a><b>0</b></a>~~~", "</x></data></xml>"),
+    xml("XML: references", "<data><x>", "&#9;", "</x></data></xml>"),
+    xml("XML: tabs", "<data><x>a", "\t", "a</x></data></xml>"),
+    xml("XML: comments in a text", "<data><x>a", "a<!---->", "</x></data></xml>"),
+    xml("XML: CDATA sections", "<data><x>a", "<![CDATA[a]]>", "</x></data></xml>"),
+    xml("XML: comments", "", "<!---->", "</xml>"),
+    xml("XML: ends of lines", "<data><x>a", "\r\n", "a</x></data></xml>"),
+    xml("XML: a long name", "<data><a", "0123456789", "/></data></xml>"),
+    large(json("128 MiB, a top-level field many times", r#""a":0"#, r#","data":0"#, "}")),
+    large(json("128 MiB, one top-level string", r#""feedback_id":""#, "0123456789", "\"}")),
+    large(json("128 MiB, one top-level string of escapes", r#""feedback_id":""#, r"\t", "\"}")),
+    large(json("128 MiB, array of zeros", r#""data":{"x":[0"#, ",0", "]}}")),
+    large(xml("128 MiB, XML: a top-level field many times", "", "<data/>", "</xml>")),
+    large(xml("128 MiB, XML: elements of one letter", "<data><x>", "<a>0</a>", "</x></data></xml>")),
+    large(xml("128 MiB, XML: one top-level text of references", "<feedback_id>", "&#9;", "</feedback_id></xml>")),
+    large(xml("128 MiB, XML: attributes", "<data><x", " a@=''", "/></data></xml>")),
+];
+
+const fn xml(name: &'static str, head: &'static str, repeated: &'static str, tail: &'static str) -> Case {
+    json(name, head, repeated, tail)
+}
+
+const fn large(case: Case) -> Case {
+    Case { size: MESSAGE_MAX, ..case }
+}
+
+impl Case {
+    /// Of a body that is too large only texts at the top level are kept, and the names of one element's attributes.
+    const fn mebibytes_max(&self) -> usize {
+        if self.size <= BODY_MAX { 100 } else { 3 * (self.size >> 20) }
+    }
+
+    /// Far more than it takes: machines differ. What grows with the square of the size takes minutes.
+    const fn milliseconds_max(&self) -> u128 {
+        (self.size / BODY_MAX) as u128 * 2000
+    }
+
+    fn body(&self) -> String {
+        let first = if self.name.contains("XML") { XML } else { JSON };
+        let (zeros, blanks) = (",0".repeat(999), " ".repeat(10));
+        let mut body = String::with_capacity(self.size);
+        body.push_str(first);
+        body.push_str(self.head);
+        for i in 0_u32.. {
+            let repeated = self.repeated.replace('@', &i.to_string()).replace('*', &zeros).replace('~', &blanks);
+            if body.len() + repeated.len() + self.tail.len() > self.size {
+                break;
+            }
+            body.push_str(&repeated);
+        }
+        body.push_str(self.tail);
+        body
+    }
+}
+
+/// Database 1 with resource 1, which offers every channel, and one token.
+fn directory() -> Directory {
+    let token = Token { scope: Scope::Databases(vec![1]), expires_at: None, revoked: false };
+    Directory {
+        version: 1,
+        tokens: HashMap::from([(TokenHash::of("t"), token)]),
+        databases: HashMap::from([(1, Default::default())]),
+        resources: HashMap::from([((1, 1), Channel::ALL.into_iter().collect())]),
+    }
+}
+
+/// A row of `/proc/self/status`, in KiB.
+fn memory(row: &str) -> Result<u64, Box<dyn Error>> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(row)).ok_or("no such row")?;
+    Ok(line.trim_matches(|c: char| !c.is_ascii_digit()).parse()?)
+}
+
+fn outcome(decision: &Decision) -> String {
+    match &decision.verdict {
+        Verdict::Add(_) => "added".to_owned(),
+        Verdict::AddEach(each) => format!("{} profiles", each.len()),
+        Verdict::Refuse(rejection) | Verdict::DeadLetter(rejection) => {
+            let text: String = rejection.text.chars().take(60).collect();
+            format!("{} {text}", rejection.code.number())
+        }
+    }
+}
+
+/// One case, in a process of its own.
+fn measure(case: &Case) -> Result<(), Box<dyn Error>> {
+    let body = case.body();
+    let directory = directory();
+    let ids = IdSource::from_random([7; 8]);
+    let rules = Rules { directory: &directory, ids: &ids, now: Timestamp::now(), body_max: BODY_MAX as u64 };
+    let properties = Properties { message_id: Some("8b0a45f2-6d4e-4b0e-9a71-0f6f0b7a5a10"), ..Properties::default() };
+    // Starts the peak anew.
+    fs::write("/proc/self/clear_refs", "5")?;
+    let before = memory("VmRSS:")?;
+    let start = Instant::now();
+    let decision = decide(body.as_bytes(), &properties, &rules);
+    let time = start.elapsed().as_millis();
+    let peak = memory("VmHWM:")?.saturating_sub(before) / 1024;
+    println!("{time}\t{peak}\t{}", outcome(&decision));
+    Ok(())
+}
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let [flag, name] = arguments.as_slice()
+        && flag == "--one"
+    {
+        let case = CASES.iter().find(|case| case.name == name).ok_or("no such case")?;
+        measure(case)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut is_good = true;
+    println!("{:46} {:>8} {:>8}  outcome", "10 MiB of", "time", "memory");
+    for case in CASES {
+        let output = Command::new(std::env::current_exe()?).args(["--one", case.name]).output()?;
+        let line = String::from_utf8(output.stdout)?;
+        let [time, peak, outcome] = line.trim_end().split('\t').collect::<Vec<_>>()[..] else {
+            return Err(format!("{}: {}", case.name, String::from_utf8_lossy(&output.stderr)).into());
+        };
+        let is_within =
+            peak.parse::<usize>()? <= case.mebibytes_max() && time.parse::<u128>()? <= case.milliseconds_max();
+        is_good &= is_within;
+        let note = if is_within { "" } else { "  TOO MUCH" };
+        println!("{:46} {time:>5} ms {peak:>4} MiB  {outcome}{note}", case.name);
+    }
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
