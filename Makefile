@@ -16,6 +16,7 @@ test: ## Check everything, with private servers that are removed afterwards
 check: ## Formatting, lints and documentation only; no servers
 	cargo fmt --all -- --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --test chaos -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
 
 chaos: ## Attack the promises: servers and workers killed under load; SEED=1 repeats a run

@@ -329,34 +329,40 @@ async fn until(most: Duration, field: &mut Field, mut condition: impl AsyncFnMut
 /// is asked for again, as a producer would.
 async fn settle(plan: &Plan, ledger: &Ledger, producer: &Producer, field: &mut Field) -> Result<bool, Failure> {
     /// How long a reply may be on its way to us when the queue is empty.
-    const ON_ITS_WAY: Duration = Duration::from_secs(3);
+    const ON_ITS_WAY: Duration = Duration::from_secs(10);
     let limit = Instant::now() + SETTLE_MAX;
+    let open = || {
+        let seen = ledger.seen();
+        (0..plan.requests.len()).filter(|request| seen.replies[*request].is_empty()).collect::<Vec<_>>()
+    };
+    let published = async || ledger.seen().confirmed.len() == plan.requests.len();
+    until(SETTLE_MAX, field, published).await?;
+    let mut asked_again = false;
+    let mut was_empty = false;
     loop {
-        let open = async || {
-            let seen = ledger.seen();
-            let all_confirmed = seen.confirmed.len() == plan.requests.len();
-            let open = (0..plan.requests.len()).filter(|request| seen.replies[*request].is_empty());
-            all_confirmed && open.into_iter().all(|request| plan.is_fleeting(request))
-        };
-        let most = limit.saturating_duration_since(Instant::now());
-        let answered = until(most, field, open).await?;
+        // What needs no second question may take its time as long as the queue is not empty.
+        let steady = async || open().into_iter().all(|request| plan.is_fleeting(request));
+        until(ON_ITS_WAY, field, steady).await?;
         let (ready, unacknowledged) = field.depth(REQUEST_QUEUE).await?;
-        let open: Vec<_> = (0..plan.requests.len()).filter(|request| !ledger.is_answered(*request)).collect();
-        if answered && open.is_empty() && ready + unacknowledged == 0 {
+        let is_empty = ready + unacknowledged == 0;
+        // Twice in a row: the last replies may just have set out.
+        let is_final = is_empty && std::mem::replace(&mut was_empty, is_empty);
+        let open = open();
+        if open.is_empty() && is_empty {
             return Ok(true);
         }
-        if Instant::now() > limit {
+        let (fleeting, steady): (Vec<_>, Vec<_>) = open.iter().partition(|request| plan.is_fleeting(**request));
+        if is_empty && steady.is_empty() && !asked_again {
+            asked_again = true;
+            ledger.seen().sent_again += fleeting.len();
+            producer.publish(Instant::now(), fleeting).await;
+            until(ON_ITS_WAY, field, async || open.iter().all(|request| ledger.is_answered(*request))).await?;
+        } else if is_final && (asked_again || !steady.is_empty()) || Instant::now() > limit {
             field.troubles.push(format!(
-                "{SETTLE_MAX:?} after the last fault {} requests are not answered; {REQUEST_QUEUE} has {ready} ready, {unacknowledged} unacknowledged",
+                "{} requests are not answered, when {REQUEST_QUEUE} has {ready} ready and {unacknowledged} unacknowledged",
                 open.len()
             ));
             return Ok(false);
-        }
-        if answered && ready + unacknowledged == 0 {
-            ledger.seen().sent_again += open.len();
-            producer.publish(Instant::now(), open.clone()).await;
-            let all = async || open.iter().all(|request| ledger.is_answered(*request));
-            until(ON_ITS_WAY, field, all).await?;
         }
     }
 }
