@@ -154,7 +154,7 @@ const fn large(case: Case) -> Case {
 impl Case {
     /// Of a body that is too large only texts at the top level are kept, and the names of one element's attributes.
     const fn mebibytes_max(&self) -> usize {
-        if self.size <= BODY_MAX { 100 } else { 3 * (self.size >> 20) }
+        if self.size <= BODY_MAX { 160 } else { 3 * (self.size >> 20) }
     }
 
     /// Far more than it takes: machines differ. What grows with the square of the size takes minutes.

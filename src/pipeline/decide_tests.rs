@@ -639,8 +639,8 @@ fn error_413_too_many_values_comes_after_the_shape_and_before_the_token() {
     let ids = IdSource::from_random([7; 8]);
     let now = Timestamp::from_second(NOW).unwrap();
     let rules = Rules { directory: &directory, ids: &ids, now, body_max: 10 << 20 };
-    let text = "more than 500000 values in one request".to_owned();
-    let zeros = format!("[0{}]", ",0".repeat(500_000));
+    let text = "more than 1000000 values in one request".to_owned();
+    let zeros = format!("[0{}]", ",0".repeat(1_000_000));
     for (body, expected) in [
         (
             format!(r#"{{"token":"nobody","data":{{"x":{zeros}}},"db_id":1,"feedback_id":"f"}}"#),
@@ -650,7 +650,7 @@ fn error_413_too_many_values_comes_after_the_shape_and_before_the_token() {
         (
             format!(
                 "<xml><db_id>1</db_id><data><x>{}</x></data><feedback_id>f</feedback_id></xml>",
-                "<a/>".repeat(500_000)
+                "<a/>".repeat(1_000_000)
             ),
             (413, text, false),
         ),

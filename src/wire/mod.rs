@@ -13,7 +13,7 @@ pub const DEPTH_MAX: usize = 64;
 
 /// The most values of one document: fields and items of arrays at any depth. In the tree a value
 /// takes many times its bytes; this keeps 10 MiB of `0,0,0` from taking hundreds.
-pub const VALUES_MAX: usize = 500_000;
+pub const VALUES_MAX: usize = 1_000_000;
 
 /// Why a body is no document of its format. Such a message is dead-lettered.
 #[derive(Debug, thiserror::Error)]
