@@ -135,6 +135,9 @@ pub(crate) fn verdict(outcome: &Outcome, seen: &Seen, memory: &str, logs: &str, 
     println!("  {:<36}{:>10}{:>12}", "trigger events", verdict.events, verdict.events_again);
     println!("  {:<36}{:>10}{:>12}", "dead letters", verdict.dead_letters, verdict.dead_letters_again);
     println!("  * of requests with neither message_id nor email, of which that is not promised");
+    if verdict.not_announced > 0 {
+        println!("    the first of the two was told of in a reply and in no event: {}", verdict.not_announced);
+    }
     if verdict.own_conflicts > 0 {
         println!(
             "  told 409 of their own profile, as they had no message_id and were published again: {}",

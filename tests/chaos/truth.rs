@@ -42,6 +42,8 @@ pub(crate) struct Verdict {
     pub(crate) dead_letters: usize,
     /// Profiles of requests with neither message_id nor email that are there once more.
     pub(crate) not_promised: usize,
+    /// Of those that are there once more: told of in a reply, and in no event.
+    pub(crate) not_announced: usize,
     /// Requests without a message_id that were told 409 of their own profile, as they had been
     /// published once more.
     pub(crate) own_conflicts: usize,
@@ -283,7 +285,10 @@ fn check_emails(
             // Unanswered ones are noted already.
             [] if answered.len() < group.len() => {}
             [] if group.iter().any(|(_, entry)| excused.contains(&entry.marker)) => {}
-            [] => verdict.note(Check::Lost, format!("nobody got {about}")),
+            [] => {
+                let published: Vec<_> = group.iter().map(|(number, _)| seen.published[*number]).collect();
+                verdict.note(Check::Lost, format!("nobody got {about}; published {published:?} times"));
+            }
             [(number, entry, told)] => {
                 let request = &plan.requests[*number];
                 if told.ids.len() > 1 {
@@ -369,9 +374,17 @@ fn check_events(
         return;
     }
     let about = || format!("{} of {}", entry.marker, describe(number, request));
-    for id in told.get(entry.marker.as_str()).iter().flat_map(|told| &told.ids) {
-        if !seen.events.contains_key(&format!("{id}.profile.added")) {
-            verdict.note(Check::Lost, format!("no event for {id}: {}", about()));
+    let ids = || told.get(entry.marker.as_str()).into_iter().flat_map(|told| &told.ids);
+    let has_event = |id: &String| seen.events.contains_key(&format!("{id}.profile.added"));
+    for id in ids().filter(|id| !has_event(id)) {
+        // A delivery that ended between its reply and its event comes again. If nothing tells the two
+        // apart that is another profile, and the event is of that one.
+        if !request.promises(entry) && stored.len() > 1 && ids().any(has_event) {
+            verdict.not_announced += 1;
+        } else {
+            let (published, ids) = (seen.published[number], ids().count());
+            let what = format!("no event for {id}, one of {ids}, published {published} times: {}", about());
+            verdict.note(Check::Lost, what);
         }
     }
     for row in stored {
