@@ -56,8 +56,8 @@ pub enum End {
 /// How long the other lanes may go on with their batches when one of them has lost the broker.
 const TEAR_DOWN_MAX: Duration = Duration::from_secs(5);
 
-/// So many sessions in a row that were lost before anything was settled: perhaps a request is to
-/// blame, by its form or by what is to be said about it. Each loss counts against all that the
+/// So many sessions in a row that were lost before anything was settled, or one that was lost while
+/// a suspect was under way: perhaps a request is to blame, by its form or by what is to be said about it. Each loss counts against all that the
 /// broker had handed over, so the next session takes one request at a time: the culprit then counts
 /// alone, and the broker gives it up alone.
 const FRUITLESS_MAX: u32 = 2;
@@ -139,6 +139,8 @@ async fn supervise(shared: &Arc<Shared>, mut stop: Stop) -> Result<End, StartErr
             Ok(session) => {
                 (started, complained) = (true, None);
                 let end = session.run(stop.clone()).await;
+                let suspect = shared.suspects.left_unfinished();
+                shared.suspects.clear(&shared.store).await;
                 let has_settled = shared.settled.load(Ordering::Relaxed) > settled_before;
                 if has_settled {
                     backoff.reset();
@@ -153,7 +155,11 @@ async fn supervise(shared: &Arc<Shared>, mut stop: Stop) -> Result<End, StartErr
                     Some(LaneEnd::Lost(error)) => {
                         warn!(%error, "lost RabbitMQ; connecting again");
                         // While one at a time is taken, the others get through between two losses.
-                        fruitless = if has_settled && !cautious { 0 } else { fruitless + 1 };
+                        fruitless = match (suspect, has_settled && !cautious) {
+                            (true, _) => FRUITLESS_MAX,
+                            (false, true) => 0,
+                            (false, false) => fruitless + 1,
+                        };
                     }
                     None => {
                         info!("nothing was lost for a while: taking many requests at a time again");
@@ -295,7 +301,6 @@ impl Session {
         }
         self.consuming.close().await;
         self.publishing.close().await;
-        self.shared.suspects.clear(&self.shared.store).await;
         if enough_caution && matches!(end, LaneEnd::Finished) && !stop.is_requested() { None } else { Some(end) }
     }
 }

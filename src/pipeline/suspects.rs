@@ -50,6 +50,11 @@ impl Suspects {
         tokio::time::timeout(TURN_SOON, self.0.lock()).await.ok().map(Turn)
     }
 
+    /// Whether one was begun and not finished.
+    pub fn left_unfinished(&self) -> bool {
+        self.0.try_lock().is_ok_and(|request| request.is_some())
+    }
+
     /// Crosses out what was left unfinished although the process lives: the broker was lost, or time
     /// ran out. If that can't be done now it is done with the next turn.
     pub async fn clear(&self, store: &Store) {
