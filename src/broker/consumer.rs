@@ -9,7 +9,7 @@ use futures_util::future::try_join_all;
 use lapin::Channel;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
-use tokio::sync::{Mutex, MutexGuard, Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::connection::Connection;
@@ -122,7 +122,8 @@ pub struct Subscription {
     incoming: Mutex<Incoming>,
     /// Each batch that is being worked on has a permit of these, but for those that are held up.
     at_work: std::sync::Mutex<Arc<Semaphore>>,
-    bulky: Arc<Semaphore>,
+    /// One permit, for a batch with large bodies; likewise.
+    bulky: std::sync::Mutex<Arc<Semaphore>>,
     intake: Arc<Intake>,
     has_settled: AtomicBool,
     cancelled: AtomicBool,
@@ -163,18 +164,21 @@ impl Subscription {
     /// they are large. `body_max` is how large they may be.
     pub async fn open(connection: &Connection, queue: &str, prefetch: u16, body_max: u64) -> Result<Self, BrokerError> {
         let mut channels = Vec::new();
-        for _ in 0..CHANNELS.min(prefetch.max(1)) {
+        for _ in 0..CHANNELS.min(prefetch) {
             channels.push(connection.channel().await?);
         }
         let intake = connection.intake().clone();
         let window = Window::new(prefetch, body_max);
+        // One of each channel, and what is read ahead.
+        let largest = usize::try_from(body_max).unwrap_or(usize::MAX).saturating_mul(channels.len() + 1);
+        intake.expect(largest);
         let incoming = Incoming::new(queue, channels.clone(), intake.clone(), window);
         let outgoing = |channel| Subscribed { channel, unsettled: Default::default(), acknowledging: Mutex::default() };
         let subscription = Self {
             channels: channels.into_iter().map(outgoing).collect(),
             incoming: Mutex::new(incoming),
             at_work: std::sync::Mutex::new(none_at_work()),
-            bulky: Arc::new(Semaphore::new(1)),
+            bulky: std::sync::Mutex::new(one_at_work()),
             intake,
             has_settled: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
@@ -267,8 +271,13 @@ impl Subscription {
         let one = self.at_work().clone().acquire_owned();
         let one = one.await.map_err(|_| BrokerError::Cancelled)?;
         let bulky = if bytes >= BULKY_BYTES {
-            let turn = tokio::time::timeout(BULKY_HELD_UP_AFTER, self.bulky.clone().acquire_owned());
-            self.while_looking(incoming, turn).await?.ok().and_then(Result::ok)
+            let bulky = unpoisoned(&self.bulky).clone();
+            let turn = tokio::time::timeout(BULKY_HELD_UP_AFTER, bulky.acquire_owned());
+            let turn = self.while_looking(incoming, turn).await?;
+            if turn.is_err() {
+                *unpoisoned(&self.bulky) = one_at_work();
+            }
+            turn.ok().and_then(Result::ok)
         } else {
             None
         };
@@ -302,7 +311,7 @@ impl Subscription {
         self.cancelled.store(true, Ordering::Relaxed);
         // The lane that waits for requests lets go of them.
         self.stirred.notify_one();
-        let mut incoming: MutexGuard<'_, Incoming> = self.incoming.lock().await;
+        let mut incoming = self.incoming.lock().await;
         self.take_in(&mut incoming).await
     }
 
@@ -323,7 +332,10 @@ impl Subscription {
                 bytes
             }
         };
-        self.has_settled.store(true, Ordering::Relaxed);
+        if bytes > 0 {
+            // Of a batch whose requests are all set aside nothing is settled yet.
+            self.has_settled.store(true, Ordering::Relaxed);
+        }
         let held = self.intake.settle(bytes);
         if held > RESUME_BYTES {
             // Perhaps nothing was asked for, and nobody else would notice that it is time to.
@@ -343,6 +355,10 @@ impl Subscription {
 
 fn none_at_work() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(AT_WORK_MAX as usize))
+}
+
+fn one_at_work() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(1))
 }
 
 /// Nothing behind these locks is left half done by a panic.

@@ -23,7 +23,8 @@ use futures_util::stream::Stream;
 use futures_util::task::AtomicWaker;
 
 /// With more than so many bytes nothing more is read, until some of it is settled. It is more than the
-/// window asks for, so that normally nothing waits here: the broker's heartbeats would, too.
+/// window asks for, so that normally nothing waits here: the broker's heartbeats would, too, and a
+/// broker that can't send for 15 seconds closes the connection.
 const BYTES_MAX: usize = 48 << 20;
 
 /// What came in over one connection.
@@ -35,6 +36,8 @@ pub(super) struct Intake {
     unseen: AtomicUsize,
     /// How many wait for an answer of the broker that may stand behind all that.
     waiting: AtomicUsize,
+    /// What the largest requests take that the window asks for in any case.
+    largest: AtomicUsize,
     reader: AtomicWaker,
 }
 
@@ -59,10 +62,15 @@ impl Intake {
         self.unseen.load(Ordering::Relaxed)
     }
 
-    /// All deliveries among so many bytes are accounted for.
+    /// The deliveries among so many bytes are accounted for, but for what has not come in as a whole.
     pub(super) fn looked_at(&self, bytes: usize) {
         self.unseen.fetch_sub(bytes, Ordering::Relaxed);
         self.reader.wake();
+    }
+
+    /// So many bytes may come at once whatever the size of requests.
+    pub(super) fn expect(&self, bytes: usize) {
+        self.largest.store(bytes, Ordering::Relaxed);
     }
 
     /// A body came in.
@@ -87,7 +95,8 @@ impl Intake {
     /// While nothing is held somebody waits for what comes, however much it is.
     fn is_full(&self) -> bool {
         let waiting = self.waiting.load(Ordering::Relaxed);
-        waiting == 0 && self.held() > 0 && self.held() + self.unseen() > BYTES_MAX
+        let most = self.largest.load(Ordering::Relaxed).max(BYTES_MAX);
+        waiting == 0 && self.held() > 0 && self.held() + self.unseen() > most
     }
 }
 

@@ -15,8 +15,10 @@ pub(super) const HELD_UP_AFTER: Duration = Duration::from_millis(100);
 pub(super) struct Unsettled {
     /// In the order of their deliveries.
     batches: VecDeque<Unanswered>,
-    /// The delivery tags of requests that are settled by themselves.
+    /// The delivery tags of requests that are settled by themselves, and are not yet.
     set_aside: BTreeSet<u64>,
+    /// Those that were, of batches that are not acknowledged yet: they must not be named again.
+    settled_apart: BTreeSet<u64>,
 }
 
 /// A batch that is being worked on, or was answered before an earlier one.
@@ -45,12 +47,16 @@ impl Unsettled {
 
     /// Requests of a batch that are settled by themselves.
     pub(super) fn set_aside(&mut self, tags: Vec<u64>) {
-        self.set_aside.extend(tags);
+        let open = tags.into_iter().filter(|tag| !self.settled_apart.contains(tag));
+        self.set_aside.extend(open);
     }
 
     /// One that was set aside is acknowledged.
     pub(super) fn settled_apart(&mut self, tag: u64) {
         self.set_aside.remove(&tag);
+        if self.batches.iter().any(|batch| batch.tags.contains(&tag)) {
+            self.settled_apart.insert(tag);
+        }
     }
 
     /// Notes that a batch is answered; returns what can be acknowledged now: the batches that are
@@ -64,15 +70,14 @@ impl Unsettled {
             && let Some(Unanswered { tags, .. }) = self.batches.pop_front()
         {
             let (first, last) = tags.into_inner();
-            match self.set_aside.first().copied().filter(|oldest| *oldest <= last) {
-                None => acks.up_to = Some(last),
-                Some(oldest) => {
-                    if first < oldest {
-                        acks.up_to = Some(oldest - 1);
-                    }
-                    acks.singly.extend(self.singly(first.max(oldest)..=last));
-                }
+            let oldest_aside = self.set_aside.first().copied().filter(|oldest| *oldest <= last);
+            let together = first..oldest_aside.unwrap_or(last + 1);
+            // The broker has to find the tag itself; below it, it takes what there is.
+            acks.up_to = together.rev().find(|tag| !self.settled_apart.contains(tag)).or(acks.up_to);
+            if let Some(oldest) = oldest_aside {
+                acks.singly.extend(self.singly(first.max(oldest)..=last));
             }
+            self.forget_settled_apart();
         }
         if self.is_held_up(now) {
             acks.singly.extend(self.take_answered());
@@ -81,7 +86,13 @@ impl Unsettled {
     }
 
     fn singly(&self, tags: RangeInclusive<u64>) -> impl Iterator<Item = u64> {
-        tags.filter(|tag| !self.set_aside.contains(tag))
+        tags.filter(|tag| !self.set_aside.contains(tag) && !self.settled_apart.contains(tag))
+    }
+
+    /// Of batches that are gone nothing is named any more.
+    fn forget_settled_apart(&mut self) {
+        let batches = &self.batches;
+        self.settled_apart.retain(|tag| batches.iter().any(|batch| batch.tags.contains(tag)));
     }
 
     /// Whether the first batch keeps others waiting for too long.
@@ -94,7 +105,9 @@ impl Unsettled {
         let (answered, others): (VecDeque<_>, _) =
             std::mem::take(&mut self.batches).into_iter().partition(|batch| batch.is_answered);
         self.batches = others;
-        answered.into_iter().flat_map(|batch| self.singly(batch.tags)).collect()
+        let tags = answered.into_iter().flat_map(|batch| self.singly(batch.tags)).collect();
+        self.forget_settled_apart();
+        tags
     }
 }
 
@@ -107,7 +120,7 @@ mod tests {
         let now = Instant::now();
         let batches = [1..=3, 4..=4, 5..=9, 10..=12];
         let batches = batches.map(|tags| Unanswered { tags, since: now, is_answered: false });
-        (Unsettled { batches: batches.into(), set_aside: BTreeSet::new() }, now)
+        (Unsettled { batches: batches.into(), ..Unsettled::default() }, now)
     }
 
     fn acks(up_to: impl Into<Option<u64>>, singly: &[u64]) -> Acks {
@@ -145,5 +158,34 @@ mod tests {
         assert_eq!(unsettled.answer(&(10..=12), now), acks(None, &[]));
         assert_eq!(unsettled.answer(&(1..=3), now), acks(3, &[10, 11, 12]));
         assert!(unsettled.batches.is_empty());
+    }
+
+    #[test]
+    fn what_was_settled_apart_before_its_batch_is_not_named_again() {
+        let (mut unsettled, now) = four_batches();
+        unsettled.set_aside(vec![4]);
+        assert_eq!(unsettled.answer(&(4..=4), now), acks(None, &[]));
+        unsettled.settled_apart(4);
+        assert_eq!(unsettled.answer(&(1..=3), now), acks(3, &[]), "4 is gone already");
+        // Settled before the batch that it was taken out of is answered at all.
+        unsettled.settled_apart(9);
+        unsettled.settled_apart(6);
+        unsettled.set_aside(vec![6, 8, 9]);
+        assert_eq!(unsettled.answer(&(5..=9), now), acks(7, &[]));
+        unsettled.settled_apart(8);
+        assert_eq!(unsettled.answer(&(10..=12), now), acks(12, &[]));
+        assert!(unsettled.set_aside.is_empty() && unsettled.settled_apart.is_empty());
+    }
+
+    #[test]
+    fn nor_when_it_was_overtaken() {
+        let (mut unsettled, now) = four_batches();
+        let later = now + HELD_UP_AFTER * 2;
+        unsettled.set_aside(vec![5, 7]);
+        unsettled.settled_apart(7);
+        assert_eq!(unsettled.answer(&(5..=9), later), acks(None, &[6, 8, 9]));
+        unsettled.settled_apart(5);
+        assert_eq!(unsettled.answer(&(1..=3), now), acks(3, &[]));
+        assert_eq!(unsettled.answer(&(4..=4), now), acks(4, &[]));
     }
 }

@@ -40,8 +40,17 @@ pub async fn commit(store: &Store, profiles: &[&NewProfile], hold: &mut Hold<'_>
             Err(StoreError::Refused(code)) if range.len() == 1 => outcomes[range.start] = Committed::Poison(code),
             Err(StoreError::Refused(_)) => work.extend(halves(range)),
             Err(error) => {
-                hold.after(&error).await?;
-                work.push(range);
+                let gave_up = hold.after(&error).await;
+                // Perhaps it is only one of them that waits for somebody's lock: then the database is not
+                // away, and others could not do it either.
+                if gave_up.is_err() && store.probe().await.is_err() {
+                    return Err(GaveUp);
+                }
+                if matches!(error, StoreError::Slow(_)) && range.len() > 1 {
+                    work.extend(halves(range));
+                } else {
+                    work.push(range);
+                }
             }
         }
     }

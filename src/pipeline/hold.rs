@@ -57,11 +57,8 @@ impl<'h> Hold<'h> {
             }
             Instant::now()
         });
-        if since.elapsed() > self.park_after {
-            return Err(GaveUp);
-        }
         self.backoff.wait().await;
-        Ok(())
+        if since.elapsed() > self.park_after { Err(GaveUp) } else { Ok(()) }
     }
 
     /// An attempt succeeded.

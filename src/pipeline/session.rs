@@ -56,8 +56,7 @@ pub enum End {
 /// How long the other lanes may go on with their batches when one of them has lost the broker.
 const TEAR_DOWN_MAX: Duration = Duration::from_secs(5);
 
-/// So many sessions in a row that were lost before anything was settled, or one that was lost while
-/// a suspect was under way: perhaps a request is to blame, by its form or by what is to be said about it. Each loss counts against all that the
+/// So many sessions in a row that were lost before anything was settled: perhaps a request is to blame, by its form or by what is to be said about it. Each loss counts against all that the
 /// broker had handed over, so the next session takes one request at a time: the culprit then counts
 /// alone, and the broker gives it up alone.
 const FRUITLESS_MAX: u32 = 2;
@@ -109,7 +108,9 @@ async fn wait_for_database(store: &Store) -> Result<DirectoryKeeper, MigrateErro
                 info!("connected to PostgreSQL at {address}");
                 return Ok(directory);
             }
-            Err(MigrateError::Store(error @ (StoreError::Unavailable(_) | StoreError::Conflict(_)))) => {
+            Err(MigrateError::Store(
+                error @ (StoreError::Unavailable(_) | StoreError::Slow(_) | StoreError::Conflict(_)),
+            )) => {
                 if !waiting {
                     warn!("waiting for PostgreSQL at {address}: {error}");
                     waiting = true;
@@ -128,6 +129,10 @@ async fn supervise(shared: &Arc<Shared>, mut stop: Stop) -> Result<End, StartErr
     let mut complained = None;
     let mut fruitless = 0;
     loop {
+        if started {
+            // To take requests and lose them again may count against each of them.
+            wait_for_room(shared, &mut stop).await;
+        }
         let settled_before = shared.settled.load(Ordering::Relaxed);
         let cautious = fruitless >= FRUITLESS_MAX;
         let opened = tokio::select! {
@@ -149,12 +154,12 @@ async fn supervise(shared: &Arc<Shared>, mut stop: Stop) -> Result<End, StartErr
                     Some(LaneEnd::Finished) => return Ok(End::Finished),
                     Some(LaneEnd::OutOfTime) => return Ok(End::GaveBack),
                     Some(LaneEnd::Parked) => {
-                        warn!("parked: requests are back in the queue until the database answers");
-                        wait_until_unparked(shared, &mut stop).await;
+                        warn!("parked: requests are back in the queue until the database can store them");
                     }
                     Some(LaneEnd::Lost(error)) => {
                         warn!(%error, "lost RabbitMQ; connecting again");
-                        // While one at a time is taken, the others get through between two losses.
+                        // A suspect that was under way is to blame by itself. While one at a time is taken,
+                        // the others get through between two losses.
                         fruitless = match (suspect, has_settled && !cautious) {
                             (true, _) => FRUITLESS_MAX,
                             (false, true) => 0,
@@ -193,14 +198,21 @@ async fn supervise(shared: &Arc<Shared>, mut stop: Stop) -> Result<End, StartErr
     }
 }
 
-async fn wait_until_unparked(shared: &Shared, stop: &mut Stop) {
+/// Waits until the database can store a profile.
+async fn wait_for_room(shared: &Shared, stop: &mut Stop) {
     let mut backoff = Backoff::new();
+    let mut waiting = false;
     let answers = async {
         while let Err(error) = shared.store.probe().await {
-            debug!(%error, "the database is still away");
+            if !waiting {
+                info!(%error, "taking no requests until the database can store them");
+                waiting = true;
+            }
             backoff.wait().await;
         }
-        info!("the database is back");
+        if waiting {
+            info!("the database is back");
+        }
     };
     tokio::select! {
         () = stop.requested() => {}
@@ -301,7 +313,8 @@ impl Session {
         }
         self.consuming.close().await;
         self.publishing.close().await;
-        if enough_caution && matches!(end, LaneEnd::Finished) && !stop.is_requested() { None } else { Some(end) }
+        let is_over = matches!(end, LaneEnd::Finished | LaneEnd::OutOfTime);
+        if enough_caution && is_over && !stop.is_requested() { None } else { Some(end) }
     }
 }
 
@@ -313,16 +326,17 @@ fn unasked(end: LaneEnd) -> LaneEnd {
     }
 }
 
-/// The worst of the reasons for which the lanes have ended.
+/// Why the lanes have ended, if not all of them have finished: that one ran out of time says the
+/// most, as something is given back then.
 async fn collect(lanes: &mut JoinSet<LaneEnd>) -> Option<LaneEnd> {
-    let mut worst = None;
+    let mut reason = None;
     while let Some(ended) = lanes.join_next().await {
         let end = unpanicked(ended);
-        if !matches!(end, LaneEnd::Finished) {
-            worst = Some(end);
+        if !matches!(end, LaneEnd::Finished) && !matches!(reason, Some(LaneEnd::OutOfTime)) {
+            reason = Some(end);
         }
     }
-    worst
+    reason
 }
 
 /// A lane that panics is a fault of ours outside the part where one message is to blame; the

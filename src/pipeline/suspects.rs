@@ -72,8 +72,9 @@ impl Turn<'_> {
     pub async fn begin(&mut self, envelope: &Envelope, store: &Store) -> Result<bool, StoreError> {
         self.clear(store).await?;
         let request = identity(envelope);
-        let begun = store.begin_suspect(request).await?;
+        // Before it is written down: if the answer is lost, it is crossed out all the same.
         *self.0 = Some(request);
+        let begun = store.begin_suspect(request).await?;
         Ok(begun <= BEGUN_MAX)
     }
 

@@ -15,7 +15,10 @@ pub enum StoreError {
     /// it will mend it.
     #[error("{0}")]
     Setup(String),
-    /// Another transaction came in between: try again at once.
+    /// It waited for a lock for too long, or took too long.
+    #[error("{0}")]
+    Slow(String),
+    /// Another transaction came in between: try again soon.
     #[error("a conflict with another transaction (SQLSTATE {0})")]
     Conflict(String),
     /// The database refuses what the statement carries, and will refuse it again.
@@ -41,6 +44,10 @@ impl From<tokio_postgres::Error> for StoreError {
         // 40001, 40P01: the loser of a race.
         if [&SqlState::T_R_SERIALIZATION_FAILURE, &SqlState::T_R_DEADLOCK_DETECTED].contains(&code) {
             return Self::Conflict(code.code().to_owned());
+        }
+        // 57014, 55P03: our own time limits.
+        if [&SqlState::QUERY_CANCELED, &SqlState::LOCK_NOT_AVAILABLE].contains(&code) {
+            return Self::Slow(format!("{} (SQLSTATE {})", refusal.message(), code.code()));
         }
         match &code.code()[..2] {
             // Cardinality, data, integrity, check option, raised by a trigger, over a limit.

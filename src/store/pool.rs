@@ -17,6 +17,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long a statement of ours may take on the server: a thousand times what a batch takes.
 const STATEMENT_MAX: Duration = Duration::from_secs(10);
 
+/// How long it may wait for a lock of somebody else: ours are held for milliseconds.
+const LOCK_MAX: Duration = Duration::from_secs(2);
+
 /// How long we wait for a statement: a little longer than the server lets it run, so that normally
 /// the server's word comes first.
 const ANSWER_MAX: Duration = Duration::from_secs(12);
@@ -141,8 +144,9 @@ impl Store {
 /// to read.
 fn session_settings() -> String {
     let limit = STATEMENT_MAX.as_millis();
+    let lock = LOCK_MAX.as_millis();
     format!(
-        "SET statement_timeout = {limit}; SET idle_in_transaction_session_timeout = {limit}; \
+        "SET statement_timeout = {limit}; SET lock_timeout = {lock}; SET idle_in_transaction_session_timeout = {limit}; \
          SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off"
     )
 }

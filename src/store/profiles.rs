@@ -130,39 +130,48 @@ impl Store {
     /// transaction was committed, finds the rows of the first call by their ids.
     pub async fn insert(&self, profiles: &[&NewProfile]) -> Result<Vec<Stored>, StoreError> {
         let lease = self.lease().await?;
-        let mut stored = vec![Stored::Added; profiles.len()];
-        let mut open: Vec<usize> = (0..profiles.len()).collect();
-        for _ in 0..VANISHED_MAX {
-            let batch: Vec<_> = open.iter().map(|&place| profiles[place]).collect();
-            let left_out: Vec<usize> = insert(&lease, &batch).await?.into_iter().map(|i| open[i]).collect();
-            if left_out.is_empty() {
-                lease.give_back();
-                return Ok(stored);
-            }
-            let batch: Vec<_> = left_out.iter().map(|&place| profiles[place]).collect();
-            let found = find(&lease, &batch).await?;
-            open.clear();
-            for (place, found) in left_out.into_iter().zip(found) {
-                match found {
-                    Some(outcome) => stored[place] = outcome,
-                    None => open.push(place),
-                }
-            }
-            if open.is_empty() {
-                lease.give_back();
-                return Ok(stored);
-            }
+        let stored = insert_or_find(&lease, profiles).await;
+        if matches!(stored, Ok(_) | Err(StoreError::Refused(_) | StoreError::Conflict(_) | StoreError::Slow(_))) {
+            // It has said its word, and is fit for another statement.
+            lease.give_back();
         }
-        Err(StoreError::Unavailable("rows come and go while they are inserted".to_owned()))
+        stored
     }
 }
 
-/// As large as a few pages of a table, so that a full disk shows.
+/// Inserts what can be inserted, and finds out what stands in the way of the rest.
+async fn insert_or_find(lease: &Lease, profiles: &[&NewProfile]) -> Result<Vec<Stored>, StoreError> {
+    let mut stored = vec![Stored::Added; profiles.len()];
+    let mut open: Vec<usize> = (0..profiles.len()).collect();
+    for _ in 0..VANISHED_MAX {
+        let batch: Vec<_> = open.iter().map(|&place| profiles[place]).collect();
+        let left_out: Vec<usize> = insert(lease, &batch).await?.into_iter().map(|i| open[i]).collect();
+        if left_out.is_empty() {
+            return Ok(stored);
+        }
+        let batch: Vec<_> = left_out.iter().map(|&place| profiles[place]).collect();
+        let found = find(lease, &batch).await?;
+        open.clear();
+        for (place, found) in left_out.into_iter().zip(found) {
+            match found {
+                Some(outcome) => stored[place] = outcome,
+                None => open.push(place),
+            }
+        }
+        if open.is_empty() {
+            return Ok(stored);
+        }
+    }
+    Err(StoreError::Unavailable("rows come and go while they are inserted".to_owned()))
+}
+
+/// What storing takes, as large as a few pages of a table, so that a full disk shows.
 const PROBE: &str = "
 BEGIN;
 INSERT INTO profiles (db_id, id, data)
     SELECT 0, substr(md5(random()::text), 1, 24), jsonb_build_object('probe', string_agg(md5(random()::text), ''))
     FROM generate_series(1, 2000);
+INSERT INTO suspects (request_id, begun, begun_at) VALUES (decode(md5(random()::text), 'hex'), 0, now());
 ROLLBACK";
 
 impl Store {
