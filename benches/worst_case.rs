@@ -85,9 +85,15 @@ const CASES: &[Case] = &[
         "]}",
     ),
     json(
-        "as many valid subscriptions as there may be",
+        "just fewer values than allowed, subscriptions",
         r#""data":[{}"#,
-        r#",{"subscriptions":[{"resource_id":1,"channel":"telegram_bot","cc_data":{"id":1}},{"resource_id":1,"channel":"telegram_bot","cc_data":{"id":2}}]}~~~~~"#,
+        concat!(
+            r#",{"subscriptions":[{"resource_id":1,"channel":"telegram_bot","cc_data":{"id":0}},{"resource_id":1,"channel":"telegram_bot","cc_data":{"id":1}}"#,
+            r#",{"resource_id":1,"channel":"telegram_bot","cc_data":{"id":2}},{"resource_id":1,"channel":"telegram_bot","cc_data":{"id":3}}"#,
+            r#",{"resource_id":1,"channel":"telegram_bot","cc_data":{"id":4}},{"resource_id":1,"channel":"telegram_bot","cc_data":{"id":5}}"#,
+            r#",{"resource_id":1,"channel":"telegram_bot","cc_data":{"id":6}},{"resource_id":1,"channel":"telegram_bot","cc_data":{"id":7}}"#,
+            r#",{"resource_id":1,"channel":"telegram_bot","cc_data":{"id":8}},{"resource_id":1,"channel":"telegram_bot","cc_data":{"id":9}}]}~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~"#,
+        ),
         "]}",
     ),
     json("just fewer values than allowed, numbers", r#""data":{"x":[0"#, ",~~0", "]}}"),

@@ -64,15 +64,22 @@ impl<'a> Object<'a> {
     /// Collects fields; of several with one name the last counts, as in most JSON readers and in
     /// PostgreSQL's jsonb.
     pub fn from_fields(fields: Vec<(Cow<'a, str>, Value<'a>)>) -> Self {
-        Self::from_distinct(if has_repeated_name(&fields) { keep_last(fields) } else { fields })
+        if has_repeated_name(&fields) { Self(keep_last(fields)) } else { Self(fields) }
     }
 
     /// Takes fields, each of which has a name of its own.
-    pub fn from_distinct(mut fields: Vec<(Cow<'a, str>, Value<'a>)>) -> Self {
-        if fields.len() < FEW_FIELDS {
-            fields.shrink_to_fit();
-        }
+    pub fn from_distinct(fields: Vec<(Cow<'a, str>, Value<'a>)>) -> Self {
         Self(fields)
+    }
+
+    /// A small object without the room that it has not used: a document may have hundreds of
+    /// thousands of these.
+    #[must_use]
+    pub fn compact(mut self) -> Self {
+        if self.0.len() < FEW_FIELDS {
+            self.0.shrink_to_fit();
+        }
+        self
     }
 
     /// The value of a field; `None` where it is absent or null.
@@ -91,8 +98,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// With fewer than that an object gives back the room that it has not used: a document may have
-/// hundreds of thousands of these.
+/// An object with fewer is small. Larger ones waste little.
 const FEW_FIELDS: usize = 4;
 
 /// Small objects, which is nearly all of them, are compared pair by pair without an allocation.

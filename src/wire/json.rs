@@ -164,7 +164,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
             }
             name = map.next_key_seed(Name)?;
         }
-        Ok(Value::Object(Object::from_fields(fields)))
+        Ok(Value::Object(Object::from_fields(fields).compact()))
     }
 }
 

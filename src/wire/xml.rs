@@ -224,7 +224,7 @@ impl<'a> Tree<'a> {
         let (name, is_array) = (element.name, element.is_array);
         let value = match (element.has_children, element.has_text) {
             (true, true) => return Err(Mixed),
-            (true, false) => Value::Object(Object::from_distinct(element.fields.fields)),
+            (true, false) => Value::Object(Object::from_distinct(element.fields.fields).compact()),
             (false, true) => Value::Text(element.text),
             (false, false) => Value::Null,
         };
