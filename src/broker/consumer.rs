@@ -200,6 +200,7 @@ impl Subscription {
         self.take_in(&mut incoming).await?;
         if !incoming.is_large(limits) {
             self.until_none_at_work(&mut incoming).await?;
+            self.take_in(&mut incoming).await?;
             while incoming.is_empty() && !self.is_over(&incoming) {
                 tokio::select! {
                     came = incoming.wait() => came?,
