@@ -33,6 +33,8 @@ pub(super) struct Incoming {
     ready_bytes: usize,
     intake: Arc<Intake>,
     window: Window,
+    /// Why a channel was lost. All streams end then, and only one of them says why.
+    lost: Option<BrokerError>,
     /// Of each channel, that nothing more is asked for is on its way to the broker.
     pausing: Vec<Option<Pausing>>,
 }
@@ -55,6 +57,7 @@ impl Incoming {
             ready_bytes: 0,
             intake,
             window,
+            lost: None,
         }
     }
 
@@ -103,8 +106,13 @@ impl Incoming {
 
     fn take(&mut self, channel: usize, next: Option<lapin::Result<Delivery>>) -> Result<(), BrokerError> {
         match next {
-            Some(delivery) => {
-                let envelope = Envelope { delivery: Box::new(delivery?), channel };
+            Some(Err(error)) => {
+                let error = BrokerError::from(error);
+                self.lost = Some(error.clone());
+                Err(error)
+            }
+            Some(Ok(delivery)) => {
+                let envelope = Envelope { delivery: Box::new(delivery), channel };
                 let bytes = envelope.body().len();
                 self.window.saw(bytes);
                 self.ready_bytes += bytes;
@@ -115,7 +123,11 @@ impl Incoming {
             // It says so once only, and would be silent for ever after.
             None => {
                 (self.streams[channel], self.pausing[channel]) = (None, None);
-                if self.window.is_paused() { Ok(()) } else { Err(BrokerError::Cancelled) }
+                match &self.lost {
+                    Some(error) => Err(error.clone()),
+                    None if self.window.is_paused() => Ok(()),
+                    None => Err(BrokerError::Cancelled),
+                }
             }
         }
     }

@@ -10,6 +10,13 @@ use tokio::time::Instant;
 /// else waits for it.
 pub(super) const HELD_UP_AFTER: Duration = Duration::from_millis(100);
 
+/// A quorum queue takes so many acknowledgements at a time. More it keeps back for a while, and forgets
+/// if the channel closes meanwhile: then what they were for is delivered again.
+const SINGLY_MAX: usize = 32;
+
+/// A batch that takes so long is waited for by no acknowledgement, however many there are.
+const LONG_HELD_UP_AFTER: Duration = Duration::from_secs(1);
+
 /// What came over a channel and is not acknowledged yet.
 #[derive(Debug, Default)]
 pub(super) struct Unsettled {
@@ -97,7 +104,11 @@ impl Unsettled {
 
     /// Whether the first batch keeps others waiting for too long.
     fn is_held_up(&self, now: Instant) -> bool {
-        self.batches.front().is_some_and(|first| now - first.since > HELD_UP_AFTER)
+        let Some(first) = self.batches.front() else { return false };
+        let answered = self.batches.iter().filter(|batch| batch.is_answered);
+        let overtaken: usize = answered.map(|batch| batch.tags.clone().count()).sum();
+        let limit = if overtaken <= SINGLY_MAX { HELD_UP_AFTER } else { LONG_HELD_UP_AFTER };
+        now - first.since > limit
     }
 
     /// Takes out the batches that were answered before an earlier one; the tags to acknowledge.
@@ -187,5 +198,15 @@ mod tests {
         unsettled.settled_apart(5);
         assert_eq!(unsettled.answer(&(1..=3), now), acks(3, &[]));
         assert_eq!(unsettled.answer(&(4..=4), now), acks(4, &[]));
+    }
+
+    #[test]
+    fn many_that_were_overtaken_wait_longer() {
+        let now = Instant::now();
+        let batches = [1..=1, 2..=200].map(|tags| Unanswered { tags, since: now, is_answered: false });
+        let mut unsettled = Unsettled { batches: batches.into(), ..Unsettled::default() };
+        assert_eq!(unsettled.answer(&(2..=200), now + HELD_UP_AFTER * 2), acks(None, &[]));
+        let late = unsettled.answer(&(2..=200), now + LONG_HELD_UP_AFTER * 2);
+        assert_eq!((late.up_to, late.singly.len()), (None, 199));
     }
 }

@@ -230,7 +230,8 @@ async fn attack(arguments: &Arguments, seed: u64) -> Result<Outcome, Failure> {
     };
     report::faults(&happened, &plan, &seen, left_out);
     report::load(&plan, &seen);
-    report::verdict(&outcome, &seen, &memory, &field.logs.display().to_string(), arguments);
+    let logs = field.logs.strip_prefix(servers::root()).unwrap_or(&field.logs);
+    report::verdict(&outcome, &seen, &memory, &logs.display().to_string(), arguments);
     Ok(outcome)
 }
 

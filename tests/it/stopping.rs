@@ -102,6 +102,7 @@ async fn nothing_that_was_stored_is_delivered_again_after_sigterm() {
     worker.signal("TERM").await;
     let (status, said) = worker.end().await;
     assert!(status.success() && !said.contains("could not be finished"), "{status}: {said}");
+    assert!(!said.contains("lost RabbitMQ"), "{said}");
     let stored = world.texts("SELECT data->>'n' FROM profiles").await;
     let left = count - stored.len();
     assert!(left > 0, "stopped in the middle of it");
