@@ -347,6 +347,12 @@ impl Subscription {
 
     /// Gives everything that is not answered back to the queue, for others to take.
     pub async fn requeue_all(&self) -> Result<(), BrokerError> {
+        {
+            // Else what one channel gives back may come to another, and is given back once more.
+            let mut incoming = self.incoming.lock().await;
+            let _open = self.intake.open();
+            within(ANSWER_MAX, "cancel", incoming.until_paused()).await?;
+        }
         for channel in &self.channels {
             channel.requeue_all().await?;
         }

@@ -177,6 +177,15 @@ impl Incoming {
         Ok(())
     }
 
+    /// Waits until nothing is asked for any more, as far as the broker knows.
+    pub(super) async fn until_paused(&mut self) -> Result<(), BrokerError> {
+        self.pause()?;
+        while !self.asks_for_nothing() {
+            self.wait().await?;
+        }
+        Ok(())
+    }
+
     /// Asks for so many requests at a time, or one more; nothing may be asked for now.
     async fn ask(&mut self, prefetch: u16) -> Result<(), BrokerError> {
         let channels = u16::try_from(self.channels.len()).unwrap_or(1).max(1);
