@@ -631,7 +631,6 @@ fn error_413_too_many_profiles_comes_before_the_token() {
     assert_eq!((code(many(10_000)), code(many(10_001))), (401, 413));
 }
 
-/// Each is told of in the reply, which the broker must be able to carry.
 /// All of them would take hundreds of megabytes.
 #[test]
 fn error_413_too_many_values_comes_after_the_shape_and_before_the_token() {
@@ -664,6 +663,7 @@ fn error_413_too_many_values_comes_after_the_shape_and_before_the_token() {
     assert!(refusal(decide(unreadable.as_bytes(), &Properties::default(), &rules)).2);
 }
 
+/// Each is told of in the reply, which the broker must be able to carry.
 #[test]
 fn subscriptions_have_limits() {
     let ids = IdSource::from_random([7; 8]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lapin::options::QueueDeleteOptions;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, interval, timeout};
 
 use crate::Failure;
 use crate::field::{Field, LOOK_EVERY, Session, declare_fleeting};
@@ -147,13 +147,13 @@ fn set_network(field: &Field, fault: Fault, network: Network) -> Holds {
 
 /// All sessions of workers, again and again, so that new ones don't get far either.
 async fn end_sessions(field: &Field) -> Result<Holds, Failure> {
-    const AGAIN: Duration = Duration::from_millis(70);
+    let mut again = interval(Duration::from_millis(70));
     let session = field.database().await?;
     let mut task = JoinSet::new();
     task.spawn(async move {
         let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'profile-worker'";
         while session.client.batch_execute(sql).await.is_ok() {
-            tokio::time::sleep(AGAIN).await;
+            again.tick().await;
         }
     });
     Ok(Holds::Task(task))
@@ -161,14 +161,14 @@ async fn end_sessions(field: &Field) -> Result<Holds, Failure> {
 
 /// Fills the database's disk, and what becomes free of it.
 fn fill_disk(field: &Field) -> Result<Holds, Failure> {
-    const AGAIN: Duration = Duration::from_millis(20);
+    let mut again = interval(Duration::from_millis(20));
     let file = field.disk().ok_or("the database has no disk of its own")?.join("ballast");
     fill(&file)?;
     let mut task = JoinSet::new();
-    let again = file.clone();
+    let ballast = file.clone();
     task.spawn(async move {
-        while fill(&again).is_ok() {
-            tokio::time::sleep(AGAIN).await;
+        while fill(&ballast).is_ok() {
+            again.tick().await;
         }
     });
     Ok(Holds::Ballast(task, file))
@@ -194,12 +194,14 @@ fn fill(file: &Path) -> std::io::Result<()> {
 /// PostgreSQL ends itself over a full disk now and then; an operator starts it again.
 async fn until_database_is_back(field: &Field) -> Result<(), Failure> {
     let limit = Instant::now() + BACK_MAX;
+    let mut looks = interval(LOOK_EVERY);
     loop {
+        looks.tick().await;
         field.tell(&["up"], &[]).await?;
         match field.database().await {
             Ok(_) => return Ok(()),
             Err(error) if Instant::now() > limit => return Err(error),
-            Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+            Err(_) => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::client::{Message, props};
+use crate::client::{Client, Message, props};
 use crate::proxy::{Network, Proxy};
 use crate::worker::{Worker, until};
 use crate::world::World;
@@ -15,6 +15,19 @@ async fn proxied(url: &str) -> (Proxy, String) {
     url.set_host(Some("127.0.0.1")).expect("a host");
     url.set_port(Some(proxy.port())).expect("a port");
     (proxy, url.into())
+}
+
+/// Publishes requests with the correlation ids from 0 on.
+async fn publish(world: &World, client: &Client, count: usize) {
+    for i in 0..count {
+        client.publish(world.request("").as_bytes(), client.replying(&i.to_string())).await;
+    }
+}
+
+async fn are_answered(client: &mut Client, count: usize) {
+    for i in 0..count {
+        assert_eq!(client.reply(&i.to_string()).await.error(), 0);
+    }
 }
 
 async fn ends_well(worker: Worker) -> String {
@@ -75,15 +88,11 @@ async fn a_silent_database_is_noticed_and_its_requests_are_held() {
     let mut client = world.client().await;
     assert_eq!(client.call(world.request("")).await.error(), 0);
     network.set(Network::Swallow);
-    for i in 0..20 {
-        client.publish(world.request("").as_bytes(), client.replying(&i.to_string())).await;
-    }
+    publish(&world, &client, 20).await;
     worker.until_said("the database is away").await;
     network.set(Network::Pass);
     worker.until_said("the database is back").await;
-    for i in 0..20 {
-        assert_eq!(client.reply(&i.to_string()).await.error(), 0);
-    }
+    are_answered(&mut client, 20).await;
     assert_eq!(world.number("SELECT count(*) FROM profiles").await, 21);
     let said = ends_well(worker).await;
     assert!(!said.contains("lost RabbitMQ"), "{said}");
@@ -97,15 +106,11 @@ async fn a_silent_broker_is_noticed_by_its_heartbeats() {
     let mut client = world.client().await;
     assert_eq!(client.call(world.request("")).await.error(), 0);
     network.set(Network::Swallow);
-    for i in 0..20 {
-        client.publish(world.request("").as_bytes(), client.replying(&i.to_string())).await;
-    }
+    publish(&world, &client, 20).await;
     worker.until_said("lost RabbitMQ").await;
     network.set(Network::Pass);
     worker.until_said("taking requests").await;
-    for i in 0..20 {
-        assert_eq!(client.reply(&i.to_string()).await.error(), 0);
-    }
+    are_answered(&mut client, 20).await;
     ends_well(worker).await;
 }
 
@@ -120,12 +125,8 @@ async fn a_slow_network_is_slow_and_nothing_else() {
     for network in [&to_broker, &to_database] {
         network.set(Network::Slow { bytes_per_second: 200_000, latency: Duration::from_millis(40) });
     }
-    for i in 0..300 {
-        client.publish(world.request("").as_bytes(), client.replying(&i.to_string())).await;
-    }
-    for i in 0..300 {
-        assert_eq!(client.reply(&i.to_string()).await.error(), 0);
-    }
+    publish(&world, &client, 300).await;
+    are_answered(&mut client, 300).await;
     assert_eq!(world.number("SELECT count(*) FROM profiles").await, 300);
     let said = ends_well(worker).await;
     assert!(!said.contains("lost") && !said.contains("away"), "{said}");
@@ -140,9 +141,7 @@ async fn a_parked_worker_gives_its_requests_back_once() {
     let mut client = world.client().await;
     assert_eq!(client.call(world.request("")).await.error(), 0);
     network.set(Network::Cut);
-    for i in 0..10 {
-        client.publish(world.request("").as_bytes(), client.replying(&i.to_string())).await;
-    }
+    publish(&world, &client, 10).await;
     parked.until_said("parked").await;
     until(async || client.waiting(&world.request_queue()).await == 10).await;
     let first = client.channel.basic_get(world.request_queue().into(), Default::default()).await;
@@ -154,9 +153,7 @@ async fn a_parked_worker_gives_its_requests_back_once() {
     let again = lapin::options::BasicNackOptions { requeue: true, ..Default::default() };
     acker.nack(again).await.expect("given back");
     let other = world.worker().await;
-    for i in 0..10 {
-        assert_eq!(client.reply(&i.to_string()).await.error(), 0);
-    }
+    are_answered(&mut client, 10).await;
     network.set(Network::Pass);
     parked.until_said("taking requests").await;
     ends_well(other).await;
