@@ -208,7 +208,7 @@ fn outcome(decision: &Decision) -> String {
     match &decision.verdict {
         Verdict::Add(_) => "added".to_owned(),
         Verdict::AddEach(each) => format!("{} profiles", each.len()),
-        Verdict::Refuse(rejection) | Verdict::DeadLetter(rejection) => {
+        Verdict::Refuse(rejection) | Verdict::DeadLetter(_, rejection) => {
             let text: String = rejection.text.chars().take(60).collect();
             format!("{} {text}", rejection.code.number())
         }

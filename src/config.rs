@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -68,6 +69,7 @@ pub mod setting {
         RESULT_TTL = "DURATION", Some("24h"), "How long a reply stays in the result queue (from 1s)";
         PARK_AFTER = "DURATION", Some("60s"), "How long requests are held while the database is away, before they are given back to the queue (1s to 20m)";
         SHUTDOWN_GRACE = "DURATION", Some("30s"), "Most time for finishing what is held after SIGTERM or SIGINT (1s to 1h)";
+        ADMIN_ADDR = "ADDRESS", Some("127.0.0.1:9464"), "Where health, status and metrics are to be had over HTTP: address and port (port 0: any), or none";
         LOG_FORMAT = "FORMAT", Some("text"), "text for people, json for machines";
         RUST_LOG = "FILTER", Some("info"), "Which log lines: error, warn, info, debug, trace, also by module (info,profile_worker::pipeline=debug)";
     }
@@ -97,6 +99,17 @@ pub struct WorkerConfig {
     pub park_after: Duration,
     /// `SHUTDOWN_GRACE`
     pub shutdown_grace: Duration,
+    /// `ADMIN_ADDR`
+    pub admin: Option<AdminAddress>,
+}
+
+/// Where health, status and metrics are to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdminAddress {
+    /// To listen on.
+    pub address: SocketAddr,
+    /// Nobody has asked for this very address: another worker of the machine may have it.
+    pub is_default: bool,
 }
 
 /// The queues and the exchange: names, and what to do about them.
@@ -239,6 +252,15 @@ impl Source {
         self.finish(url.zip(queue))
     }
 
+    /// What `health` needs: where the worker listens.
+    pub fn admin(mut self) -> Result<SocketAddr, Problems> {
+        let address = self.read(setting::ADMIN_ADDR, |text| match admin_address(text)? {
+            Some(address) if address.port() != 0 => Ok(address),
+            _ => Err("must be the address that the worker listens on".to_owned()),
+        });
+        self.finish(address)
+    }
+
     fn read_log(&mut self) -> Option<LogConfig> {
         let json = self.read(setting::LOG_FORMAT, |text| one_of(text, &[("text", false), ("json", true)]));
         let filter = self.read(setting::RUST_LOG, |text| {
@@ -263,6 +285,7 @@ impl Source {
             self.read(setting::PARK_AFTER, |text| duration(text, Duration::from_secs(1), Duration::from_secs(1200)));
         let shutdown_grace = self
             .read(setting::SHUTDOWN_GRACE, |text| duration(text, Duration::from_secs(1), Duration::from_secs(3600)));
+        let admin = self.read_admin();
         let (topology, prefetch) = topology.zip(prefetch)?;
         if topology.queue_type == QueueType::Quorum && prefetch > QUORUM_PREFETCH_MAX {
             self.problems.push(format!("PREFETCH: quorum queues allow at most {QUORUM_PREFETCH_MAX}"));
@@ -277,7 +300,14 @@ impl Source {
             body_max: body_max?,
             park_after: park_after?,
             shutdown_grace: shutdown_grace?,
+            admin: admin?,
         })
+    }
+
+    fn read_admin(&mut self) -> Option<Option<AdminAddress>> {
+        let is_default = !self.texts.contains_key(setting::ADMIN_ADDR.name);
+        let address = self.read(setting::ADMIN_ADDR, admin_address)?;
+        Some(address.map(|address| AdminAddress { address, is_default }))
     }
 
     fn read_topology(&mut self) -> Option<TopologySettings> {
@@ -322,6 +352,16 @@ const QUORUM_PREFETCH_MAX: u16 = 2000;
 
 /// RabbitMQ keeps a message's time to live in 32 bits of milliseconds.
 const RESULT_TTL_MAX: Duration = Duration::from_millis(u32::MAX as u64);
+
+/// `none`, or an address with a port.
+fn admin_address(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    text.parse()
+        .map(Some)
+        .map_err(|_| "must be an address with a port, such as 0.0.0.0:9464 or [::1]:9464, or none".to_owned())
+}
 
 /// The name of a queue or an exchange: an AMQP short string.
 fn name(text: &str) -> Result<String, String> {
@@ -438,6 +478,23 @@ mod tests {
     fn queues_have_different_names() {
         assert_eq!(problems(&[("RESULT_QUEUE", "profiles.add")]).len(), 1);
         assert!(problems(&[("REQUEST_QUEUE", "amq.x")])[0].starts_with("REQUEST_QUEUE"));
+    }
+
+    #[test]
+    fn the_address_of_the_admin_port_is_an_address_or_none() {
+        let admin =
+            |text| source(&[&URLS[..], &[("ADMIN_ADDR", text)]].concat()).worker().map(|(worker, _)| worker.admin);
+        assert_eq!(admin("none"), Ok(None));
+        let address = "[::]:9000".parse().unwrap();
+        assert_eq!(admin("[::]:9000"), Ok(Some(AdminAddress { address, is_default: false })));
+        for text in ["localhost:9464", "9464", ":9464", "127.0.0.1"] {
+            assert!(problems(&[("ADMIN_ADDR", text)])[0].starts_with("ADMIN_ADDR"), "{text}");
+        }
+        let (worker, _) = source(&URLS).worker().unwrap();
+        assert!(worker.admin.is_some_and(|admin| admin.is_default && admin.address.ip().is_loopback()));
+        for text in ["none", "127.0.0.1:0"] {
+            assert!(source(&[("ADMIN_ADDR", text)]).admin().is_err(), "{text}");
+        }
     }
 
     #[test]

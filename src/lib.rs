@@ -40,6 +40,7 @@
 //! `domain` knows nobody. `wire` knows `domain`. `broker` knows RabbitMQ and nothing of requests;
 //! `store` knows PostgreSQL and `domain`. `contract` describes `wire` and `domain`. `pipeline` puts them together, and `cli` starts it.
 
+pub mod admin;
 pub mod broker;
 pub mod cli;
 pub mod config;

@@ -112,13 +112,18 @@ impl Connection {
         &self.intake
     }
 
+    /// The server, without the credentials.
+    pub fn address(&self) -> String {
+        self.url.address()
+    }
+
     /// Whether the connection is usable.
     pub fn is_open(&self) -> bool {
         self.connection.status().connected()
     }
 
     /// Whether the broker lets nobody publish now.
-    pub(super) fn is_blocked(&self) -> bool {
+    pub fn is_blocked(&self) -> bool {
         let status = self.connection.status();
         status.connected() && status.blocked()
     }

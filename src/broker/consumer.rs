@@ -44,6 +44,7 @@ pub struct Envelope {
     /// On the heap, as it is large and handed on several times.
     pub(super) delivery: Box<Delivery>,
     pub(super) channel: usize,
+    pub(super) arrived_at: Instant,
 }
 
 impl Envelope {
@@ -52,10 +53,26 @@ impl Envelope {
         &self.delivery.data
     }
 
+    /// When it came in.
+    pub fn arrived_at(&self) -> Instant {
+        self.arrived_at
+    }
+
     /// Whether it may have been delivered before.
     pub fn redelivered(&self) -> bool {
         self.delivery.redelivered
     }
+}
+
+/// What came in over a subscription and is not settled.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Held {
+    /// Requests.
+    pub requests: usize,
+    /// Bytes of their bodies.
+    pub bytes: usize,
+    /// How many requests the broker is asked for now; 0 while nothing more is to come.
+    pub asked_for: u16,
 }
 
 /// The duty to settle something.
@@ -66,6 +83,8 @@ pub enum Receipt {
     Batch {
         /// What of it came over which channel.
         shares: Vec<Share>,
+        /// How many requests.
+        requests: usize,
         /// Of the bodies.
         bytes: usize,
         /// As long as there is this, the batch is being worked on.
@@ -104,10 +123,11 @@ impl Receipt {
     /// Takes a request out of the batch: it takes longer, and gets a receipt of its own.
     pub fn set_aside(&mut self, envelope: &Envelope) -> Self {
         let (channel, tag, size) = (envelope.channel, envelope.delivery.delivery_tag, envelope.body().len());
-        if let Self::Batch { shares, bytes, .. } = self
+        if let Self::Batch { shares, requests, bytes, .. } = self
             && let Some(share) = shares.iter_mut().find(|share| share.channel == channel)
         {
             share.aside.push(tag);
+            *requests -= 1;
             *bytes -= size;
         }
         Self::Single { channel, tag, bytes: size }
@@ -262,6 +282,7 @@ impl Subscription {
     /// The first of what is ready.
     async fn batch(&self, incoming: &mut Incoming, limits: BatchLimits) -> Result<Option<Batch>, BrokerError> {
         let (envelopes, bytes) = incoming.first(limits);
+        let requests = envelopes.len();
         if envelopes.is_empty() {
             return Ok(None);
         }
@@ -283,7 +304,7 @@ impl Subscription {
             None
         };
         let at_work = AtWork { _one: one, _bulky: bulky };
-        Ok(Some(Batch { envelopes, receipt: Receipt::Batch { shares, bytes, at_work } }))
+        Ok(Some(Batch { envelopes, receipt: Receipt::Batch { shares, requests, bytes, at_work } }))
     }
 
     /// Waits for something, and looks at what comes in meanwhile.
@@ -319,30 +340,35 @@ impl Subscription {
     /// Acknowledges what was answered. A batch waits until those before it are answered, too, and is
     /// acknowledged together with them; but not for one that is held up.
     pub async fn settle(&self, receipt: Receipt) -> Result<(), BrokerError> {
-        let bytes = match receipt {
-            Receipt::Batch { shares, bytes, at_work } => {
+        let (requests, bytes) = match receipt {
+            Receipt::Batch { shares, requests, bytes, at_work } => {
                 // The next batch need not wait until this is acknowledged.
                 drop(at_work);
                 for Share { channel, tags, aside } in shares {
                     self.channels[channel].settle(&tags, aside).await?;
                 }
-                bytes
+                (requests, bytes)
             }
             Receipt::Single { channel, tag, bytes } => {
                 self.channels[channel].settle_single(tag).await?;
-                bytes
+                (1, bytes)
             }
         };
         if bytes > 0 {
             // Of a batch whose requests are all set aside nothing is settled yet.
             self.has_settled.store(true, Ordering::Relaxed);
         }
-        let held = self.intake.settle(bytes);
+        let held = self.intake.settle(requests, bytes);
         if held > RESUME_BYTES {
             // Perhaps nothing was asked for, and nobody else would notice that it is time to.
             self.stirred.notify_one();
         }
         Ok(())
+    }
+
+    /// What came in and is not settled.
+    pub fn held(&self) -> Held {
+        Held { requests: self.intake.requests(), bytes: self.intake.held(), asked_for: self.intake.asked_for() }
     }
 
     /// Gives everything that is not answered back to the queue, for others to take.
@@ -376,7 +402,7 @@ fn unpoisoned<T>(lock: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// What of a batch came over which channel; over each in the order of the tags.
 fn shares(envelopes: &[Envelope]) -> Vec<Share> {
     let mut shares: Vec<Share> = Vec::new();
-    for Envelope { channel, delivery } in envelopes {
+    for Envelope { channel, delivery, .. } in envelopes {
         let tag = delivery.delivery_tag;
         match shares.iter_mut().find(|share| share.channel == *channel) {
             Some(share) => share.tags = *share.tags.start()..=tag,

@@ -11,6 +11,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
+use tokio::time::Instant;
 
 use super::consumer::{BatchLimits, Envelope};
 use super::error::{ANSWER_MAX, BrokerError, within};
@@ -112,7 +113,7 @@ impl Incoming {
                 Err(error)
             }
             Some(Ok(delivery)) => {
-                let envelope = Envelope { delivery: Box::new(delivery), channel };
+                let envelope = Envelope { delivery: Box::new(delivery), channel, arrived_at: Instant::now() };
                 let bytes = envelope.body().len();
                 self.window.saw(bytes);
                 self.ready_bytes += bytes;
@@ -161,6 +162,7 @@ impl Incoming {
     /// much it is not waited for here. A broker that never hears of it is noticed by its heartbeats.
     pub(super) fn pause(&mut self) -> Result<(), BrokerError> {
         self.window.paused();
+        self.intake.ask_for(0);
         for ((channel, stream), pausing) in self.channels.iter().zip(&self.streams).zip(&mut self.pausing) {
             let Some(stream) = stream else { continue };
             if pausing.is_some() {
@@ -200,6 +202,7 @@ impl Incoming {
             *stream = Some(consuming.map_err(|error| explain(error, &self.queue))?);
         }
         self.window.asked(prefetch);
+        self.intake.ask_for(prefetch);
         Ok(())
     }
 }

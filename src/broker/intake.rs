@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,10 @@ const BYTES_MAX: usize = 48 << 20;
 pub(super) struct Intake {
     /// Bytes of bodies that came in and are not settled.
     held: AtomicUsize,
+    /// How many requests that is.
+    requests: AtomicUsize,
+    /// How many the broker is asked for now.
+    asked_for: AtomicU16,
     /// Bytes that were read, whatever they are, and that nobody has looked at.
     unseen: AtomicUsize,
     /// How many wait for an answer of the broker that may stand behind all that.
@@ -57,6 +61,21 @@ impl Intake {
         self.held.load(Ordering::Relaxed)
     }
 
+    /// How many requests came in and are not settled.
+    pub(super) fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// How many requests the broker is asked for now.
+    pub(super) fn asked_for(&self) -> u16 {
+        self.asked_for.load(Ordering::Relaxed)
+    }
+
+    /// The broker is asked for so many from now on.
+    pub(super) fn ask_for(&self, prefetch: u16) {
+        self.asked_for.store(prefetch, Ordering::Relaxed);
+    }
+
     /// What was read and not looked at so far: to be given to [`Self::looked_at`] after the look.
     pub(super) fn unseen(&self) -> usize {
         self.unseen.load(Ordering::Relaxed)
@@ -76,10 +95,12 @@ impl Intake {
     /// A body came in.
     pub(super) fn take(&self, bytes: usize) {
         self.held.fetch_add(bytes, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// So many bytes of bodies are settled; how many were held until now.
-    pub(super) fn settle(&self, bytes: usize) -> usize {
+    /// So many requests are settled, with so many bytes of bodies; how many bytes were held until now.
+    pub(super) fn settle(&self, requests: usize, bytes: usize) -> usize {
+        self.requests.fetch_sub(requests, Ordering::Relaxed);
         let held = self.held.fetch_sub(bytes, Ordering::Relaxed);
         self.reader.wake();
         held

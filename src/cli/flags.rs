@@ -16,6 +16,9 @@ pub(super) struct DatabaseFlags(HashMap<&'static str, String>);
 /// The settings of a producer.
 pub(super) struct SenderFlags(HashMap<&'static str, String>);
 
+/// The setting of those who ask a worker.
+pub(super) struct AdminFlags(HashMap<&'static str, String>);
+
 macro_rules! flags {
     ($name:ident, $settings:expr) => {
         impl $name {
@@ -50,6 +53,7 @@ macro_rules! flags {
 
 flags!(WorkerFlags, setting::ALL);
 flags!(DatabaseFlags, &[setting::DATABASE_URL]);
+flags!(AdminFlags, &[setting::ADMIN_ADDR]);
 flags!(SenderFlags, &[setting::AMQP_URL, setting::REQUEST_QUEUE]);
 
 fn add_flags(command: Command, settings: &[Setting]) -> Command {

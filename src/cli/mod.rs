@@ -7,6 +7,7 @@ mod contract;
 mod database;
 mod field;
 mod flags;
+mod health;
 mod migrate;
 mod output;
 mod resource;
@@ -36,6 +37,7 @@ enum Command {
     Resource(resource::Arguments),
     Field(field::Arguments),
     Token(token::Arguments),
+    Health(health::Arguments),
     Send(send::Arguments),
     Contract(contract::Arguments),
 }
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Resource(arguments) => resource::run(arguments),
         Command::Field(arguments) => field::run(arguments),
         Command::Token(arguments) => token::run(arguments),
+        Command::Health(arguments) => health::run(arguments),
         Command::Send(arguments) => send::run(arguments),
         Command::Contract(arguments) => contract::run(arguments),
     };

@@ -1,16 +1,20 @@
 //! `profile-worker run`: the worker itself.
 
 use std::process;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::flags::WorkerFlags;
 use super::output::Failure;
-use crate::config::WorkerConfig;
-use crate::pipeline::session::{self, End};
+use crate::admin::Server;
+use crate::config::{AdminAddress, WorkerConfig};
+use crate::pipeline::session::{End, Worker};
 use crate::pipeline::shutdown::{self, StopHandle};
+use crate::pipeline::vitals::Vitals;
 use crate::telemetry::logs;
 
 /// Take requests, store them, answer them, until SIGTERM or SIGINT.
@@ -48,7 +52,13 @@ async fn run_until_signalled(config: WorkerConfig) -> Result<(), Failure> {
     let (handle, stop) = shutdown::channel();
     let grace = config.shutdown_grace;
     let mut signals = Signals::listen().map_err(Failure::new)?;
-    let worker = session::run(config, worker_name(), stop);
+    let admin = config.admin;
+    let worker = Worker::new(config, worker_name()).map_err(Failure::new)?;
+    let mut upkeep = JoinSet::new();
+    if let Some(admin) = admin {
+        serve_admin(admin, worker.vitals().clone(), &mut upkeep).await?;
+    }
+    let worker = worker.run(stop);
     tokio::pin!(worker);
     let ended = tokio::select! {
         ended = &mut worker => ended,
@@ -63,6 +73,23 @@ async fn run_until_signalled(config: WorkerConfig) -> Result<(), Failure> {
     match ended.map_err(Failure::new)? {
         End::Finished => info!("finished"),
         End::GaveBack => warn!("stopped; what could not be finished in time is back in the queue"),
+    }
+    Ok(())
+}
+
+/// Answers those who ask how the worker is. A port that somebody has asked for must be free; the default
+/// one may be taken by another worker of the machine, and that is no reason not to work.
+async fn serve_admin(admin: AdminAddress, vitals: Arc<Vitals>, upkeep: &mut JoinSet<()>) -> Result<(), Failure> {
+    let AdminAddress { address, is_default } = admin;
+    match Server::bind(address).await {
+        Ok(server) => {
+            info!("health, status and metrics at http://{}", server.address());
+            upkeep.spawn(server.run(vitals));
+        }
+        Err(error) if is_default => {
+            warn!(%error, "no health, status and metrics of this worker, as {address} can't be had; give it an ADMIN_ADDR of its own");
+        }
+        Err(error) => return Err(Failure::new(format_args!("ADMIN_ADDR: can't listen on {address}: {error}"))),
     }
     Ok(())
 }

@@ -51,6 +51,24 @@ impl Code {
     }
 }
 
+/// Why a message is kept for somebody to look at, whatever the answer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeadLetterReason {
+    /// It is no request.
+    Unreadable,
+    /// The database refuses it, although it takes its neighbours.
+    Unstorable,
+    /// Our code panicked over it.
+    Panic,
+    /// It ended the worker each time that it was begun.
+    EndedWorker,
+}
+
+impl DeadLetterReason {
+    /// Every reason there is.
+    pub const ALL: [Self; 4] = [Self::Unreadable, Self::Unstorable, Self::Panic, Self::EndedWorker];
+}
+
 /// A request is answered "no". That is a result like any other, not an error of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {

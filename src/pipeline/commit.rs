@@ -8,6 +8,7 @@ use crate::domain::profile::NewProfile;
 use crate::store::error::StoreError;
 use crate::store::pool::Store;
 use crate::store::profiles::Stored;
+use crate::telemetry::labels::ProfileOutcome;
 
 /// What became of one profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,18 @@ pub enum Committed {
     Stored(Stored),
     /// The database refuses this one although it takes its neighbours; with its SQLSTATE.
     Poison(String),
+}
+
+impl Committed {
+    /// The same as the metrics name it.
+    pub fn outcome(&self) -> ProfileOutcome {
+        match self {
+            Self::Stored(Stored::Added) => ProfileOutcome::Added,
+            Self::Stored(Stored::AddedBefore { .. }) => ProfileOutcome::AddedBefore,
+            Self::Stored(Stored::EmailTaken) => ProfileOutcome::EmailTaken,
+            Self::Poison(_) => ProfileOutcome::Unstorable,
+        }
+    }
 }
 
 /// Stores all profiles; the result has their order.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::domain::directory::{Directory, Lookup};
 use crate::domain::identity::{IdSource, RequestId, RequestIdentity, RequestName};
-use crate::domain::outcome::{Rejection, Unauthenticated};
+use crate::domain::outcome::{DeadLetterReason, Rejection, Unauthenticated};
 use crate::domain::profile::{Fields, NewProfile};
 use crate::domain::subscription::Skipped;
 use crate::domain::value::{Object, Value};
@@ -68,7 +68,7 @@ pub enum Verdict {
     /// Answer "no".
     Refuse(Rejection),
     /// Answer "no", and keep the message for somebody to look at.
-    DeadLetter(Rejection),
+    DeadLetter(DeadLetterReason, Rejection),
 }
 
 /// A profile to store, and what to say about it.
@@ -108,7 +108,7 @@ fn judge(
     feedback_id: &mut Option<String>,
 ) -> Result<Verdict, Verdict> {
     let (document, too_large) = read(body, format, properties.content_type, rules.body_max)
-        .map_err(|unreadable| Verdict::DeadLetter(Rejection::unreadable(unreadable)))?;
+        .map_err(|unreadable| Verdict::DeadLetter(DeadLetterReason::Unreadable, Rejection::unreadable(unreadable)))?;
     let request = Request::from_document(document).map_err(|misshapen| {
         *feedback_id = misshapen.feedback_id.map(Cow::into_owned);
         Verdict::Refuse(misshapen.rejection)

@@ -57,7 +57,7 @@ fn addition(decision: Decision) -> Addition {
 fn refusal(decision: Decision) -> (u16, String, bool) {
     match decision.verdict {
         Verdict::Refuse(rejection) => (rejection.code.number(), rejection.text, false),
-        Verdict::DeadLetter(rejection) => (rejection.code.number(), rejection.text, true),
+        Verdict::DeadLetter(_, rejection) => (rejection.code.number(), rejection.text, true),
         other => panic!("not refused: {other:?}"),
     }
 }

@@ -8,7 +8,11 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::backoff::Backoff;
+use super::health::Part;
+use super::progress::Progress;
+use super::vitals::Vitals;
 use crate::store::error::StoreError;
+use crate::telemetry::labels::Stage;
 
 /// The database is away for too long to hold a batch any longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub struct Holding(AtomicUsize);
 #[derive(Debug)]
 pub struct Hold<'h> {
     holding: &'h Holding,
+    vitals: &'h Vitals,
+    progress: &'h Progress,
     park_after: Duration,
     backoff: Backoff,
     since: Option<Instant>,
@@ -40,12 +46,20 @@ impl<'h> Hold<'h> {
     /// Nothing is held yet. If the database is away for longer than `park_after` the lane parks: it
     /// gives its requests back to the queue, so that others can take them and no acknowledgement
     /// timeout of the broker runs out.
-    pub fn new(holding: &'h Holding, park_after: Duration) -> Self {
-        Self { holding, park_after, backoff: Backoff::default(), since: None }
+    pub fn new(holding: &'h Holding, vitals: &'h Vitals, progress: &'h Progress, park_after: Duration) -> Self {
+        Self { holding, vitals, progress, park_after, backoff: Backoff::default(), since: None }
     }
 
     /// An attempt failed; waits before the next one.
     pub async fn after(&mut self, error: &StoreError) -> Result<(), GaveUp> {
+        self.vitals.database_failed(error);
+        let stage = self.progress.enter(Stage::Hold);
+        let waited = self.wait(error).await;
+        self.progress.enter(stage);
+        waited
+    }
+
+    async fn wait(&mut self, error: &StoreError) -> Result<(), GaveUp> {
         if matches!(error, StoreError::Conflict(_)) {
             // The database is there; somebody else came first.
             self.backoff.wait().await;
@@ -54,6 +68,7 @@ impl<'h> Hold<'h> {
         let since = *self.since.get_or_insert_with(|| {
             if self.holding.0.fetch_add(1, Ordering::Relaxed) == 0 {
                 warn!(%error, "the database is away; requests are held until it is back");
+                self.vitals.health.trouble(Part::Database, format!("the database is away; requests are held: {error}"));
             }
             Instant::now()
         });
@@ -68,6 +83,7 @@ impl<'h> Hold<'h> {
             && self.holding.0.fetch_sub(1, Ordering::Relaxed) == 1
         {
             info!(away_ms = since.elapsed().as_millis() as u64, "the database is back");
+            self.vitals.health.well(Part::Database);
         }
     }
 }

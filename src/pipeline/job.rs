@@ -9,7 +9,7 @@ use super::decide::{Addition, Decision, Verdict};
 use super::respond::{Announcement, Answer};
 use crate::broker::consumer::{Envelope, Receipt};
 use crate::domain::identity::{IdSource, ProfileId};
-use crate::domain::outcome::Rejection;
+use crate::domain::outcome::{DeadLetterReason, Rejection};
 use crate::domain::profile::NewProfile;
 use crate::store::profiles::Stored;
 use crate::wire::reply::{Added, Reply, Success};
@@ -77,7 +77,7 @@ impl Job {
         let (one, many) = match &self.decision.verdict {
             Verdict::Add(addition) => (Some(&**addition), &[][..]),
             Verdict::AddEach(additions) => (None, &additions[..]),
-            Verdict::Refuse(_) | Verdict::DeadLetter(_) => (None, &[][..]),
+            Verdict::Refuse(_) | Verdict::DeadLetter(..) => (None, &[][..]),
         };
         one.into_iter().chain(many.iter().flatten())
     }
@@ -110,7 +110,7 @@ impl Job {
     fn reply(&self) -> Reply<'_> {
         let mut outcomes = self.outcomes.iter();
         let result = match &self.decision.verdict {
-            Verdict::Refuse(rejection) | Verdict::DeadLetter(rejection) => Err(rejection),
+            Verdict::Refuse(rejection) | Verdict::DeadLetter(_, rejection) => Err(rejection),
             Verdict::Add(addition) => one(addition, outcomes.next()).map(Success::One),
             Verdict::AddEach(additions) => {
                 let each = additions.iter().map(|addition| match addition {
@@ -124,11 +124,13 @@ impl Job {
     }
 
     /// Why the message is kept for somebody to look at.
-    fn dead_letter(&self) -> Option<&Rejection> {
-        if let Verdict::DeadLetter(rejection) = &self.decision.verdict {
-            return Some(rejection);
+    fn dead_letter(&self) -> Option<(DeadLetterReason, &Rejection)> {
+        if let Verdict::DeadLetter(reason, rejection) = &self.decision.verdict {
+            return Some((*reason, rejection));
         }
-        self.outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).find(|rejection| rejection.is_failure())
+        let mut refused = self.outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+        let failed = refused.find(|rejection| rejection.is_failure())?;
+        Some((DeadLetterReason::Unstorable, failed))
     }
 }
 

@@ -9,24 +9,28 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::commit::commit;
+use super::commit::{Committed, commit};
 use super::decide::{Decision, Properties, Rules, Verdict, decide};
 #[cfg(debug_assertions)]
 use super::faults;
 use super::hold::{GaveUp, Hold, Holding};
 use super::job::{self, Job, failed};
-use super::respond::Responder;
+use super::progress::Progress;
+use super::respond::{Outbox, Responder};
 use super::shutdown::Stop;
 use super::suspects::{Suspects, is_suspect};
+use super::vitals::Vitals;
 use crate::broker::consumer::{Batch, BatchLimits, Envelope, LOOK_EVERY, Receipt, Subscription};
 use crate::broker::error::BrokerError;
 use crate::broker::publisher::Publisher;
 use crate::config::WorkerConfig;
 use crate::domain::directory::Directory;
 use crate::domain::identity::IdSource;
+use crate::domain::outcome::DeadLetterReason;
 use crate::store::directory::DirectoryKeeper;
 use crate::store::error::StoreError;
 use crate::store::pool::Store;
+use crate::telemetry::labels::{Label, ProfileOutcome, Redelivered, Stage};
 use crate::wire::Format;
 
 /// Bytes of bodies in one batch. A batch of small requests never comes near it; with large ones it
@@ -65,12 +69,8 @@ pub struct Shared {
     pub holding: Holding,
     /// Requests that may have ended a worker.
     pub suspects: Suspects,
-}
-
-impl Shared {
-    fn hold(&self) -> Hold<'_> {
-        Hold::new(&self.holding, self.config.park_after)
-    }
+    /// What can be seen of the worker from outside.
+    pub vitals: Arc<Vitals>,
 }
 
 /// One lane: a loop over the session's subscription.
@@ -79,6 +79,7 @@ pub struct Lane {
     shared: Arc<Shared>,
     subscription: Arc<Subscription>,
     publisher: Publisher,
+    progress: Arc<Progress>,
     /// Requests in the batch form: they are stored part by part, between batches of the others.
     bulk: VecDeque<Job>,
     /// Requests to be taken alone, one between two batches of the others.
@@ -120,10 +121,26 @@ impl From<GaveUp> for LaneEnd {
     }
 }
 
+impl Shared {
+    fn hold<'h>(&'h self, progress: &'h Progress) -> Hold<'h> {
+        Hold::new(&self.holding, &self.vitals, progress, self.config.park_after)
+    }
+
+    /// Requests are acknowledged.
+    fn settled(&self, arrivals: &[Instant]) {
+        self.settled.fetch_add(arrivals.len() as u64, Ordering::Relaxed);
+        let now = Instant::now();
+        for arrived_at in arrivals {
+            self.vitals.metrics.request_duration.observe((now - *arrived_at).as_secs_f64());
+        }
+    }
+}
+
 impl Lane {
     /// A lane that has taken nothing yet.
     pub fn new(shared: Arc<Shared>, subscription: Arc<Subscription>, publisher: Publisher) -> Self {
-        Self { shared, subscription, publisher, bulk: VecDeque::new(), suspects: VecDeque::new() }
+        let progress = Arc::new(Progress::new(shared.vitals.clone()));
+        Self { shared, subscription, publisher, progress, bulk: VecDeque::new(), suspects: VecDeque::new() }
     }
 
     /// Works until the subscription ends, or there is another reason to.
@@ -213,11 +230,13 @@ impl Lane {
     /// One batch, from the first look to the acknowledgement.
     async fn work_on_batch(&mut self, Batch { envelopes, mut receipt }: Batch) -> Result<(), LaneEnd> {
         let started = Instant::now();
-        let shared = self.shared.clone();
-        let mut hold = shared.hold();
+        let (shared, progress) = (self.shared.clone(), self.progress.clone());
+        let mut hold = shared.hold(&progress);
+        self.note_deliveries(&envelopes);
         let envelopes = self.without_suspects(envelopes, &mut receipt);
         let mut open = envelopes.into_iter();
-        let (mut requests, mut stored) = (0, 0);
+        let mut stored = 0;
+        let mut arrivals = Vec::with_capacity(open.len());
         while !open.as_slice().is_empty() {
             let decisions = self.decide_some(open.as_slice(), started, &mut hold).await?;
             let mut jobs = Vec::with_capacity(decisions.len());
@@ -227,19 +246,33 @@ impl Lane {
                     job.receipt = Some(receipt.set_aside(&job.envelope));
                     self.bulk.push_back(job);
                 } else {
+                    arrivals.push(job.envelope.arrived_at());
                     jobs.push(job);
                 }
             }
-            requests += jobs.len();
             stored += self.store_and_respond(&mut jobs, usize::MAX, &mut hold).await?;
             while self.holds_enough_bulk() {
                 self.work_on_bulk().await?;
             }
         }
-        self.subscription.settle(receipt).await?;
-        self.shared.settled.fetch_add(requests as u64, Ordering::Relaxed);
-        debug!(requests, stored, elapsed_us = started.elapsed().as_micros() as u64, "batch");
+        self.settle(receipt).await?;
+        shared.settled(&arrivals);
+        progress.finish();
+        debug!(requests = arrivals.len(), stored, elapsed_us = started.elapsed().as_micros() as u64, "batch");
         Ok(())
+    }
+
+    fn note_deliveries(&self, envelopes: &[Envelope]) {
+        let metrics = &self.shared.vitals.metrics;
+        let redelivered = envelopes.iter().filter(|envelope| envelope.redelivered()).count();
+        metrics.batch_requests.observe(envelopes.len() as f64);
+        metrics.deliveries.of(Redelivered::Yes).inc_by(redelivered as u64);
+        metrics.deliveries.of(Redelivered::No).inc_by((envelopes.len() - redelivered) as u64);
+    }
+
+    async fn settle(&self, receipt: Receipt) -> Result<(), BrokerError> {
+        self.progress.enter(Stage::Settle);
+        self.subscription.settle(receipt).await
     }
 
     /// Sets suspects aside.
@@ -257,8 +290,9 @@ impl Lane {
 
     /// One request that may have ended a worker, alone.
     async fn work_on_suspect(&mut self, envelope: Envelope, receipt: Receipt) -> Result<(), LaneEnd> {
-        let shared = self.shared.clone();
-        let mut hold = shared.hold();
+        let (shared, progress) = (self.shared.clone(), self.progress.clone());
+        let mut hold = shared.hold(&progress);
+        let arrived_at = envelope.arrived_at();
         let Some(mut turn) = shared.suspects.turn_soon().await else {
             self.suspects.push_front((envelope, receipt));
             return Ok(());
@@ -276,8 +310,7 @@ impl Lane {
         } else {
             None
         };
-        let decision =
-            decision.unwrap_or_else(|| self.given_up(&envelope, "the worker ended each time that it was begun"));
+        let decision = decision.unwrap_or_else(|| self.given_up(&envelope, DeadLetterReason::EndedWorker));
         let mut job = Job::new(envelope, decision);
         loop {
             self.store_and_respond(std::slice::from_mut(&mut job), BULK_PART_MAX, &mut hold).await?;
@@ -285,8 +318,9 @@ impl Lane {
                 break;
             }
         }
-        self.subscription.settle(receipt).await?;
-        self.shared.settled.fetch_add(1, Ordering::Relaxed);
+        self.settle(receipt).await?;
+        shared.settled(&[arrived_at]);
+        progress.finish();
         if let Err(error) = turn.clear(&shared.store).await {
             debug!(%error, "to be crossed out with the next one");
         }
@@ -299,18 +333,18 @@ impl Lane {
             return Ok(());
         }
         let started = Instant::now();
-        let shared = self.shared.clone();
+        let (shared, progress) = (self.shared.clone(), self.progress.clone());
         // Out of the queue while they are worked on; in again before anything else is looked at.
         let mut jobs = std::mem::take(&mut self.bulk);
         let part_max = shared.config.batch_max.min(BULK_PART_MAX);
-        let mut hold = shared.hold();
+        let mut hold = shared.hold(&progress);
         let stored = self.store_and_respond(jobs.make_contiguous(), part_max, &mut hold).await?;
         while jobs.front().is_some_and(Job::is_done) {
-            if let Some(receipt) = jobs.pop_front().and_then(|job| job.receipt) {
-                self.subscription.settle(receipt).await?;
-                self.shared.settled.fetch_add(1, Ordering::Relaxed);
-            }
+            let Some(Job { envelope, receipt: Some(receipt), .. }) = jobs.pop_front() else { continue };
+            self.settle(receipt).await?;
+            shared.settled(&[envelope.arrived_at()]);
         }
+        progress.finish();
         debug!(waiting = jobs.len(), stored, elapsed_us = started.elapsed().as_micros() as u64, "part of bulk");
         self.bulk = jobs;
         Ok(())
@@ -321,25 +355,43 @@ impl Lane {
     async fn store_and_respond(&self, jobs: &mut [Job], most: usize, hold: &mut Hold<'_>) -> Result<usize, LaneEnd> {
         let profiles: Vec<_> = jobs.iter().flat_map(Job::open).take(most).collect();
         let stored = profiles.len();
-        let mut committed = commit(&self.shared.store, &profiles, hold).await?.into_iter();
+        if stored > 0 {
+            self.progress.enter(Stage::Store);
+        }
+        let committed = commit(&self.shared.store, &profiles, hold).await?;
+        self.note_outcomes(&committed);
+        self.progress.enter(Stage::Publish);
+        let mut committed = committed.into_iter();
         let responder = Responder {
             topology: &self.shared.config.topology,
             worker: &self.shared.worker,
             ids: &self.shared.ids,
             now: Timestamp::now(),
+            vitals: &self.shared.vitals,
         };
-        let mut messages = Vec::with_capacity(jobs.len());
+        let mut outbox = Outbox::default();
         for job in jobs {
             let announced = job.record(&mut committed, &self.shared.ids);
             let answer = job.answer(announced);
-            responder.compose(&answer, &mut messages);
+            responder.compose(&answer, &mut outbox);
             // The jobs behind this one wait for their turn.
             if answer.reply.is_none() {
                 break;
             }
         }
-        responder.publish(&self.publisher, messages).await?;
+        responder.publish(&self.publisher, outbox).await?;
         Ok(stored)
+    }
+
+    fn note_outcomes(&self, committed: &[Committed]) {
+        let metrics = &self.shared.vitals.metrics;
+        if !committed.is_empty() {
+            metrics.batch_profiles.observe(committed.len() as f64);
+        }
+        for outcome in ProfileOutcome::ALL {
+            let count = committed.iter().filter(|committed| committed.outcome() == *outcome).count();
+            metrics.profiles.of(*outcome).inc_by(count as u64);
+        }
     }
 
     /// Decides on the first messages, as many as may be kept in memory; on one at least. A "no" that
@@ -351,6 +403,7 @@ impl Lane {
         taken_at: Instant,
         hold: &mut Hold<'_>,
     ) -> Result<Vec<Decision>, GaveUp> {
+        self.progress.enter(Stage::Decide);
         let keeper = &self.shared.directory;
         let directory = persist(hold, || keeper.recent()).await?;
         let now = now();
@@ -393,12 +446,16 @@ impl Lane {
             faults::inject(envelope);
             decide(envelope.body(), &properties, &rules)
         });
-        catch_unwind(deciding).unwrap_or_else(|_| self.given_up(envelope, "a panic, logged just before this line"))
+        catch_unwind(deciding).unwrap_or_else(|_| self.given_up(envelope, DeadLetterReason::Panic))
     }
 
     /// A message that we can't do anything with, by a fault of ours.
-    fn given_up(&self, envelope: &Envelope, cause: &str) -> Decision {
-        let verdict = Verdict::DeadLetter(failed(&self.shared.ids, cause));
+    fn given_up(&self, envelope: &Envelope, reason: DeadLetterReason) -> Decision {
+        let cause = match reason {
+            DeadLetterReason::EndedWorker => "the worker ended each time that it was begun",
+            _ => "a panic, logged just before this line",
+        };
+        let verdict = Verdict::DeadLetter(reason, failed(&self.shared.ids, cause));
         let format = Format::of(envelope.content_type(), envelope.body());
         Decision { verdict, format, feedback_id: None, directory_missed: false }
     }

@@ -14,6 +14,8 @@
 //! - [`respond`] knows what goes where.
 //! - [`lane`] is the loop, [`job`] a request on its way through it; [`session`] makes lanes and their
 //!   connections, and makes new ones when something is lost; [`shutdown`] is how all of it ends.
+//! - [`vitals`] is what can be seen of a worker from outside: [`health`], and the metrics that [`progress`] and the
+//!   others record.
 //! - [`hold`] waits for a database that is away; [`suspects`] are requests that may have ended a worker.
 
 pub mod backoff;
@@ -21,10 +23,14 @@ pub mod commit;
 pub mod decide;
 #[cfg(debug_assertions)]
 mod faults;
+pub mod health;
 pub mod hold;
 pub mod job;
 pub mod lane;
+pub mod progress;
 pub mod respond;
 pub mod session;
 pub mod shutdown;
 pub mod suspects;
+mod tally;
+pub mod vitals;

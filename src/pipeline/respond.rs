@@ -5,6 +5,9 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::backoff::Backoff;
+use super::health::Part;
+use super::tally::Tally;
+use super::vitals::Vitals;
 use crate::broker::consumer::Envelope;
 use crate::broker::error::BrokerError;
 use crate::broker::properties::{self, DeathNote, Outgoing, ReplyMessage};
@@ -12,7 +15,7 @@ use crate::broker::publisher::{Loss, Publisher};
 use crate::config::TopologySettings;
 use crate::domain::event;
 use crate::domain::identity::{IdSource, ProfileId};
-use crate::domain::outcome::Rejection;
+use crate::domain::outcome::{DeadLetterReason, Rejection};
 use crate::domain::profile::NewProfile;
 use crate::wire::Format;
 use crate::wire::reply::Reply;
@@ -29,7 +32,7 @@ pub struct Answer<'a> {
     /// The profiles to be announced.
     pub events: Vec<Announcement<'a>>,
     /// Keep the message for somebody to look at, for this reason.
-    pub dead_letter: Option<&'a Rejection>,
+    pub dead_letter: Option<(DeadLetterReason, &'a Rejection)>,
 }
 
 /// A profile that a trigger event is to be published of.
@@ -43,12 +46,19 @@ pub struct Announcement<'a> {
     pub profile: &'a NewProfile,
 }
 
+/// What is to be published of a batch.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    messages: Vec<Outgoing>,
+    tally: Tally,
+}
+
 /// Messages that the broker has not taken.
 #[derive(Default)]
 struct Lost {
     again: Vec<Outgoing>,
     /// Replies among them that are now on their way to the result queue.
-    redirected: usize,
+    redirected: u64,
     /// A queue that is full, if there is one.
     full: Option<String>,
 }
@@ -64,31 +74,44 @@ pub struct Responder<'a> {
     pub ids: &'a IdSource,
     /// The moment of the answers.
     pub now: Timestamp,
+    /// To be told what was published, and what keeps it from being published.
+    pub vitals: &'a Vitals,
 }
 
 impl Responder<'_> {
     /// Puts what is to be said about a request into messages.
-    pub fn compose(&self, answer: &Answer<'_>, messages: &mut Vec<Outgoing>) {
-        messages.extend(answer.reply.as_ref().map(|reply| self.reply(answer, reply)));
+    pub fn compose(&self, answer: &Answer<'_>, Outbox { messages, tally }: &mut Outbox) {
+        if let Some(reply) = &answer.reply {
+            messages.push(self.reply(answer, reply));
+            tally.reply(reply.code(), self.requester(answer.envelope).is_some());
+        }
         messages.extend(answer.events.iter().map(|event| self.event(answer.envelope, event)));
-        messages.extend(answer.dead_letter.map(|rejection| self.dead_letter(answer.envelope, rejection)));
+        tally.events(answer.events.len());
+        if let Some((reason, rejection)) = answer.dead_letter {
+            messages.push(self.dead_letter(answer.envelope, rejection));
+            tally.dead_letter(reason);
+        }
     }
 
     /// Publishes, and waits until the broker has all of it safe. A reply that its requester does not
     /// get goes to the result queue. Whatever else meets a full queue is published again until there
     /// is room.
-    pub async fn publish(&self, publisher: &Publisher, mut messages: Vec<Outgoing>) -> Result<(), BrokerError> {
+    pub async fn publish(&self, publisher: &Publisher, outbox: Outbox) -> Result<(), BrokerError> {
+        let Outbox { mut messages, mut tally } = outbox;
         let mut waiting: Option<Backoff> = None;
         loop {
             let lost = publisher.publish(&messages).await?;
             if lost.is_empty() {
                 if waiting.is_some() {
                     info!("there is room again");
+                    self.vitals.health.well(Part::Queues);
                 }
+                tally.count(&self.vitals.metrics);
                 return Ok(());
             }
             let Lost { again, redirected, full } = self.sort_out(messages, &lost)?;
             messages = again;
+            tally.returned(redirected);
             if redirected > 0 {
                 warn!(
                     replies = redirected,
@@ -101,6 +124,7 @@ impl Responder<'_> {
                     warn!("{full} is full; requests are held until there is room");
                     Backoff::default()
                 });
+                self.vitals.health.trouble(Part::Queues, format!("{full} is full"));
                 backoff.wait().await;
             }
         }

@@ -8,10 +8,12 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::backoff::Backoff;
+use super::health::Part;
 use super::hold::Holding;
 use super::lane::{Lane, LaneEnd, Shared};
 use super::shutdown::{self, Stop};
 use super::suspects::Suspects;
+use super::vitals::{Observed, Vitals};
 use crate::broker::connection::{Connection, Frames};
 use crate::broker::consumer::Subscription;
 use crate::broker::error::BrokerError;
@@ -64,37 +66,61 @@ const FRUITLESS_MAX: u32 = 2;
 /// How long a session that takes one request at a time goes on before all is believed to be well.
 const CAUTION_LASTS: Duration = Duration::from_secs(30);
 
-/// Runs a worker until it is asked to stop.
-///
-/// At start it waits for servers that can't be reached, and gives up on those that refuse it:
-/// somebody is there to read why. Later it waits for either.
-pub async fn run(config: WorkerConfig, worker: String, mut stop: Stop) -> Result<End, StartError> {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random)?;
-    // One connection for each lane, and one for the directory.
-    let store = Store::new(&config.database_url, config.lanes + 1)?;
-    let directory = tokio::select! {
-        () = stop.requested() => return Ok(End::Finished),
-        directory = wait_for_database(&store) => directory?,
-    };
-    let mut upkeep = JoinSet::new();
-    upkeep.spawn(directory.clone().run());
-    let ids = IdSource::from_random(random);
-    let shared = Arc::new(Shared {
-        config,
-        store,
-        directory,
-        ids,
-        worker,
-        settled: AtomicU64::new(0),
-        holding: Holding::default(),
-        suspects: Suspects::default(),
-    });
-    supervise(&shared, stop).await
+/// A worker that can be run.
+#[derive(Debug)]
+pub struct Worker {
+    config: WorkerConfig,
+    name: String,
+    ids: IdSource,
+    store: Store,
+    vitals: Arc<Vitals>,
+}
+
+impl Worker {
+    /// Nothing is connected yet. `name` is what people find it by.
+    pub fn new(config: WorkerConfig, name: String) -> Result<Self, StartError> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random)?;
+        // One connection for each lane, and one for the directory.
+        let store = Store::new(&config.database_url, config.lanes + 1)?;
+        let vitals = Arc::new(Vitals::new(store.clone()));
+        Ok(Self { config, name, ids: IdSource::from_random(random), store, vitals })
+    }
+
+    /// What can be seen of it from outside.
+    pub fn vitals(&self) -> &Arc<Vitals> {
+        &self.vitals
+    }
+
+    /// Runs until it is asked to stop.
+    ///
+    /// At start it waits for servers that can't be reached, and gives up on those that refuse it:
+    /// somebody is there to read why. Later it waits for either.
+    pub async fn run(self, mut stop: Stop) -> Result<End, StartError> {
+        let Self { config, name, ids, store, vitals } = self;
+        let directory = tokio::select! {
+            () = stop.requested() => return Ok(End::Finished),
+            directory = wait_for_database(&store, &vitals) => directory?,
+        };
+        let mut upkeep = JoinSet::new();
+        upkeep.spawn(directory.clone().run());
+        let shared = Arc::new(Shared {
+            config,
+            store,
+            directory,
+            ids,
+            worker: name,
+            settled: AtomicU64::new(0),
+            holding: Holding::default(),
+            suspects: Suspects::default(),
+            vitals,
+        });
+        supervise(&shared, stop).await
+    }
 }
 
 /// Waits until the database can be reached, has the schema, and tells who may do what.
-async fn wait_for_database(store: &Store) -> Result<DirectoryKeeper, MigrateError> {
+async fn wait_for_database(store: &Store, vitals: &Vitals) -> Result<DirectoryKeeper, MigrateError> {
     let address = store.url().address();
     let mut backoff = Backoff::new();
     let mut waiting = false;
@@ -106,11 +132,15 @@ async fn wait_for_database(store: &Store) -> Result<DirectoryKeeper, MigrateErro
         match attempt.await {
             Ok(directory) => {
                 info!("connected to PostgreSQL at {address}");
+                vitals.knows(&directory);
+                vitals.health.well(Part::Database);
                 return Ok(directory);
             }
             Err(MigrateError::Store(
                 error @ (StoreError::Unavailable(_) | StoreError::Slow(_) | StoreError::Conflict(_)),
             )) => {
+                vitals.database_failed(&error);
+                vitals.health.trouble(Part::Database, format!("waiting for PostgreSQL at {address}: {error}"));
                 if !waiting {
                     warn!("waiting for PostgreSQL at {address}: {error}");
                     waiting = true;
@@ -124,6 +154,7 @@ async fn wait_for_database(store: &Store) -> Result<DirectoryKeeper, MigrateErro
 
 /// Holds one session after the other.
 async fn supervise(shared: &Arc<Shared>, mut stop: Stop) -> Result<End, StartError> {
+    let health = &shared.vitals.health;
     let mut backoff = Backoff::new();
     let mut started = false;
     let mut complained = None;
@@ -154,10 +185,14 @@ async fn supervise(shared: &Arc<Shared>, mut stop: Stop) -> Result<End, StartErr
                     Some(LaneEnd::Finished) => return Ok(End::Finished),
                     Some(LaneEnd::OutOfTime) => return Ok(End::GaveBack),
                     Some(LaneEnd::Parked) => {
+                        shared.vitals.metrics.parks.inc();
+                        health.trouble(Part::Database, "parked: the database was away for too long");
                         warn!("parked: requests are back in the queue until the database can store them");
                     }
                     Some(LaneEnd::Lost(error)) => {
                         warn!(%error, "lost RabbitMQ; connecting again");
+                        shared.vitals.broker_failed(&error);
+                        health.trouble(Part::Broker, format!("lost RabbitMQ: {error}"));
                         // A suspect that was under way is to blame by itself. While one at a time is taken,
                         // the others get through between two losses.
                         fruitless = match (suspect, has_settled && !cautious) {
@@ -174,6 +209,8 @@ async fn supervise(shared: &Arc<Shared>, mut stop: Stop) -> Result<End, StartErr
             }
             Err(SessionError::Subscribing(error)) if started => {
                 warn!(%error, "lost RabbitMQ while subscribing; connecting again");
+                shared.vitals.broker_failed(&error);
+                health.trouble(Part::Broker, format!("lost RabbitMQ while subscribing: {error}"));
                 fruitless += 1;
             }
             Err(SessionError::Connecting(error) | SessionError::Subscribing(error))
@@ -184,6 +221,7 @@ async fn supervise(shared: &Arc<Shared>, mut stop: Stop) -> Result<End, StartErr
             Err(SessionError::Connecting(error) | SessionError::Subscribing(error)) => {
                 // Once per reason, not once per attempt.
                 let text = error.to_string();
+                health.trouble(Part::Broker, format!("waiting for RabbitMQ: {text}"));
                 if complained.as_ref() != Some(&text) {
                     warn!("waiting for RabbitMQ: {text}");
                     complained = Some(text);
@@ -204,6 +242,9 @@ async fn wait_for_room(shared: &Shared, stop: &mut Stop) {
     let mut waiting = false;
     let answers = async {
         while let Err(error) = shared.store.probe().await {
+            let words = format!("no requests are taken until the database can store them: {error}");
+            shared.vitals.database_failed(&error);
+            shared.vitals.health.trouble(Part::Database, words);
             if !waiting {
                 info!(%error, "taking no requests until the database can store them");
                 waiting = true;
@@ -213,6 +254,7 @@ async fn wait_for_room(shared: &Shared, stop: &mut Stop) {
         if waiting {
             info!("the database is back");
         }
+        shared.vitals.health.well(Part::Database);
     };
     tokio::select! {
         () = stop.requested() => {}
@@ -276,6 +318,13 @@ impl Session {
     /// Runs the lanes until all have ended, which they do as soon as one has. The result is the
     /// first lane's reason; `None` if the session was cautious for long enough.
     async fn run(self, mut stop: Stop) -> Option<LaneEnd> {
+        let vitals = self.shared.vitals.clone();
+        let _observation = vitals.observe(Observed {
+            consuming: self.consuming.clone(),
+            publishing: self.publishing.clone(),
+            subscription: self.subscription.clone(),
+        });
+        vitals.health.well(Part::Broker);
         let (lanes_stop, lane_stop) = shutdown::channel();
         let mut lanes = JoinSet::new();
         for publisher in self.publishers {
@@ -286,6 +335,7 @@ impl Session {
         let first = tokio::select! {
             () = stop.requested() => {
                 info!("stopping: finishing what is held");
+                vitals.health.trouble(Part::Worker, "stopping");
                 None
             }
             () = tokio::time::sleep(CAUTION_LASTS), if self.cautious => {

@@ -38,6 +38,21 @@ pub struct DirectoryKeeper {
     checking: Arc<Mutex<()>>,
 }
 
+/// What the worker knows of who may do what, in numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct DirectoryState {
+    /// Time since it was known to be true.
+    pub age: Duration,
+    /// API tokens, revoked ones included.
+    pub tokens: usize,
+    /// Databases.
+    pub databases: usize,
+    /// Resources.
+    pub resources: usize,
+    /// Custom fields that are defined.
+    pub fields: usize,
+}
+
 #[derive(Debug, Clone)]
 struct Picture {
     directory: Arc<Directory>,
@@ -54,6 +69,18 @@ impl DirectoryKeeper {
         lease.give_back();
         let (current, _) = watch::channel(Picture { directory, checked_at });
         Ok(Self { store: store.clone(), current, checking: Arc::default() })
+    }
+
+    /// What it holds, and how old it is.
+    pub fn state(&self) -> DirectoryState {
+        let Picture { directory, checked_at } = self.current.borrow().clone();
+        DirectoryState {
+            age: checked_at.elapsed(),
+            tokens: directory.tokens.len(),
+            databases: directory.databases.len(),
+            resources: directory.resources.len(),
+            fields: directory.databases.values().map(|database| database.fields.len()).sum(),
+        }
     }
 
     /// A directory that was true a moment ago, at most a few seconds old.

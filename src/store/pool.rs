@@ -3,6 +3,8 @@
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
@@ -90,6 +92,22 @@ impl DatabaseUrl {
 pub struct Store {
     pool: Pool,
     url: DatabaseUrl,
+    opened: Arc<AtomicU64>,
+}
+
+/// The pool at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolState {
+    /// The most connections that it may have.
+    pub max: usize,
+    /// Open, and nobody uses them.
+    pub idle: usize,
+    /// In use, or being opened.
+    pub busy: usize,
+    /// Who waits for one.
+    pub waiting: usize,
+    /// How many were opened so far.
+    pub opened: u64,
 }
 
 impl fmt::Debug for Store {
@@ -106,6 +124,8 @@ impl Store {
             // alive is caught by the time limit of the statement.
             recycling_method: RecyclingMethod::Fast,
         };
+        let opened = Arc::<AtomicU64>::default();
+        let counter = opened.clone();
         let manager = Manager::from_config(url.config().clone(), url.connector()?, recycling);
         let pool = Pool::builder(manager)
             .max_size(connections_max)
@@ -113,17 +133,30 @@ impl Store {
             .wait_timeout(Some(ANSWER_MAX))
             .create_timeout(Some(CONNECT_MAX * 2))
             .recycle_timeout(Some(CONNECT_MAX))
-            .post_create(Hook::async_fn(|client, _| {
+            .post_create(Hook::async_fn(move |client, _| {
+                counter.fetch_add(1, Ordering::Relaxed);
                 Box::pin(async move { client.batch_execute(&session_settings()).await.map_err(HookError::Backend) })
             }))
             .build()
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { pool, url: url.clone() })
+        Ok(Self { pool, url: url.clone(), opened })
     }
 
     /// Where the database is.
     pub fn url(&self) -> &DatabaseUrl {
         &self.url
+    }
+
+    /// The pool now.
+    pub fn pool_state(&self) -> PoolState {
+        let status = self.pool.status();
+        PoolState {
+            max: status.max_size,
+            idle: status.available,
+            busy: status.size.saturating_sub(status.available),
+            waiting: status.waiting,
+            opened: self.opened.load(Ordering::Relaxed),
+        }
     }
 
     /// A connection for a statement or a few.

@@ -1,3 +1,6 @@
-//! What the worker says of itself: logs.
+//! What the worker says of itself: logs and metrics.
 
+pub mod labels;
 pub mod logs;
+pub mod metrics;
+pub mod process;

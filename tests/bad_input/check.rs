@@ -139,7 +139,7 @@ fn check_decision(message: &Message<'_>, decision: &Decision) {
         assert!(feedback_id.len() <= FEEDBACK_ID_MAX_BYTES && !feedback_id.contains('\0'));
     }
     match &decision.verdict {
-        Verdict::DeadLetter(rejection) => {
+        Verdict::DeadLetter(_, rejection) => {
             check_text(message, rejection);
             assert_eq!(rejection.code, Code::Invalid);
             assert!(rejection.text.starts_with("not a readable request: "), "{}", rejection.text);
@@ -342,7 +342,7 @@ fn added(addition: &Addition) -> Added<'_> {
 /// The reply in the request's format can be read again, and is not much longer than the request.
 fn check_reply(message: &Message<'_>, decision: &Decision) {
     let (result, entries) = match &decision.verdict {
-        Verdict::Refuse(rejection) | Verdict::DeadLetter(rejection) => (Err(rejection), 1),
+        Verdict::Refuse(rejection) | Verdict::DeadLetter(_, rejection) => (Err(rejection), 1),
         Verdict::Add(addition) => (Ok(Success::One(added(addition))), 1 + addition.skipped.len()),
         Verdict::AddEach(each) => {
             let skipped: usize = each.iter().flatten().map(|addition| addition.skipped.len()).sum();
@@ -398,9 +398,9 @@ fn check_size_limit(message: &Message<'_>) {
     assert_eq!(large.feedback_id, decision.feedback_id, "feedback_id over the size limit");
     let is_shape = |text: &str| NAMES.iter().any(|name| text.starts_with(&format!("{name}: ")));
     match (&decision.verdict, &large.verdict) {
-        (Verdict::DeadLetter(a), Verdict::DeadLetter(b)) => assert_eq!(a, b),
+        (Verdict::DeadLetter(_, a), Verdict::DeadLetter(_, b)) => assert_eq!(a, b),
         (Verdict::Refuse(a), Verdict::Refuse(b)) if a.code == Code::Invalid && is_shape(&a.text) => assert_eq!(a, b),
-        (Verdict::DeadLetter(_), _) => panic!("unreadable, but not over the size limit: {large:?}"),
+        (Verdict::DeadLetter(..), _) => panic!("unreadable, but not over the size limit: {large:?}"),
         (_, Verdict::Refuse(b)) => assert_eq!(b.text, "the body is larger than 0 bytes"),
         _ => panic!("over the size limit: {large:?}"),
     }
@@ -418,12 +418,12 @@ fn check_by_other_reader(message: &Message<'_>, decision: &Decision) {
     let document = match serde_json::from_slice::<Json>(body) {
         Ok(Json::Object(document)) if !is_foreign && depth(&document) <= DEPTH_MAX => document,
         _ => {
-            assert!(matches!(decision.verdict, Verdict::DeadLetter(_)), "unreadable, but {decision:?}");
+            assert!(matches!(decision.verdict, Verdict::DeadLetter(..)), "unreadable, but {decision:?}");
             return;
         }
     };
     let code = match &decision.verdict {
-        Verdict::DeadLetter(rejection) => panic!("readable, but {rejection:?}"),
+        Verdict::DeadLetter(_, rejection) => panic!("readable, but {rejection:?}"),
         Verdict::Refuse(rejection) => rejection.code,
         _ => Code::Added,
     };

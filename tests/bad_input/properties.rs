@@ -144,7 +144,7 @@ fn gist(decision: &Decision, with_paths: bool) -> (Option<String>, Vec<String>) 
             })
             .collect(),
         Verdict::Refuse(rejection) => vec!["refused".to_owned(), refused(rejection.code, &rejection.text)],
-        Verdict::DeadLetter(rejection) => vec!["unreadable".to_owned(), rejection.text.clone()],
+        Verdict::DeadLetter(_, rejection) => vec!["unreadable".to_owned(), rejection.text.clone()],
     };
     (decision.feedback_id.clone(), entries)
 }

@@ -80,6 +80,8 @@ impl World {
             ("RESULT_QUEUE", self.result_queue()),
             ("DEAD_LETTER_QUEUE", self.dead_letter_queue()),
             ("EVENT_EXCHANGE", self.event_exchange()),
+            // Many workers run side by side.
+            ("ADMIN_ADDR", "127.0.0.1:0".to_owned()),
         ]
     }
 

@@ -1,0 +1,124 @@
+//! Who asks, and what they get.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::status;
+use crate::pipeline::vitals::Vitals;
+use crate::telemetry::metrics;
+
+/// So many may ask at a time; others wait.
+const CONNECTIONS_MAX: usize = 32;
+
+/// How long somebody may take to say what they want.
+const QUESTION_MAX: Duration = Duration::from_secs(5);
+
+/// How long a connection may last: whoever looks every few seconds connects anew now and then.
+const CONNECTION_MAX: Duration = Duration::from_secs(300);
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Listens.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Takes the port; nobody is answered yet.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        Ok(Self { address: listener.local_addr()?, listener })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers, until dropped.
+    pub async fn run(self, vitals: Arc<Vitals>) {
+        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut connections = JoinSet::new();
+        loop {
+            let Ok(place) = room.clone().acquire_owned().await else { return };
+            while connections.try_join_next().is_some() {}
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let vitals = vitals.clone();
+                    connections.spawn(async move {
+                        serve(stream, vitals).await;
+                        drop(place);
+                    });
+                }
+                // No file descriptors left, or somebody who was gone at once.
+                Err(error) => {
+                    tracing::debug!(%error, "nobody could be let in");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, vitals: Arc<Vitals>) {
+    let service = service_fn(move |request| {
+        let answer = answer(&request, &vitals);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(QUESTION_MAX).max_buf_size(16 * 1024);
+    let connection = http.serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(CONNECTION_MAX, connection).await {
+        Ok(Ok(())) | Err(_) => {}
+        Ok(Err(error)) => tracing::trace!(%error, "a connection to ADMIN_ADDR broke"),
+    }
+}
+
+fn answer(request: &Request<Incoming>, vitals: &Vitals) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned());
+    }
+    match request.uri().path() {
+        "/live" => respond(StatusCode::OK, TEXT, "alive\n".to_owned()),
+        "/ready" => ready(&vitals.read().troubles),
+        "/metrics" => match vitals.metrics_text() {
+            Ok(text) => respond(StatusCode::OK, metrics::CONTENT_TYPE, text),
+            Err(_) => respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the metrics can't be written\n".to_owned()),
+        },
+        "/status" => respond(StatusCode::OK, "application/json", status::of(vitals)),
+        "/" => respond(StatusCode::OK, TEXT, "profile-worker: /live /ready /metrics /status\n".to_owned()),
+        _ => respond(StatusCode::NOT_FOUND, TEXT, "there is /live, /ready, /metrics and /status\n".to_owned()),
+    }
+}
+
+fn ready(troubles: &[String]) -> Response<Full<Bytes>> {
+    if troubles.is_empty() {
+        return respond(StatusCode::OK, TEXT, "ready\n".to_owned());
+    }
+    respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready\n{}\n", troubles.join("\n")))
+}
+
+fn respond(status: StatusCode, content_type: &'static str, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

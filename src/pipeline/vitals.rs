@@ -1,0 +1,220 @@
+//! What can be seen of a worker from outside: its metrics, its health, and what stands behind both.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::health::Health;
+use crate::broker::connection::Connection;
+use crate::broker::consumer::{Held, Subscription};
+use crate::broker::error::BrokerError;
+use crate::store::directory::{DirectoryKeeper, DirectoryState};
+use crate::store::error::StoreError;
+use crate::store::pool::{PoolState, Store};
+use crate::telemetry::labels::{Build, Connections, DirectoryEntries, FailureKind, LossCause};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::process;
+
+/// The directory is compared with the database every two seconds; when it was not for so long the
+/// database does not answer.
+const DIRECTORY_AGE_MAX: Duration = Duration::from_secs(10);
+
+/// Of one worker, from its start to its end.
+#[derive(Debug)]
+pub struct Vitals {
+    /// To be recorded by whoever does the work.
+    pub metrics: Metrics,
+    /// To be reported to by whoever waits for a server.
+    pub health: Health,
+    started_at: Timestamp,
+    store: Store,
+    directory: OnceLock<DirectoryKeeper>,
+    session: Mutex<Option<Observed>>,
+}
+
+/// The parts of a session that can be looked at.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// The connection that requests come over.
+    pub consuming: Connection,
+    /// The connection that everything is published on.
+    pub publishing: Connection,
+    /// What came in.
+    pub subscription: Arc<Subscription>,
+}
+
+/// The session is looked at for as long as there is this.
+#[derive(Debug)]
+pub struct Observation(Arc<Vitals>);
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        *self.0.session() = None;
+    }
+}
+
+/// One look at everything that changes by itself.
+#[derive(Debug)]
+pub struct Reading {
+    /// What keeps the worker from being ready; empty if nothing does.
+    pub troubles: Vec<String>,
+    /// The pool of connections to the database.
+    pub pool: PoolState,
+    /// Who may do what; `None` before it is loaded.
+    pub directory: Option<DirectoryState>,
+    /// The session with the broker, if there is one.
+    pub broker: Option<BrokerState>,
+}
+
+/// The session with the broker.
+#[derive(Debug, Clone)]
+pub struct BrokerState {
+    /// The server.
+    pub address: String,
+    /// It takes no messages, as it is low on memory or disk.
+    pub is_blocked: bool,
+    /// What came in and is not acknowledged.
+    pub held: Held,
+}
+
+impl Vitals {
+    /// Of a worker that starts now.
+    pub fn new(store: Store) -> Self {
+        let vitals = Self {
+            metrics: Metrics::default(),
+            health: Health::default(),
+            started_at: Timestamp::now(),
+            store,
+            directory: OnceLock::new(),
+            session: Mutex::default(),
+        };
+        vitals.metrics.build_info.of(Build::This).set(1);
+        vitals.metrics.start_time.set(vitals.started_at.as_millisecond() as f64 / 1000.0);
+        vitals
+    }
+
+    /// When the worker started.
+    pub fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
+    /// Where the database is.
+    pub fn database_address(&self) -> String {
+        self.store.url().address()
+    }
+
+    /// The directory is loaded.
+    pub fn knows(&self, directory: &DirectoryKeeper) {
+        // There is one in the life of a worker.
+        drop(self.directory.set(directory.clone()));
+    }
+
+    /// A session has begun.
+    pub fn observe(self: &Arc<Self>, session: Observed) -> Observation {
+        *self.session() = Some(session);
+        self.metrics.broker_sessions.inc();
+        Observation(self.clone())
+    }
+
+    /// A session was lost.
+    pub fn broker_failed(&self, error: &BrokerError) {
+        let cause = match error {
+            BrokerError::Refused(_) => LossCause::Refused,
+            BrokerError::Lost(_) => LossCause::Lost,
+            BrokerError::TimedOut(..) => LossCause::TimedOut,
+            BrokerError::Cancelled => LossCause::Cancelled,
+            BrokerError::Unroutable(_) => LossCause::Unroutable,
+        };
+        self.metrics.broker_losses.of(cause).inc();
+    }
+
+    /// An attempt to use the database failed.
+    pub fn database_failed(&self, error: &StoreError) {
+        let kind = match error {
+            StoreError::Unavailable(_) => FailureKind::Unavailable,
+            StoreError::Setup(_) => FailureKind::Setup,
+            StoreError::Slow(_) => FailureKind::Slow,
+            StoreError::Conflict(_) => FailureKind::Conflict,
+            StoreError::Refused(_) => FailureKind::Refused,
+        };
+        self.metrics.database_failures.of(kind).inc();
+    }
+
+    /// Looks at everything.
+    pub fn read(&self) -> Reading {
+        let session = self.session().clone();
+        let broker = session.as_ref().map(|session| BrokerState {
+            address: session.publishing.address(),
+            is_blocked: session.publishing.is_blocked(),
+            held: session.subscription.held(),
+        });
+        let directory = self.directory.get().map(DirectoryKeeper::state);
+        let mut troubles = self.health.troubles();
+        if session.is_some_and(|session| !session.consuming.is_open() || !session.publishing.is_open()) {
+            troubles.push("the connection to RabbitMQ is lost".to_owned());
+        }
+        if broker.is_none() && troubles.is_empty() {
+            troubles.push("no requests are taken at this moment".to_owned());
+        }
+        if broker.as_ref().is_some_and(|broker| broker.is_blocked) {
+            troubles.push("RabbitMQ is low on memory or disk and takes no messages".to_owned());
+        }
+        if let Some(age) = directory.as_ref().map(|directory| directory.age).filter(|age| *age > DIRECTORY_AGE_MAX) {
+            troubles.push(format!("PostgreSQL has not answered for {} s", age.as_secs()));
+        }
+        Reading { troubles, pool: self.store.pool_state(), directory, broker }
+    }
+
+    /// The text for Prometheus, with what is true now.
+    pub fn metrics_text(&self) -> Result<String, std::fmt::Error> {
+        let reading = self.read();
+        let metrics = &self.metrics;
+        metrics.ready.set(i64::from(reading.troubles.is_empty()));
+        self.set_broker(reading.broker);
+        let PoolState { max, idle, busy, waiting, opened } = reading.pool;
+        metrics.database_connections.of(Connections::Idle).set(number(idle));
+        metrics.database_connections.of(Connections::Busy).set(number(busy));
+        metrics.database_connections_max.set(number(max));
+        metrics.database_connections_waiting.set(number(waiting));
+        raise(&metrics.database_connections_opened, opened);
+        if let Some(DirectoryState { age, tokens, databases, resources, fields }) = reading.directory {
+            metrics.directory_age.set(age.as_secs_f64());
+            let entries = &metrics.directory_entries;
+            entries.of(DirectoryEntries::Tokens).set(number(tokens));
+            entries.of(DirectoryEntries::Databases).set(number(databases));
+            entries.of(DirectoryEntries::Resources).set(number(resources));
+            entries.of(DirectoryEntries::Fields).set(number(fields));
+        }
+        if let Some(process) = process::look() {
+            metrics.resident_memory.set(i64::try_from(process.resident_bytes).unwrap_or(i64::MAX));
+            metrics.open_files.set(number(process.open_files));
+            metrics.cpu.inc_by((process.cpu_seconds - metrics.cpu.get()).max(0.0));
+        }
+        metrics.encode()
+    }
+
+    /// Zero where there is no session.
+    fn set_broker(&self, broker: Option<BrokerState>) {
+        let (is_blocked, held) =
+            broker.map_or((false, Held::default()), |BrokerState { is_blocked, held, .. }| (is_blocked, held));
+        self.metrics.publishing_blocked.set(i64::from(is_blocked));
+        self.metrics.unsettled_requests.set(number(held.requests));
+        self.metrics.unsettled_bytes.set(number(held.bytes));
+        self.metrics.prefetch_requests.set(i64::from(held.asked_for));
+    }
+
+    fn session(&self) -> std::sync::MutexGuard<'_, Option<Observed>> {
+        // Nothing is left half done behind it.
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Brings a counter up to what was counted elsewhere.
+fn raise(counter: &prometheus_client::metrics::counter::Counter, to: u64) {
+    counter.inc_by(to.saturating_sub(counter.get()));
+}
