@@ -98,7 +98,7 @@ struct Worker(Child);
 impl Worker {
     fn start() -> Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_profile-worker"));
-        command.args(["run", "--lanes", "1"]).stderr(Stdio::piped());
+        command.args(["run", "--lanes", "1", "--admin-addr", "127.0.0.1:0"]).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let words = BufReader::new(child.stderr.take().ok_or("no standard error")?);
         let mut lines = words.lines();

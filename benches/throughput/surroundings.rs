@@ -189,6 +189,7 @@ impl Ground<'_> {
             ("DEAD_LETTER_QUEUE", dead),
             ("RESULT_QUEUE", results),
             ("EVENT_EXCHANGE", self.event_exchange()),
+            ("ADMIN_ADDR", "127.0.0.1:0".to_owned()),
             ("QUEUE_TYPE", self.queue_type.name().to_owned()),
         ]
     }

@@ -43,7 +43,11 @@ pub async fn commit(store: &Store, profiles: &[&NewProfile], hold: &mut Hold<'_>
         work.push(0..profiles.len());
     }
     while let Some(range) = work.pop() {
-        match store.insert(&profiles[range.clone()]).await {
+        let inserted = store.insert(&profiles[range.clone()]).await;
+        if let Err(refused @ StoreError::Refused(_)) = &inserted {
+            hold.note(refused);
+        }
+        match inserted {
             Ok(stored) => {
                 hold.over();
                 for (place, stored) in range.zip(stored) {

@@ -52,7 +52,7 @@ impl<'h> Hold<'h> {
 
     /// An attempt failed; waits before the next one.
     pub async fn after(&mut self, error: &StoreError) -> Result<(), GaveUp> {
-        self.vitals.database_failed(error);
+        self.note(error);
         let stage = self.progress.enter(Stage::Hold);
         let waited = self.wait(error).await;
         self.progress.enter(stage);
@@ -74,6 +74,11 @@ impl<'h> Hold<'h> {
         });
         self.backoff.wait().await;
         if since.elapsed() > self.park_after { Err(GaveUp) } else { Ok(()) }
+    }
+
+    /// An attempt failed that needs no waiting.
+    pub fn note(&self, error: &StoreError) {
+        self.vitals.database_failed(error);
     }
 
     /// An attempt succeeded.

@@ -268,6 +268,7 @@ impl Worker {
             ("DATABASE_URL", through(database_url, to_database.port())?.into()),
             ("QUEUE_TYPE", queue_type.to_owned()),
             ("SHUTDOWN_GRACE", GRACE.to_owned()),
+            ("ADMIN_ADDR", "127.0.0.1:0".to_owned()),
         ];
         let log = logs.join(format!("worker-{number}.log"));
         File::create(&log)?;

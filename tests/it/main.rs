@@ -17,6 +17,7 @@ mod dead_letters;
 mod documents;
 mod events;
 mod fields;
+mod health;
 mod never_twice;
 mod proxy;
 mod replies;

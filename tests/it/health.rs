@@ -1,0 +1,232 @@
+//! What operators see of a worker: metrics, readiness, status.
+
+use std::collections::HashMap;
+
+use profile_worker::admin::client;
+use profile_worker::telemetry::metrics;
+use serde_json::Value;
+
+use crate::client::props;
+use crate::servers::PrivateServers;
+use crate::worker::{Worker, command, until};
+use crate::world::World;
+
+/// Where the worker listens; it says so before it connects to anything.
+async fn admin_of(worker: &mut Worker) -> String {
+    let line = worker.until_said("health, status and metrics at http://").await;
+    line.rsplit("http://").next().expect("an address").trim().to_owned()
+}
+
+async fn get(admin: &str, path: &str) -> (bool, String) {
+    client::ask(admin.parse().expect("an address"), path).await.expect("an answer")
+}
+
+/// All samples by their names with labels.
+async fn samples(admin: &str) -> HashMap<String, f64> {
+    let (is_good, text) = get(admin, "/metrics").await;
+    assert!(is_good && text.ends_with("# EOF\n"));
+    let samples = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
+        let (name, value) = line.rsplit_once(' ').expect("a name and a value");
+        (name.to_owned(), value.parse().expect("a number"))
+    });
+    samples.collect()
+}
+
+async fn is_ready(admin: &str) -> bool {
+    get(admin, "/ready").await.0
+}
+
+/// Waits until it is not ready, for this reason.
+async fn until_not_ready(admin: &str, reason: &str) {
+    until(async || {
+        let (is_good, text) = get(admin, "/ready").await;
+        !is_good && text.starts_with("not ready\n") && text.contains(reason)
+    })
+    .await;
+    assert!(get(admin, "/live").await.0, "it is alive all the same");
+}
+
+#[tokio::test]
+async fn metrics_tell_what_became_of_each_request() {
+    let world = World::new().await;
+    world.refuse_poison().await;
+    let mut worker = world.start_worker(&[]);
+    let admin = admin_of(&mut worker).await;
+    worker.until_said("taking requests").await;
+    let mut client = world.client().await;
+    for (body, error) in [
+        (world.request(r#""data":{"email":"a@example.com"}"#), 0),
+        (world.request(r#""data":{"email":"a@example.com"}"#), 409),
+        (world.request(r#""data":{"email":"no address"}"#), 400),
+        (world.request(r#""data":{"email":"poison@example.com"}"#), 500),
+        (world.request(r#""data":[{"email":"b@example.com"},{"email":"c@example.com"}]"#), 0),
+        (r#"{"token":"nobody's","db_id":1}"#.to_owned(), 401),
+        ("{".to_owned(), 400),
+    ] {
+        assert_eq!(client.call(body).await.error(), error);
+    }
+    let again = || client.replying("again").with_message_id("the same".into());
+    for _ in 0..2 {
+        client.publish(world.request("").as_bytes(), again()).await;
+    }
+    let one = client.reply("again").await.profile_id();
+    assert_eq!(client.reply("again").await.profile_id(), one);
+    client.publish(world.request("").as_bytes(), props().with_reply_to("nobody".into())).await;
+    client.take(&world.result_queue()).await;
+    client.publish(world.request("").as_bytes(), props()).await;
+    client.take(&world.result_queue()).await;
+    // The last one is acknowledged a moment after its reply.
+    until(async || samples(&admin).await["profile_worker_request_duration_seconds_count"] >= 11.0).await;
+    let samples = samples(&admin).await;
+    let expected = [
+        (r#"deliveries_total{redelivered="false"}"#, 11.0),
+        (r#"deliveries_total{redelivered="true"}"#, 0.0),
+        (r#"decisions_total{code="0"}"#, 6.0),
+        (r#"decisions_total{code="400"}"#, 2.0),
+        (r#"decisions_total{code="401"}"#, 1.0),
+        (r#"decisions_total{code="403"}"#, 0.0),
+        (r#"decisions_total{code="409"}"#, 1.0),
+        (r#"decisions_total{code="500"}"#, 1.0),
+        (r#"profiles_total{outcome="added"}"#, 6.0),
+        (r#"profiles_total{outcome="added_before"}"#, 1.0),
+        (r#"profiles_total{outcome="email_taken"}"#, 1.0),
+        (r#"profiles_total{outcome="unstorable"}"#, 1.0),
+        (r#"replies_total{way="reply_to"}"#, 9.0),
+        (r#"replies_total{way="returned"}"#, 1.0),
+        (r#"replies_total{way="result_queue"}"#, 1.0),
+        // Those of the second delivery, too.
+        ("events_total", 7.0),
+        (r#"dead_letters_total{reason="unreadable"}"#, 1.0),
+        (r#"dead_letters_total{reason="unstorable"}"#, 1.0),
+        (r#"dead_letters_total{reason="panic"}"#, 0.0),
+        (r#"database_failures_total{kind="refused"}"#, 1.0),
+        ("broker_sessions_total", 1.0),
+        ("request_duration_seconds_count", 11.0),
+        (r#"lanes{stage="idle"}"#, 4.0),
+        ("ready", 1.0),
+        ("unsettled_requests", 0.0),
+        ("unsettled_bytes", 0.0),
+        (r#"directory_entries{kind="resources"}"#, 2.0),
+        (r#"directory_entries{kind="tokens"}"#, 1.0),
+        (r#"build_info{version="0.1.0"}"#, 1.0),
+    ];
+    for (name, value) in expected {
+        let name = format!("profile_worker_{name}");
+        assert_eq!(samples.get(&name), Some(&value), "{name}");
+    }
+    for stage in ["decide", "store", "publish", "settle"] {
+        let count = samples[&format!("profile_worker_stage_duration_seconds_count{{stage=\"{stage}\"}}")];
+        assert!((1.0..=13.0).contains(&count), "{stage}: {count}");
+    }
+    assert!(samples["profile_worker_database_connections_opened_total"] >= 1.0);
+    assert!(samples["process_resident_memory_bytes"] > 1e6 && samples["process_start_time_seconds"] > 1.7e9);
+    let named: Vec<_> = metrics::catalogue().iter().map(|entry| entry.name).collect();
+    let strangers: Vec<_> =
+        samples.keys().filter(|sample| !named.iter().any(|name| sample.starts_with(name))).collect();
+    assert!(strangers.is_empty(), "{strangers:?}");
+}
+
+#[tokio::test]
+async fn status_and_health_say_the_same() {
+    let world = World::new().await;
+    let mut worker = world.start_worker(&[]);
+    let admin = admin_of(&mut worker).await;
+    worker.until_said("taking requests").await;
+    until(async || is_ready(&admin).await).await;
+    let (is_good, text) = get(&admin, "/status").await;
+    let status: Value = serde_json::from_str(&text).expect("JSON");
+    assert!(is_good);
+    assert_eq!((&status["ready"], &status["lanes"]["idle"]), (&Value::Bool(true), &4.into()));
+    assert!(!text.contains("guest:") && !text.contains(&world.token), "no secrets");
+    let health = async |arguments: &[&str]| {
+        let output = command().arg("health").args(arguments).env("ADMIN_ADDR", &admin).output().await.expect("its end");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).expect("text"))
+    };
+    assert_eq!(health(&[]).await, (Some(0), "ready\n".to_owned()));
+    assert_eq!(health(&["--live"]).await, (Some(0), "alive\n".to_owned()));
+    assert!(!get(&admin, "/other").await.0);
+    worker.kill().await;
+    let (code, text) = health(&[]).await;
+    assert_eq!(code, Some(1));
+    assert!(text.contains("no worker answers"), "{text}");
+    let output = command().arg("health").env("ADMIN_ADDR", "none").output().await.expect("its end");
+    assert_eq!(output.status.code(), Some(64));
+}
+
+#[tokio::test]
+async fn a_port_that_is_asked_for_must_be_free() {
+    let world = World::new().await;
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let (status, said) = world.start_worker(&[("ADMIN_ADDR", &address)]).end().await;
+    assert_eq!(status.code(), Some(1));
+    assert!(said.contains("ADMIN_ADDR: can't listen on"), "{said}");
+    world.worker_with(&[("ADMIN_ADDR", "none")]).await;
+}
+
+/// Whoever connects and says nothing, or too much, keeps nobody else from an answer.
+#[tokio::test]
+async fn silent_and_talkative_visitors_are_no_trouble() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let world = World::new().await;
+    let mut worker = world.start_worker(&[]);
+    let admin = admin_of(&mut worker).await;
+    let mut visitors = Vec::new();
+    for _ in 0..40 {
+        visitors.push(tokio::net::TcpStream::connect(&admin).await.expect("let in"));
+    }
+    visitors[0].write_all(format!("GET /ready HTTP/1.1\r\nx: {}\r\n", "y".repeat(64 * 1024)).as_bytes()).await.ok();
+    let mut answer = Vec::new();
+    visitors[0].read_to_end(&mut answer).await.ok();
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
+    until(async || client::ask(admin.parse().expect("an address"), "/live").await.is_ok_and(|(is_good, _)| is_good))
+        .await;
+}
+
+#[tokio::test]
+async fn restart_of_a_server_makes_a_worker_unready_and_it_says_why() {
+    let own = PrivateServers::start("restart-health");
+    let world = World::on(own.servers.clone()).await;
+    own.tell_one("stop", "database");
+    let mut worker = world.start_worker(&[]);
+    let admin = admin_of(&mut worker).await;
+    until_not_ready(&admin, "waiting for PostgreSQL").await;
+    own.tell_one("start", "database");
+    until(async || is_ready(&admin).await).await;
+
+    // Without a single request it is noticed, too: the directory grows old.
+    own.tell_one("stop", "database");
+    until_not_ready(&admin, "PostgreSQL has not answered for").await;
+    own.tell_one("start", "database");
+    until(async || is_ready(&admin).await).await;
+
+    own.tell_one("stop", "broker");
+    until_not_ready(&admin, "RabbitMQ").await;
+    own.tell_one("start", "broker");
+    until(async || is_ready(&admin).await).await;
+    let samples = samples(&admin).await;
+    assert_eq!(samples["profile_worker_broker_sessions_total"], 2.0);
+    let losses: f64 = samples
+        .iter()
+        .filter(|(name, _)| name.starts_with("profile_worker_broker_losses_total"))
+        .map(|(_, value)| value)
+        .sum();
+    assert_eq!(losses, 1.0);
+
+    // Held requests: the lane says so before the directory does.
+    own.tell_one("stop", "database");
+    let mut client = world.client().await;
+    client.publish(world.request("").as_bytes(), client.replying("held")).await;
+    until_not_ready(&admin, "requests are held").await;
+
+    // A broker that is low on memory says so to those who publish.
+    own.ctl(&["set_vm_memory_high_watermark", "absolute", "1MB"]);
+    own.tell_one("start", "database");
+    until_not_ready(&admin, "low on memory").await;
+    own.ctl(&["set_vm_memory_high_watermark", "0.4"]);
+    assert_eq!(client.reply("held").await.error(), 0);
+    until(async || is_ready(&admin).await).await;
+    worker.signal("TERM").await;
+    worker.end().await;
+}
