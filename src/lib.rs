@@ -35,6 +35,11 @@
 //! - *The setup is wrong*: the worker says what, and does not start ([`config`],
 //!   [`pipeline::session::StartError`]).
 //!
+//! # What operators see
+//!
+//! Metrics, health and status stand in [`pipeline::vitals`], and [`admin`] shows them over HTTP; their names are
+//! in [`telemetry::metrics`].
+//!
 //! # Who knows whom
 //!
 //! `domain` knows nobody. `wire` knows `domain`. `broker` knows RabbitMQ and nothing of requests;

@@ -13,7 +13,7 @@ use crate::store::directory::{DirectoryKeeper, DirectoryState};
 use crate::store::error::StoreError;
 use crate::store::pool::{PoolState, Store};
 use crate::telemetry::labels::{Build, Connections, DirectoryEntries, FailureKind, LossCause};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, Raise};
 use crate::telemetry::process;
 
 /// The directory is compared with the database every two seconds; when it was not for so long the
@@ -177,7 +177,7 @@ impl Vitals {
         metrics.database_connections.of(Connections::Busy).set(number(busy));
         metrics.database_connections_max.set(number(max));
         metrics.database_connections_waiting.set(number(waiting));
-        raise(&metrics.database_connections_opened, opened);
+        metrics.database_connections_opened.raise_to(opened);
         if let Some(DirectoryState { age, tokens, databases, resources, fields }) = reading.directory {
             metrics.directory_age.set(age.as_secs_f64());
             let entries = &metrics.directory_entries;
@@ -189,7 +189,7 @@ impl Vitals {
         if let Some(process) = process::look() {
             metrics.resident_memory.set(i64::try_from(process.resident_bytes).unwrap_or(i64::MAX));
             metrics.open_files.set(number(process.open_files));
-            metrics.cpu.inc_by((process.cpu_seconds - metrics.cpu.get()).max(0.0));
+            metrics.cpu.raise_to(process.cpu_seconds);
         }
         metrics.encode()
     }
@@ -212,9 +212,4 @@ impl Vitals {
 
 fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// Brings a counter up to what was counted elsewhere.
-fn raise(counter: &prometheus_client::metrics::counter::Counter, to: u64) {
-    counter.inc_by(to.saturating_sub(counter.get()));
 }

@@ -136,6 +136,24 @@ impl Metrics {
     }
 }
 
+/// A counter of what is counted elsewhere.
+pub trait Raise<N> {
+    /// Brings it up to that.
+    fn raise_to(&self, count: N);
+}
+
+impl Raise<u64> for Counter {
+    fn raise_to(&self, count: u64) {
+        self.inc_by(count.saturating_sub(self.get()));
+    }
+}
+
+impl Raise<f64> for Counter<f64, AtomicU64> {
+    fn raise_to(&self, count: f64) {
+        self.inc_by((count - self.get()).max(0.0));
+    }
+}
+
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
