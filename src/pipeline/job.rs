@@ -2,16 +2,17 @@
 //! what is to be said.
 
 use jiff::Timestamp;
-use tracing::error;
+use tracing::{Level, debug, enabled, error};
 
 use super::commit::Committed;
 use super::decide::{Addition, Decision, Verdict};
 use super::respond::{Announcement, Answer};
 use crate::broker::consumer::{Envelope, Receipt};
 use crate::domain::identity::{IdSource, ProfileId};
-use crate::domain::outcome::{DeadLetterReason, Rejection};
+use crate::domain::outcome::{Code, DeadLetterReason, Rejection};
 use crate::domain::profile::NewProfile;
 use crate::store::profiles::Stored;
+use crate::telemetry::logs::cut;
 use crate::wire::reply::{Added, Reply, Success};
 
 /// A request on its way.
@@ -87,7 +88,7 @@ impl Job {
     pub fn record(&mut self, committed: &mut impl Iterator<Item = Committed>, ids: &IdSource) -> usize {
         let before = self.outcomes.len();
         let outcomes: Vec<_> =
-            self.open().zip(committed).map(|(profile, committed)| landed(profile, committed, ids)).collect();
+            self.open().zip(committed).map(|(profile, committed)| self.landed(profile, committed, ids)).collect();
         self.outcomes.extend(outcomes);
         before
     }
@@ -123,6 +124,41 @@ impl Job {
         Reply { result, feedback_id: self.decision.feedback_id.as_deref() }
     }
 
+    /// Says what became of it, if anybody wants to know.
+    pub fn log(&self) {
+        if !enabled!(Level::DEBUG) {
+            return;
+        }
+        let result = self.reply().result;
+        let profile_id = match &result {
+            Ok(Success::One(added)) => Some(added.profile_id.hex()),
+            _ => None,
+        };
+        debug!(
+            message_id = cut(self.envelope.message_id()),
+            correlation_id = cut(self.envelope.correlation_id()),
+            db_id = self.additions().next().map(|addition| addition.profile.db_id),
+            code = result.map_or_else(|rejection| rejection.code, |_| Code::Added).number(),
+            profile_id = profile_id.as_ref().map(|id| id.as_str()),
+            profiles = self.outcomes.len(),
+            "answered"
+        );
+    }
+
+    /// What became of a profile.
+    fn landed(&self, profile: &NewProfile, committed: Committed, ids: &IdSource) -> Result<Landed, Rejection> {
+        match committed {
+            Committed::Stored(Stored::Added) => Ok(Landed { id: profile.id, added_at: profile.added_at }),
+            Committed::Stored(Stored::AddedBefore { id, added_at }) => Ok(Landed { id, added_at }),
+            Committed::Stored(Stored::EmailTaken) => {
+                Err(Rejection::email_taken(profile.email.as_deref().unwrap_or_default()))
+            }
+            Committed::Poison(code) => {
+                Err(failed(&self.envelope, ids, &format!("PostgreSQL refuses it with SQLSTATE {code}")))
+            }
+        }
+    }
+
     /// Why the message is kept for somebody to look at.
     fn dead_letter(&self) -> Option<(DeadLetterReason, &Rejection)> {
         if let Verdict::DeadLetter(reason, rejection) = &self.decision.verdict {
@@ -142,20 +178,16 @@ fn one<'j>(addition: &'j Addition, outcome: Option<&'j Result<Landed, Rejection>
     }
 }
 
-fn landed(profile: &NewProfile, committed: Committed, ids: &IdSource) -> Result<Landed, Rejection> {
-    match committed {
-        Committed::Stored(Stored::Added) => Ok(Landed { id: profile.id, added_at: profile.added_at }),
-        Committed::Stored(Stored::AddedBefore { id, added_at }) => Ok(Landed { id, added_at }),
-        Committed::Stored(Stored::EmailTaken) => {
-            Err(Rejection::email_taken(profile.email.as_deref().unwrap_or_default()))
-        }
-        Committed::Poison(code) => Err(failed(ids, &format!("PostgreSQL refuses it with SQLSTATE {code}"))),
-    }
-}
-
 /// The 500 of a message, and the log line that its reference leads to.
-pub fn failed(ids: &IdSource, cause: &str) -> Rejection {
+pub fn failed(envelope: &Envelope, ids: &IdSource, cause: &str) -> Rejection {
     let reference = ids.next(Timestamp::now().as_second()).to_string();
-    error!(reference, cause, "a request can't be stored; it was answered with 500 and dead-lettered");
+    error!(
+        reference,
+        cause,
+        message_id = cut(envelope.message_id()),
+        correlation_id = cut(envelope.correlation_id()),
+        code = Code::Failed.number(),
+        "a request can't be stored; it was answered with 500 and dead-lettered"
+    );
     Rejection::failed(&reference)
 }

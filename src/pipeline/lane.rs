@@ -258,7 +258,7 @@ impl Lane {
         self.settle(receipt).await?;
         shared.settled(&arrivals);
         progress.finish();
-        debug!(requests = arrivals.len(), stored, elapsed_us = started.elapsed().as_micros() as u64, "batch");
+        debug!(requests = arrivals.len(), stored, elapsed_ms = elapsed_ms(started), "batch");
         Ok(())
     }
 
@@ -345,7 +345,7 @@ impl Lane {
             shared.settled(&[envelope.arrived_at()]);
         }
         progress.finish();
-        debug!(waiting = jobs.len(), stored, elapsed_us = started.elapsed().as_micros() as u64, "part of bulk");
+        debug!(waiting = jobs.len(), stored, elapsed_ms = elapsed_ms(started), "part of bulk");
         self.bulk = jobs;
         Ok(())
     }
@@ -370,7 +370,8 @@ impl Lane {
             vitals: &self.shared.vitals,
         };
         let mut outbox = Outbox::default();
-        for job in jobs {
+        let mut answered = 0;
+        for job in jobs.iter_mut() {
             let announced = job.record(&mut committed, &self.shared.ids);
             let answer = job.answer(announced);
             responder.compose(&answer, &mut outbox);
@@ -378,8 +379,10 @@ impl Lane {
             if answer.reply.is_none() {
                 break;
             }
+            answered += 1;
         }
         responder.publish(&self.publisher, outbox).await?;
+        jobs.iter().take(answered).for_each(Job::log);
         Ok(stored)
     }
 
@@ -455,7 +458,7 @@ impl Lane {
             DeadLetterReason::EndedWorker => "the worker ended each time that it was begun",
             _ => "a panic, logged just before this line",
         };
-        let verdict = Verdict::DeadLetter(reason, failed(&self.shared.ids, cause));
+        let verdict = Verdict::DeadLetter(reason, failed(envelope, &self.shared.ids, cause));
         let format = Format::of(envelope.content_type(), envelope.body());
         Decision { verdict, format, feedback_id: None, directory_missed: false }
     }
@@ -465,6 +468,11 @@ impl Lane {
 fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+}
+
+/// For logs; a batch may take less than one.
+fn elapsed_ms(since: Instant) -> f64 {
+    since.elapsed().as_micros() as f64 / 1000.0
 }
 
 /// Asks the directory until it answers.

@@ -18,6 +18,7 @@ mod documents;
 mod events;
 mod fields;
 mod health;
+mod logs;
 mod never_twice;
 mod proxy;
 mod replies;
