@@ -112,9 +112,11 @@ impl Responder<'_> {
             let Lost { again, redirected, full } = self.sort_out(messages, &lost)?;
             messages = again;
             tally.returned(redirected);
-            if redirected > 0 {
+            if redirected > 0
+                && let Some(replies) = self.vitals.returned.happened(redirected)
+            {
                 warn!(
-                    replies = redirected,
+                    replies,
                     queue = self.topology.result_queue,
                     "nobody is behind the reply_to of some requests, or the queue there is full; their replies go to the result queue"
                 );

@@ -13,6 +13,7 @@ use crate::store::directory::{DirectoryKeeper, DirectoryState};
 use crate::store::error::StoreError;
 use crate::store::pool::{PoolState, Store};
 use crate::telemetry::labels::{Build, Connections, DirectoryEntries, FailureKind, LossCause};
+use crate::telemetry::logs::Seldom;
 use crate::telemetry::metrics::{Metrics, Raise};
 use crate::telemetry::process;
 
@@ -27,6 +28,8 @@ pub struct Vitals {
     pub metrics: Metrics,
     /// To be reported to by whoever waits for a server.
     pub health: Health,
+    /// Replies that their requesters do not get.
+    pub returned: Seldom,
     started_at: Timestamp,
     store: Store,
     directory: OnceLock<DirectoryKeeper>,
@@ -84,6 +87,7 @@ impl Vitals {
         let vitals = Self {
             metrics: Metrics::default(),
             health: Health::default(),
+            returned: Seldom::default(),
             started_at: Timestamp::now(),
             store,
             directory: OnceLock::new(),

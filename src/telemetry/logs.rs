@@ -30,6 +30,9 @@ const LINES_MAX: usize = 8192;
 /// While lines are dropped all the time, this often it is said how many.
 const SAY_EVERY: Duration = Duration::from_secs(1);
 
+/// What may happen with every batch is said this often.
+const SELDOM: Duration = Duration::from_secs(10);
+
 /// How long the end of the process waits for somebody to read its last lines. The library's own limit
 /// is a little shorter, but then it prints to standard output, which may be the same pipe.
 const LAST_LINES_MAX: Duration = Duration::from_millis(1200);
@@ -69,6 +72,29 @@ pub fn finish() {
         done.send(()).ok();
     });
     is_done.recv_timeout(LAST_LINES_MAX).ok();
+}
+
+/// Something that may happen very often and is said now and then, all of it together.
+#[derive(Debug, Default)]
+pub struct Seldom(Mutex<Untold>);
+
+#[derive(Debug, Default)]
+struct Untold {
+    count: u64,
+    told_at: Option<Instant>,
+}
+
+impl Seldom {
+    /// It happened so often; if it is time to say so, how often since the last time.
+    pub fn happened(&self, count: u64) -> Option<u64> {
+        let mut untold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        untold.count += count;
+        if untold.told_at.is_some_and(|told_at| told_at.elapsed() < SELDOM) {
+            return None;
+        }
+        untold.told_at = Some(Instant::now());
+        Some(std::mem::take(&mut untold.count))
+    }
 }
 
 /// The id of a request as it is logged.
@@ -159,6 +185,17 @@ mod tests {
             assert!(printed.contains("lapin::returned_messages=off"), "{printed}");
             assert!(!printed.contains("lapin::returned_messages=warn"), "{printed}");
         }
+    }
+
+    #[test]
+    fn what_happens_often_is_said_at_first_and_then_seldom() {
+        let seldom = Seldom::default();
+        assert_eq!(seldom.happened(3), Some(3));
+        assert_eq!(seldom.happened(2), None);
+        assert_eq!(seldom.happened(2), None);
+        let long_ago = Instant::now().checked_sub(SELDOM * 2);
+        seldom.0.lock().unwrap().told_at = long_ago;
+        assert_eq!(seldom.happened(1), Some(5));
     }
 
     #[test]
