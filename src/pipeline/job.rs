@@ -13,6 +13,7 @@ use crate::domain::outcome::{Code, DeadLetterReason, Rejection};
 use crate::domain::profile::NewProfile;
 use crate::store::profiles::Stored;
 use crate::telemetry::logs::cut;
+use crate::telemetry::traces::{Outline, Traced};
 use crate::wire::reply::{Added, Reply, Success};
 
 /// A request on its way.
@@ -22,6 +23,8 @@ pub struct Job {
     pub envelope: Envelope,
     /// To settle it by, if that is not done together with its batch.
     pub receipt: Option<Receipt>,
+    /// If it is recorded.
+    pub traced: Option<Box<Traced>>,
     decision: Decision,
     /// What became of its additions, as far as they are stored.
     outcomes: Vec<Result<Landed, Rejection>>,
@@ -50,7 +53,7 @@ struct Landed {
 impl Job {
     /// A request that was decided on.
     pub fn new(envelope: Envelope, decision: Decision) -> Self {
-        Self { envelope, receipt: None, decision, outcomes: Vec::new() }
+        Self { envelope, receipt: None, traced: None, decision, outcomes: Vec::new() }
     }
 
     /// Whether it is the batch form, which may have more profiles than its neighbours should wait
@@ -105,7 +108,9 @@ impl Job {
         let events = events.collect();
         let reply = self.is_done().then(|| self.reply());
         let dead_letter = if reply.is_some() { self.dead_letter() } else { None };
-        Answer { envelope: &self.envelope, format: self.decision.format, reply, events, dead_letter }
+        let came = self.envelope.trace_headers();
+        let trace = self.traced.as_ref().map_or(came, |traced| traced.headers(came));
+        Answer { envelope: &self.envelope, format: self.decision.format, trace, reply, events, dead_letter }
     }
 
     fn reply(&self) -> Reply<'_> {
@@ -124,25 +129,34 @@ impl Job {
         Reply { result, feedback_id: self.decision.feedback_id.as_deref() }
     }
 
+    /// What is told of it once it is answered.
+    pub fn outline(&self) -> Outline<'_> {
+        let result = self.reply().result;
+        Outline {
+            message_id: cut(self.envelope.message_id()),
+            correlation_id: cut(self.envelope.correlation_id()),
+            exchange: self.envelope.exchange(),
+            routing_key: self.envelope.routing_key(),
+            body_size: self.envelope.body().len(),
+            redelivered: self.envelope.redelivered(),
+            code: result.as_ref().map_or_else(|rejection| rejection.code, |_| Code::Added).number(),
+            db_id: self.additions().next().map(|addition| addition.profile.db_id),
+            profile_id: match result {
+                Ok(Success::One(added)) => Some(added.profile_id),
+                _ => None,
+            },
+            profiles: self.outcomes.len(),
+        }
+    }
+
     /// Says what became of it, if anybody wants to know.
     pub fn log(&self) {
         if !enabled!(Level::DEBUG) {
             return;
         }
-        let result = self.reply().result;
-        let profile_id = match &result {
-            Ok(Success::One(added)) => Some(added.profile_id.hex()),
-            _ => None,
-        };
-        debug!(
-            message_id = cut(self.envelope.message_id()),
-            correlation_id = cut(self.envelope.correlation_id()),
-            db_id = self.additions().next().map(|addition| addition.profile.db_id),
-            code = result.map_or_else(|rejection| rejection.code, |_| Code::Added).number(),
-            profile_id = profile_id.as_ref().map(|id| id.as_str()),
-            profiles = self.outcomes.len(),
-            "answered"
-        );
+        let Outline { message_id, correlation_id, db_id, code, profile_id, profiles, .. } = self.outline();
+        let profile_id = profile_id.map(tracing::field::display);
+        debug!(message_id, correlation_id, db_id, code, profile_id, profiles, "answered");
     }
 
     /// What became of a profile.

@@ -242,6 +242,7 @@ impl Lane {
             let mut jobs = Vec::with_capacity(decisions.len());
             for (decision, envelope) in decisions.into_iter().zip(open.by_ref()) {
                 let mut job = Job::new(envelope, decision);
+                job.traced = progress.trace(&job.envelope);
                 if job.is_bulk() {
                     job.receipt = Some(receipt.set_aside(&job.envelope));
                     self.bulk.push_back(job);
@@ -312,6 +313,7 @@ impl Lane {
         };
         let decision = decision.unwrap_or_else(|| self.given_up(&envelope, DeadLetterReason::EndedWorker));
         let mut job = Job::new(envelope, decision);
+        job.traced = progress.trace(&job.envelope);
         loop {
             self.store_and_respond(std::slice::from_mut(&mut job), BULK_PART_MAX, &mut hold).await?;
             if job.is_done() {
@@ -383,6 +385,8 @@ impl Lane {
         }
         responder.publish(&self.publisher, outbox).await?;
         jobs.iter().take(answered).for_each(Job::log);
+        // The one behind those that are done may have been begun.
+        self.progress.published(&jobs[..jobs.len().min(answered + 1)], answered);
         Ok(stored)
     }
 

@@ -16,6 +16,7 @@ use crate::telemetry::labels::{Build, Connections, DirectoryEntries, FailureKind
 use crate::telemetry::logs::Seldom;
 use crate::telemetry::metrics::{Metrics, Raise};
 use crate::telemetry::process;
+use crate::telemetry::traces::Traces;
 
 /// The directory is compared with the database every two seconds; when it was not for so long the
 /// database does not answer.
@@ -28,6 +29,8 @@ pub struct Vitals {
     pub metrics: Metrics,
     /// To be reported to by whoever waits for a server.
     pub health: Health,
+    /// If requests are recorded.
+    pub traces: Option<Traces>,
     /// Replies that their requesters do not get.
     pub returned: Seldom,
     started_at: Timestamp,
@@ -83,10 +86,11 @@ pub struct BrokerState {
 
 impl Vitals {
     /// Of a worker that starts now.
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: Store, traces: Option<Traces>) -> Self {
         let vitals = Self {
             metrics: Metrics::default(),
             health: Health::default(),
+            traces,
             returned: Seldom::default(),
             started_at: Timestamp::now(),
             store,
