@@ -13,7 +13,7 @@ use crate::store::directory::{DirectoryKeeper, DirectoryState};
 use crate::store::error::StoreError;
 use crate::store::pool::{PoolState, Store};
 use crate::telemetry::labels::{Build, Connections, DirectoryEntries, FailureKind, LossCause};
-use crate::telemetry::logs::Seldom;
+use crate::telemetry::logs::{self, Seldom};
 use crate::telemetry::metrics::{Metrics, Raise};
 use crate::telemetry::process;
 use crate::telemetry::traces::Traces;
@@ -194,6 +194,8 @@ impl Vitals {
             entries.of(DirectoryEntries::Resources).set(number(resources));
             entries.of(DirectoryEntries::Fields).set(number(fields));
         }
+        metrics.log_lines_dropped.raise_to(logs::dropped());
+        metrics.spans_dropped.raise_to(self.traces.as_ref().map_or(0, Traces::dropped));
         if let Some(process) = process::look() {
             metrics.resident_memory.set(i64::try_from(process.resident_bytes).unwrap_or(i64::MAX));
             metrics.open_files.set(number(process.open_files));

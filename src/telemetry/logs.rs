@@ -12,7 +12,7 @@
 //! the queue is dropped and counted, and the log says so once it is read again.
 
 use std::io::{IsTerminal, Stderr, Write, stderr};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use tracing::Dispatch;
@@ -43,18 +43,21 @@ const ID_MAX_BYTES: usize = 128;
 /// The thread that writes. Kept for [`finish`].
 static WRITING: Mutex<Option<WorkerGuard>> = Mutex::new(None);
 
+/// Lines that did not fit into the queue.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
 /// Begins to log, for the rest of the process. [`finish`] must be called before it ends.
 pub fn init(config: &LogConfig) {
-    let dropped = Arc::<OnceLock<_>>::default();
-    let writer =
-        Writer { stderr: stderr(), config: config.clone(), dropped: dropped.clone(), told: 0, told_at: Instant::now() };
+    let writer = Writer { stderr: stderr(), config: config.clone(), told: 0, told_at: Instant::now() };
     let builder = NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).lossy(true).thread_name("log");
     let (queue, guard) = builder.finish(writer);
-    drop(dropped.set(queue.error_counter()));
+    let dropped = queue.error_counter();
     if set_global_default(dispatch(config, queue)).is_err() {
         tracing::warn!("logging was set up twice; the first one stays");
         return;
     }
+    // There is one, as there is one default.
+    drop(DROPPED.set(dropped));
     *WRITING.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
     std::panic::set_hook(Box::new(|panic| {
         // Only the place: the message of a panic may quote the text that it stumbled over.
@@ -72,6 +75,11 @@ pub fn finish() {
         done.send(()).ok();
     });
     is_done.recv_timeout(LAST_LINES_MAX).ok();
+}
+
+/// Lines that were dropped so far.
+pub fn dropped() -> u64 {
+    DROPPED.get().map_or(0, |counter| counter.dropped_lines() as u64)
 }
 
 /// Something that may happen very often and is said now and then, all of it together.
@@ -116,14 +124,13 @@ fn dispatch(config: &LogConfig, writer: impl for<'w> MakeWriter<'w> + Send + Syn
 struct Writer {
     stderr: Stderr,
     config: LogConfig,
-    dropped: Arc<OnceLock<ErrorCounter>>,
-    told: usize,
+    told: u64,
     told_at: Instant,
 }
 
 impl Writer {
     fn tell(&mut self) {
-        let dropped = self.dropped.get().map_or(0, ErrorCounter::dropped_lines);
+        let dropped = dropped();
         let lines = dropped - self.told;
         if lines == 0 {
             return;

@@ -108,6 +108,11 @@ impl Spans {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
+
+    /// How many were dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
 }
 
 /// What sends them.

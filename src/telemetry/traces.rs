@@ -120,6 +120,11 @@ impl Traces {
         Self { spans, ratio, ids: RandomIdGenerator::default(), scope, about }
     }
 
+    /// Spans that the collector did not take.
+    pub fn dropped(&self) -> u64 {
+        self.spans.dropped()
+    }
+
     /// A request that came with these headers was taken and is decided on. `None` if it is not recorded:
     /// a producer that begins a trace decides for all that comes of it.
     pub fn begin(&self, came: TraceHeaders<'_>, began: Instant) -> Option<Box<Traced>> {

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::client::{Message, props};
 use crate::collector::{Collector, hex, text};
+use crate::health::{admin_of, samples};
 use crate::worker::Worker;
 use crate::world::World;
 
@@ -279,7 +280,9 @@ async fn a_collector_that_hangs_holds_nobody_up_and_the_end_does_not_wait_for_it
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("its address"));
     let settings = [("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()), ("OTEL_TRACES_SAMPLER_ARG", "1")];
-    let worker = world.worker_with(&settings).await;
+    let mut worker = world.start_worker(&settings);
+    let admin = admin_of(&mut worker).await;
+    worker.until_said("taking requests").await;
     let mut client = world.client().await;
     let calls = async {
         for _ in 0..10 {
@@ -290,6 +293,7 @@ async fn a_collector_that_hangs_holds_nobody_up_and_the_end_does_not_wait_for_it
         }
     };
     let (_connection, ()) = tokio::join!(async { listener.accept().await.expect("a connection") }, calls);
+    assert!(samples(&admin).await["profile_worker_spans_dropped_total"] > 1000.0);
     worker.signal("TERM").await;
     let (status, said) = worker.end().await;
     assert!(status.success() && said.contains("the last spans could not be delivered in time"), "{said}");
