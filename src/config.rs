@@ -12,6 +12,7 @@ use bytesize::ByteSize;
 
 use crate::broker::connection::BrokerUrl;
 use crate::store::pool::DatabaseUrl;
+use crate::telemetry::otlp::{Endpoint, Headers};
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +71,12 @@ pub mod setting {
         PARK_AFTER = "DURATION", Some("60s"), "How long requests are held while the database is away, before they are given back to the queue (1s to 20m)";
         SHUTDOWN_GRACE = "DURATION", Some("30s"), "Most time for finishing what is held after SIGTERM or SIGINT (1s to 1h)";
         ADMIN_ADDR = "ADDRESS", Some("127.0.0.1:9464"), "Where health, status and metrics are to be had over HTTP: address and port (port 0: any), or none";
+        OTEL_EXPORTER_OTLP_ENDPOINT = "URL", Some("none"), "Where traces go, by OTLP over HTTP: a collector such as http://localhost:4318, or none";
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = "URL", Some("none"), "The same with the whole path, such as http://localhost:4318/v1/traces; wins over the one above";
+        OTEL_EXPORTER_OTLP_PROTOCOL = "PROTOCOL", Some("http/protobuf"), "How the collector is spoken to; nothing else can be done";
+        OTEL_EXPORTER_OTLP_HEADERS = "LIST", Some("none"), "What the collector wants to be told, such as a key: name=value,name=value";
+        OTEL_SERVICE_NAME = "NAME", Some("profile-worker"), "Whose traces these are";
+        OTEL_TRACES_SAMPLER_ARG = "RATIO", Some("0.01"), "How many of the requests without a traceparent are recorded (0 to 1); where there is one, it says so";
         LOG_FORMAT = "FORMAT", Some("text"), "text for people, json for machines";
         RUST_LOG = "FILTER", Some("info"), "Which log lines: error, warn, info, debug, trace, also by module (info,profile_worker::pipeline=debug)";
     }
@@ -101,6 +108,21 @@ pub struct WorkerConfig {
     pub shutdown_grace: Duration,
     /// `ADMIN_ADDR`
     pub admin: Option<AdminAddress>,
+    /// Where traces go, if anywhere.
+    pub traces: Option<TraceConfig>,
+}
+
+/// The settings that begin with `OTEL_`.
+#[derive(Debug, Clone)]
+pub struct TraceConfig {
+    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, or `OTEL_EXPORTER_OTLP_ENDPOINT` with the path of traces.
+    pub endpoint: Endpoint,
+    /// `OTEL_EXPORTER_OTLP_HEADERS`
+    pub headers: Headers,
+    /// `OTEL_SERVICE_NAME`
+    pub service_name: String,
+    /// `OTEL_TRACES_SAMPLER_ARG`
+    pub ratio: f64,
 }
 
 /// Where health, status and metrics are to be had.
@@ -286,6 +308,7 @@ impl Source {
         let shutdown_grace = self
             .read(setting::SHUTDOWN_GRACE, |text| duration(text, Duration::from_secs(1), Duration::from_secs(3600)));
         let admin = self.read_admin();
+        let traces = self.read_traces();
         let (topology, prefetch) = topology.zip(prefetch)?;
         if topology.queue_type == QueueType::Quorum && prefetch > QUORUM_PREFETCH_MAX {
             self.problems.push(format!("PREFETCH: quorum queues allow at most {QUORUM_PREFETCH_MAX}"));
@@ -301,6 +324,7 @@ impl Source {
             park_after: park_after?,
             shutdown_grace: shutdown_grace?,
             admin: admin?,
+            traces: traces?,
         })
     }
 
@@ -308,6 +332,18 @@ impl Source {
         let is_default = !self.texts.contains_key(setting::ADMIN_ADDR.name);
         let address = self.read(setting::ADMIN_ADDR, admin_address)?;
         Some(address.map(|address| AdminAddress { address, is_default }))
+    }
+
+    fn read_traces(&mut self) -> Option<Option<TraceConfig>> {
+        let everything = self.read(setting::OTEL_EXPORTER_OTLP_ENDPOINT, Endpoint::parse_base);
+        let traces = self.read(setting::OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, Endpoint::parse);
+        let headers = self.read(setting::OTEL_EXPORTER_OTLP_HEADERS, Headers::parse);
+        let service_name = self.read(setting::OTEL_SERVICE_NAME, |text| Ok(text.to_owned()));
+        let ratio = self.read(setting::OTEL_TRACES_SAMPLER_ARG, ratio);
+        let Some(endpoint) = traces?.or(everything?) else { return Some(None) };
+        // It may be set for others on the machine: it is looked at only if traces are wanted.
+        self.read(setting::OTEL_EXPORTER_OTLP_PROTOCOL, |text| one_of(text, &[("http/protobuf", ())]))?;
+        Some(Some(TraceConfig { endpoint, headers: headers?, service_name: service_name?, ratio: ratio? }))
     }
 
     fn read_topology(&mut self) -> Option<TopologySettings> {
@@ -361,6 +397,12 @@ fn admin_address(text: &str) -> Result<Option<SocketAddr>, String> {
     text.parse()
         .map(Some)
         .map_err(|_| "must be an address with a port, such as 0.0.0.0:9464 or [::1]:9464, or none".to_owned())
+}
+
+/// A share, from nothing to all.
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or_else(|| "must be a number from 0 to 1".to_owned())
 }
 
 /// The name of a queue or an exchange: an AMQP short string.
@@ -498,8 +540,29 @@ mod tests {
     }
 
     #[test]
+    fn traces_are_off_unless_they_have_somewhere_to_go() {
+        let traces = |texts: &[_]| source(&[&URLS, texts].concat()).worker().map(|(worker, _)| worker.traces);
+        assert!(traces(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]).unwrap().is_none());
+        let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
+        let on = traces(&[base]).unwrap().unwrap();
+        assert_eq!((on.endpoint, on.ratio), (Endpoint::parse("http://c:4318/v1/traces").unwrap().unwrap(), 0.01));
+        let own = traces(&[base, ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t/x")]).unwrap().unwrap();
+        assert_eq!(own.endpoint, Endpoint::parse("http://t/x").unwrap().unwrap());
+        for (name, wrong) in [
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "nonsense"),
+            ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
+            ("OTEL_TRACES_SAMPLER_ARG", "NaN"),
+        ] {
+            assert!(problems(&[base, (name, wrong)])[0].starts_with(name), "{name}");
+        }
+    }
+
+    #[test]
     fn secrets_do_not_print() {
-        let (worker, _) = source(&URLS).worker().unwrap();
+        let secret = ("OTEL_EXPORTER_OTLP_HEADERS", "key=secret");
+        let (worker, _) =
+            source(&[&URLS[..], &[secret, ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c")]].concat()).worker().unwrap();
         assert!(!format!("{worker:?}").contains("secret"));
     }
 }

@@ -6,6 +6,7 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 use super::connection::SMALL_HEADERS_MAX_BYTES;
 use super::consumer::Envelope;
+use crate::telemetry::context::TraceHeaders;
 
 /// Delivery mode of a message that survives a restart of the broker (AMQP 0-9-1, basic class).
 const PERSISTENT: u8 = 2;
@@ -207,6 +208,8 @@ pub struct ReplyMessage<'a> {
     pub timestamp: u64,
     /// The request that is answered.
     pub request: &'a Envelope,
+    /// The trace that goes on.
+    pub trace: TraceHeaders<'a>,
 }
 
 /// What the pseudo-queues of RabbitMQ's direct reply-to begin with.
@@ -245,7 +248,7 @@ impl ReplyMessage<'_> {
             correlation_id: correlation_id.map(short),
             error: Some(self.error),
             original_reply_to: original_reply_to.map(short),
-            trace: trace(self.request),
+            trace: trace(self.trace),
         };
         Outgoing {
             exchange: ShortString::default(),
@@ -265,7 +268,7 @@ pub fn event(
     message_id: &str,
     body: Vec<u8>,
     timestamp: u64,
-    request: &Envelope,
+    came_of: TraceHeaders<'_>,
 ) -> Outgoing {
     let properties = OurProperties {
         content_type: "application/json",
@@ -274,7 +277,7 @@ pub fn event(
         correlation_id: None,
         error: None,
         original_reply_to: None,
-        trace: trace(request),
+        trace: trace(came_of),
     };
     Outgoing {
         exchange: short(exchange),
@@ -324,8 +327,8 @@ pub fn dead_letter(queue: &str, message_id: String, request: &Envelope, note: &D
     insert_text(&mut headers, "x-error-text", note.error_text);
     headers.insert("x-error-time".into(), AMQPValue::Timestamp(note.timestamp));
     insert_text(&mut headers, "x-worker", note.worker);
-    insert_text(&mut headers, "x-original-exchange", request.delivery.exchange.as_str());
-    insert_text(&mut headers, "x-original-routing-key", request.delivery.routing_key.as_str());
+    insert_text(&mut headers, "x-original-exchange", request.exchange());
+    insert_text(&mut headers, "x-original-routing-key", request.routing_key());
     for (name, value) in [("x-original-user-id", original.user_id()), ("x-original-expiration", original.expiration())]
     {
         if let Some(value) = value {
@@ -386,13 +389,28 @@ fn without_acting_properties(original: &BasicProperties) -> BasicProperties {
 /// The longest trace header that is passed on: what W3C asks everybody to carry.
 const TRACE_MAX_BYTES: usize = 512;
 
-/// The request's trace context, which goes on with what comes of it.
-fn trace(request: &Envelope) -> Vec<(&'static str, LongString)> {
-    let header = |name| {
-        let value = request.header(name).filter(|value| value.len() <= TRACE_MAX_BYTES)?;
-        Some((name, LongString::from(value)))
-    };
-    ["traceparent", "tracestate"].into_iter().filter_map(header).collect()
+impl Envelope {
+    /// The request's trace context.
+    pub fn trace_headers(&self) -> TraceHeaders<'_> {
+        let header = |name| self.header(name).filter(|value| value.len() <= TRACE_MAX_BYTES);
+        TraceHeaders { traceparent: header("traceparent"), tracestate: header("tracestate") }
+    }
+
+    /// The exchange that it was published to.
+    pub fn exchange(&self) -> &str {
+        self.delivery.exchange.as_str()
+    }
+
+    /// The routing key that it was published with.
+    pub fn routing_key(&self) -> &str {
+        self.delivery.routing_key.as_str()
+    }
+}
+
+/// Trace context in AMQP's form.
+fn trace(TraceHeaders { traceparent, tracestate }: TraceHeaders<'_>) -> Vec<(&'static str, LongString)> {
+    let headers = [("traceparent", traceparent), ("tracestate", tracestate)];
+    headers.into_iter().filter_map(|(name, value)| Some((name, LongString::from(value?)))).collect()
 }
 
 /// About the bytes of a table in a frame, rather more than less.

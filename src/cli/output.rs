@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -13,6 +15,9 @@ use crate::store::migrate::MigrateError;
 
 /// The exit code of a wrong command line or configuration (EX_USAGE of sysexits).
 const USAGE: u8 = 64;
+
+/// How long a command that failed waits for somebody to read why.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 
 /// A command did not do what it was asked for.
 #[derive(Debug)]
@@ -34,11 +39,16 @@ impl Failure {
         Self::with_code(USAGE, what)
     }
 
-    /// Says so on standard error.
+    /// Says so on standard error. Nobody need read it: a worker that has to end does so.
     pub(super) fn report(self) -> ExitCode {
-        for line in self.text.lines() {
-            say(format_args!("profile-worker: {line}"));
-        }
+        let (done, is_done) = mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            for line in self.text.lines() {
+                say(format_args!("profile-worker: {line}"));
+            }
+            done.send(()).ok();
+        });
+        is_done.recv_timeout(LAST_WORDS_MAX).ok();
         ExitCode::from(self.code)
     }
 }

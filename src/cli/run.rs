@@ -35,6 +35,12 @@ const THREADS_MAX: usize = 4;
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let (config, log) = arguments.flags.source().worker()?;
     logs::init(&log);
+    let end = run_on_threads(config);
+    logs::finish();
+    end
+}
+
+fn run_on_threads(config: WorkerConfig) -> Result<(), Failure> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads.min(THREADS_MAX))
@@ -108,6 +114,7 @@ async fn stop_on_signal(signals: &mut Signals, handle: &StopHandle, grace: Durat
         if let Ok(runtime) = runtime {
             let (name, number) = runtime.block_on(again.next());
             warn!("got {name} again: ending at once");
+            logs::finish();
             process::exit(128 + number);
         }
     });

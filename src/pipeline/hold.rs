@@ -87,7 +87,7 @@ impl<'h> Hold<'h> {
         if let Some(since) = self.since.take()
             && self.holding.0.fetch_sub(1, Ordering::Relaxed) == 1
         {
-            info!(away_ms = since.elapsed().as_millis() as u64, "the database is back");
+            info!(elapsed_ms = since.elapsed().as_millis() as u64, "the database is back");
             self.vitals.health.well(Part::Database);
         }
     }

@@ -2,16 +2,18 @@
 //! what is to be said.
 
 use jiff::Timestamp;
-use tracing::error;
+use tracing::{Level, debug, enabled, error};
 
 use super::commit::Committed;
 use super::decide::{Addition, Decision, Verdict};
 use super::respond::{Announcement, Answer};
 use crate::broker::consumer::{Envelope, Receipt};
 use crate::domain::identity::{IdSource, ProfileId};
-use crate::domain::outcome::{DeadLetterReason, Rejection};
+use crate::domain::outcome::{Code, DeadLetterReason, Rejection};
 use crate::domain::profile::NewProfile;
 use crate::store::profiles::Stored;
+use crate::telemetry::logs::cut;
+use crate::telemetry::traces::{Outline, Traced};
 use crate::wire::reply::{Added, Reply, Success};
 
 /// A request on its way.
@@ -21,6 +23,8 @@ pub struct Job {
     pub envelope: Envelope,
     /// To settle it by, if that is not done together with its batch.
     pub receipt: Option<Receipt>,
+    /// If it is recorded.
+    pub traced: Option<Box<Traced>>,
     decision: Decision,
     /// What became of its additions, as far as they are stored.
     outcomes: Vec<Result<Landed, Rejection>>,
@@ -49,7 +53,7 @@ struct Landed {
 impl Job {
     /// A request that was decided on.
     pub fn new(envelope: Envelope, decision: Decision) -> Self {
-        Self { envelope, receipt: None, decision, outcomes: Vec::new() }
+        Self { envelope, receipt: None, traced: None, decision, outcomes: Vec::new() }
     }
 
     /// Whether it is the batch form, which may have more profiles than its neighbours should wait
@@ -87,7 +91,7 @@ impl Job {
     pub fn record(&mut self, committed: &mut impl Iterator<Item = Committed>, ids: &IdSource) -> usize {
         let before = self.outcomes.len();
         let outcomes: Vec<_> =
-            self.open().zip(committed).map(|(profile, committed)| landed(profile, committed, ids)).collect();
+            self.open().zip(committed).map(|(profile, committed)| self.landed(profile, committed, ids)).collect();
         self.outcomes.extend(outcomes);
         before
     }
@@ -104,7 +108,9 @@ impl Job {
         let events = events.collect();
         let reply = self.is_done().then(|| self.reply());
         let dead_letter = if reply.is_some() { self.dead_letter() } else { None };
-        Answer { envelope: &self.envelope, format: self.decision.format, reply, events, dead_letter }
+        let came = self.envelope.trace_headers();
+        let trace = self.traced.as_ref().map_or(came, |traced| traced.headers(came));
+        Answer { envelope: &self.envelope, format: self.decision.format, trace, reply, events, dead_letter }
     }
 
     fn reply(&self) -> Reply<'_> {
@@ -121,6 +127,50 @@ impl Job {
             }
         };
         Reply { result, feedback_id: self.decision.feedback_id.as_deref() }
+    }
+
+    /// What is told of it once it is answered.
+    pub fn outline(&self) -> Outline<'_> {
+        let result = self.reply().result;
+        Outline {
+            message_id: cut(self.envelope.message_id()),
+            correlation_id: cut(self.envelope.correlation_id()),
+            exchange: self.envelope.exchange(),
+            routing_key: self.envelope.routing_key(),
+            body_size: self.envelope.body().len(),
+            redelivered: self.envelope.redelivered(),
+            code: result.as_ref().map_or_else(|rejection| rejection.code, |_| Code::Added).number(),
+            db_id: self.additions().next().map(|addition| addition.profile.db_id),
+            profile_id: match result {
+                Ok(Success::One(added)) => Some(added.profile_id),
+                _ => None,
+            },
+            profiles: self.outcomes.len(),
+        }
+    }
+
+    /// Says what became of it, if anybody wants to know.
+    pub fn log(&self) {
+        if !enabled!(Level::DEBUG) {
+            return;
+        }
+        let Outline { message_id, correlation_id, db_id, code, profile_id, profiles, .. } = self.outline();
+        let profile_id = profile_id.map(tracing::field::display);
+        debug!(message_id, correlation_id, db_id, code, profile_id, profiles, "answered");
+    }
+
+    /// What became of a profile.
+    fn landed(&self, profile: &NewProfile, committed: Committed, ids: &IdSource) -> Result<Landed, Rejection> {
+        match committed {
+            Committed::Stored(Stored::Added) => Ok(Landed { id: profile.id, added_at: profile.added_at }),
+            Committed::Stored(Stored::AddedBefore { id, added_at }) => Ok(Landed { id, added_at }),
+            Committed::Stored(Stored::EmailTaken) => {
+                Err(Rejection::email_taken(profile.email.as_deref().unwrap_or_default()))
+            }
+            Committed::Poison(code) => {
+                Err(failed(&self.envelope, ids, &format!("PostgreSQL refuses it with SQLSTATE {code}")))
+            }
+        }
     }
 
     /// Why the message is kept for somebody to look at.
@@ -142,20 +192,16 @@ fn one<'j>(addition: &'j Addition, outcome: Option<&'j Result<Landed, Rejection>
     }
 }
 
-fn landed(profile: &NewProfile, committed: Committed, ids: &IdSource) -> Result<Landed, Rejection> {
-    match committed {
-        Committed::Stored(Stored::Added) => Ok(Landed { id: profile.id, added_at: profile.added_at }),
-        Committed::Stored(Stored::AddedBefore { id, added_at }) => Ok(Landed { id, added_at }),
-        Committed::Stored(Stored::EmailTaken) => {
-            Err(Rejection::email_taken(profile.email.as_deref().unwrap_or_default()))
-        }
-        Committed::Poison(code) => Err(failed(ids, &format!("PostgreSQL refuses it with SQLSTATE {code}"))),
-    }
-}
-
 /// The 500 of a message, and the log line that its reference leads to.
-pub fn failed(ids: &IdSource, cause: &str) -> Rejection {
+pub fn failed(envelope: &Envelope, ids: &IdSource, cause: &str) -> Rejection {
     let reference = ids.next(Timestamp::now().as_second()).to_string();
-    error!(reference, cause, "a request can't be stored; it was answered with 500 and dead-lettered");
+    error!(
+        reference,
+        cause,
+        message_id = cut(envelope.message_id()),
+        correlation_id = cut(envelope.correlation_id()),
+        code = Code::Failed.number(),
+        "a request can't be stored; it was answered with 500 and dead-lettered"
+    );
     Rejection::failed(&reference)
 }

@@ -242,6 +242,7 @@ impl Lane {
             let mut jobs = Vec::with_capacity(decisions.len());
             for (decision, envelope) in decisions.into_iter().zip(open.by_ref()) {
                 let mut job = Job::new(envelope, decision);
+                job.traced = progress.trace(&job.envelope);
                 if job.is_bulk() {
                     job.receipt = Some(receipt.set_aside(&job.envelope));
                     self.bulk.push_back(job);
@@ -258,7 +259,7 @@ impl Lane {
         self.settle(receipt).await?;
         shared.settled(&arrivals);
         progress.finish();
-        debug!(requests = arrivals.len(), stored, elapsed_us = started.elapsed().as_micros() as u64, "batch");
+        debug!(requests = arrivals.len(), stored, elapsed_ms = elapsed_ms(started), "batch");
         Ok(())
     }
 
@@ -312,6 +313,7 @@ impl Lane {
         };
         let decision = decision.unwrap_or_else(|| self.given_up(&envelope, DeadLetterReason::EndedWorker));
         let mut job = Job::new(envelope, decision);
+        job.traced = progress.trace(&job.envelope);
         loop {
             self.store_and_respond(std::slice::from_mut(&mut job), BULK_PART_MAX, &mut hold).await?;
             if job.is_done() {
@@ -345,7 +347,7 @@ impl Lane {
             shared.settled(&[envelope.arrived_at()]);
         }
         progress.finish();
-        debug!(waiting = jobs.len(), stored, elapsed_us = started.elapsed().as_micros() as u64, "part of bulk");
+        debug!(waiting = jobs.len(), stored, elapsed_ms = elapsed_ms(started), "part of bulk");
         self.bulk = jobs;
         Ok(())
     }
@@ -370,7 +372,8 @@ impl Lane {
             vitals: &self.shared.vitals,
         };
         let mut outbox = Outbox::default();
-        for job in jobs {
+        let mut answered = 0;
+        for job in jobs.iter_mut() {
             let announced = job.record(&mut committed, &self.shared.ids);
             let answer = job.answer(announced);
             responder.compose(&answer, &mut outbox);
@@ -378,8 +381,12 @@ impl Lane {
             if answer.reply.is_none() {
                 break;
             }
+            answered += 1;
         }
         responder.publish(&self.publisher, outbox).await?;
+        jobs.iter().take(answered).for_each(Job::log);
+        // The one behind those that are done may have been begun.
+        self.progress.published(&jobs[..jobs.len().min(answered + 1)], answered);
         Ok(stored)
     }
 
@@ -455,7 +462,7 @@ impl Lane {
             DeadLetterReason::EndedWorker => "the worker ended each time that it was begun",
             _ => "a panic, logged just before this line",
         };
-        let verdict = Verdict::DeadLetter(reason, failed(&self.shared.ids, cause));
+        let verdict = Verdict::DeadLetter(reason, failed(envelope, &self.shared.ids, cause));
         let format = Format::of(envelope.content_type(), envelope.body());
         Decision { verdict, format, feedback_id: None, directory_missed: false }
     }
@@ -465,6 +472,11 @@ impl Lane {
 fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+}
+
+/// For logs; a batch may take less than one.
+fn elapsed_ms(since: Instant) -> f64 {
+    since.elapsed().as_micros() as f64 / 1000.0
 }
 
 /// Asks the directory until it answers.

@@ -4,8 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
+use super::job::Job;
 use super::vitals::Vitals;
+use crate::broker::consumer::Envelope;
 use crate::telemetry::labels::{Label, Stage};
+use crate::telemetry::traces::{BatchTrace, Passed, Traced};
 
 /// The progress of one lane.
 #[derive(Debug)]
@@ -20,24 +23,16 @@ struct Now {
     since: Instant,
     /// What is behind it, of this batch.
     stages: Vec<Passed>,
-}
-
-/// A stage that a batch has passed through; it may pass through one several times.
-#[derive(Debug, Clone, Copy)]
-pub struct Passed {
-    /// Which.
-    pub stage: Stage,
-    /// When it began.
-    pub from: Instant,
-    /// When it ended.
-    pub to: Instant,
+    /// If something of the batch is recorded.
+    trace: Option<BatchTrace>,
 }
 
 impl Progress {
     /// A lane that has no batch.
     pub fn new(vitals: Arc<Vitals>) -> Self {
         vitals.metrics.lanes.of(Stage::Idle).inc();
-        Self { vitals, now: Mutex::new(Now { stage: Stage::Idle, since: Instant::now(), stages: Vec::new() }) }
+        let now = Now { stage: Stage::Idle, since: Instant::now(), stages: Vec::new(), trace: None };
+        Self { vitals, now: Mutex::new(now) }
     }
 
     /// The batch comes to this stage; returns the one that it was in.
@@ -62,7 +57,10 @@ impl Progress {
     /// The batch is done: records what each stage took in all.
     pub fn finish(&self) {
         self.enter(Stage::Idle);
-        let stages = &mut self.now().stages;
+        let Now { stages, trace, .. } = &mut *self.now();
+        if let (Some(traces), Some(trace)) = (&self.vitals.traces, trace.take()) {
+            traces.end_batch(trace, stages);
+        }
         for stage in Stage::ALL {
             let passes = || stages.iter().filter(|passed| passed.stage == *stage);
             if passes().next().is_some() {
@@ -71,6 +69,29 @@ impl Progress {
             }
         }
         stages.clear();
+    }
+
+    /// The request was decided on. Something if it is recorded.
+    pub fn trace(&self, envelope: &Envelope) -> Option<Box<Traced>> {
+        let traces = self.vitals.traces.as_ref()?;
+        traces.begin(envelope.trace_headers(), self.now().since)
+    }
+
+    /// All that was to be said of these is published; the first `answered` of them are done.
+    pub fn published(&self, jobs: &[Job], answered: usize) {
+        let Some(traces) = &self.vitals.traces else { return };
+        let Now { since: stored, trace, .. } = &mut *self.now();
+        if let Some(trace) = trace {
+            trace.add(jobs.len());
+        }
+        for (place, job) in jobs.iter().enumerate() {
+            let Some(traced) = &job.traced else { continue };
+            let trace = trace.get_or_insert_with(|| traces.begin_batch(jobs.len()));
+            trace.link(traced, job.envelope.arrived_at());
+            if place < answered {
+                traces.end(traced, &job.outline(), *stored, trace);
+            }
+        }
     }
 
     fn now(&self) -> MutexGuard<'_, Now> {

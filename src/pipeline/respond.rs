@@ -17,6 +17,7 @@ use crate::domain::event;
 use crate::domain::identity::{IdSource, ProfileId};
 use crate::domain::outcome::{DeadLetterReason, Rejection};
 use crate::domain::profile::NewProfile;
+use crate::telemetry::context::TraceHeaders;
 use crate::wire::Format;
 use crate::wire::reply::Reply;
 
@@ -27,6 +28,8 @@ pub struct Answer<'a> {
     pub envelope: &'a Envelope,
     /// Its format, and that of the reply.
     pub format: Format,
+    /// The trace that goes on in what is said.
+    pub trace: TraceHeaders<'a>,
     /// The reply, once everything of the request is stored.
     pub reply: Option<Reply<'a>>,
     /// The profiles to be announced.
@@ -85,7 +88,7 @@ impl Responder<'_> {
             messages.push(self.reply(answer, reply));
             tally.reply(reply.code(), self.requester(answer.envelope).is_some());
         }
-        messages.extend(answer.events.iter().map(|event| self.event(answer.envelope, event)));
+        messages.extend(answer.events.iter().map(|event| self.event(answer.trace, event)));
         tally.events(answer.events.len());
         if let Some((reason, rejection)) = answer.dead_letter {
             messages.push(self.dead_letter(answer.envelope, rejection));
@@ -112,9 +115,11 @@ impl Responder<'_> {
             let Lost { again, redirected, full } = self.sort_out(messages, &lost)?;
             messages = again;
             tally.returned(redirected);
-            if redirected > 0 {
+            if redirected > 0
+                && let Some(replies) = self.vitals.returned.happened(redirected)
+            {
                 warn!(
-                    replies = redirected,
+                    replies,
                     queue = self.topology.result_queue,
                     "nobody is behind the reply_to of some requests, or the queue there is full; their replies go to the result queue"
                 );
@@ -163,6 +168,7 @@ impl Responder<'_> {
             error: reply.code().number(),
             timestamp: self.timestamp(),
             request: answer.envelope,
+            trace: answer.trace,
         };
         match self.requester(answer.envelope) {
             Some(reply_to) => message.to_requester(reply_to),
@@ -170,7 +176,7 @@ impl Responder<'_> {
         }
     }
 
-    fn event(&self, envelope: &Envelope, announcement: &Announcement<'_>) -> Outgoing {
+    fn event(&self, trace: TraceHeaders<'_>, announcement: &Announcement<'_>) -> Outgoing {
         let Announcement { id, added_at, profile } = *announcement;
         let email = profile.email.as_deref();
         properties::event(
@@ -179,7 +185,7 @@ impl Responder<'_> {
             &event::message_id(id),
             event::Added::new(profile.db_id, id, email, &profile.subscriptions, added_at).to_json(),
             self.timestamp(),
-            envelope,
+            trace,
         )
     }
 

@@ -19,12 +19,14 @@ use crate::broker::consumer::Subscription;
 use crate::broker::error::BrokerError;
 use crate::broker::publisher::Publisher;
 use crate::broker::topology;
-use crate::config::WorkerConfig;
+use crate::config::{TraceConfig, WorkerConfig};
 use crate::domain::identity::IdSource;
 use crate::store::directory::DirectoryKeeper;
 use crate::store::error::StoreError;
 use crate::store::migrate::{self, MigrateError};
 use crate::store::pool::Store;
+use crate::telemetry::otlp::{self, Delivery};
+use crate::telemetry::traces::{self, About, Traces};
 
 /// Why a worker could not start. Once it has started nothing but a signal ends it.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,9 @@ pub enum StartError {
     /// The operating system gives no random bytes.
     #[error("no random numbers from the operating system: {0}")]
     Random(#[from] getrandom::Error),
+    /// Traces can't be sent.
+    #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
+    Traces(String),
 }
 
 impl From<StoreError> for StartError {
@@ -58,6 +63,10 @@ pub enum End {
 /// How long the other lanes may go on with their batches when one of them has lost the broker.
 const TEAR_DOWN_MAX: Duration = Duration::from_secs(5);
 
+/// The end of a worker waits so long for its last spans to be sent, as part of the grace period and at most.
+const LAST_SPANS_SHARE: f64 = 0.1;
+const LAST_SPANS_MAX: Duration = Duration::from_secs(3);
+
 /// So many sessions in a row that were lost before anything was settled: perhaps a request is to blame, by its form or by what is to be said about it. Each loss counts against all that the
 /// broker had handed over, so the next session takes one request at a time: the culprit then counts
 /// alone, and the broker gives it up alone.
@@ -74,6 +83,8 @@ pub struct Worker {
     ids: IdSource,
     store: Store,
     vitals: Arc<Vitals>,
+    /// Of spans, if requests are recorded.
+    delivery: Option<Delivery>,
 }
 
 impl Worker {
@@ -83,8 +94,15 @@ impl Worker {
         getrandom::fill(&mut random)?;
         // One connection for each lane, and one for the directory.
         let store = Store::new(&config.database_url, config.lanes + 1)?;
-        let vitals = Arc::new(Vitals::new(store.clone()));
-        Ok(Self { config, name, ids: IdSource::from_random(random), store, vitals })
+        let (traces, delivery) = match &config.traces {
+            Some(traces) => {
+                let (traces, delivery) = open_traces(traces, &config, &name).map_err(StartError::Traces)?;
+                (Some(traces), Some(delivery))
+            }
+            None => (None, None),
+        };
+        let vitals = Arc::new(Vitals::new(store.clone(), traces));
+        Ok(Self { config, name, ids: IdSource::from_random(random), store, vitals, delivery })
     }
 
     /// What can be seen of it from outside.
@@ -97,7 +115,7 @@ impl Worker {
     /// At start it waits for servers that can't be reached, and gives up on those that refuse it:
     /// somebody is there to read why. Later it waits for either.
     pub async fn run(self, mut stop: Stop) -> Result<End, StartError> {
-        let Self { config, name, ids, store, vitals } = self;
+        let Self { config, name, ids, store, vitals, delivery } = self;
         let directory = tokio::select! {
             () = stop.requested() => return Ok(End::Finished),
             directory = wait_for_database(&store, &vitals) => directory?,
@@ -115,8 +133,27 @@ impl Worker {
             suspects: Suspects::default(),
             vitals,
         });
-        supervise(&shared, stop).await
+        let delivering = delivery.map(Delivery::start);
+        let end = supervise(&shared, stop).await;
+        if let Some(delivering) = delivering {
+            let grace = shared.config.shutdown_grace;
+            delivering.finish(grace.mul_f64(LAST_SPANS_SHARE).min(LAST_SPANS_MAX)).await;
+        }
+        end
     }
+}
+
+/// What records requests, and what sends the records.
+fn open_traces(traces: &TraceConfig, config: &WorkerConfig, name: &str) -> Result<(Traces, Delivery), String> {
+    let resource = traces::resource(&traces.service_name, name);
+    let (spans, delivery) = otlp::open(&traces.endpoint, &traces.headers, &resource)?;
+    let about = About {
+        request_queue: config.topology.request_queue.clone(),
+        broker: traces::server(&config.broker_url.address()),
+        database: traces::server(&config.database_url.address()),
+        database_name: config.database_url.name().map(str::to_owned),
+    };
+    Ok((Traces::new(spans, traces.ratio, about), delivery))
 }
 
 /// Waits until the database can be reached, has the schema, and tells who may do what.

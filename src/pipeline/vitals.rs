@@ -13,8 +13,10 @@ use crate::store::directory::{DirectoryKeeper, DirectoryState};
 use crate::store::error::StoreError;
 use crate::store::pool::{PoolState, Store};
 use crate::telemetry::labels::{Build, Connections, DirectoryEntries, FailureKind, LossCause};
+use crate::telemetry::logs::{self, Seldom};
 use crate::telemetry::metrics::{Metrics, Raise};
 use crate::telemetry::process;
+use crate::telemetry::traces::Traces;
 
 /// The directory is compared with the database every two seconds; when it was not for so long the
 /// database does not answer.
@@ -27,6 +29,10 @@ pub struct Vitals {
     pub metrics: Metrics,
     /// To be reported to by whoever waits for a server.
     pub health: Health,
+    /// If requests are recorded.
+    pub traces: Option<Traces>,
+    /// Replies that their requesters do not get.
+    pub returned: Seldom,
     started_at: Timestamp,
     store: Store,
     directory: OnceLock<DirectoryKeeper>,
@@ -80,10 +86,12 @@ pub struct BrokerState {
 
 impl Vitals {
     /// Of a worker that starts now.
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: Store, traces: Option<Traces>) -> Self {
         let vitals = Self {
             metrics: Metrics::default(),
             health: Health::default(),
+            traces,
+            returned: Seldom::default(),
             started_at: Timestamp::now(),
             store,
             directory: OnceLock::new(),
@@ -186,6 +194,8 @@ impl Vitals {
             entries.of(DirectoryEntries::Resources).set(number(resources));
             entries.of(DirectoryEntries::Fields).set(number(fields));
         }
+        metrics.log_lines_dropped.raise_to(logs::dropped());
+        metrics.spans_dropped.raise_to(self.traces.as_ref().map_or(0, Traces::dropped));
         if let Some(process) = process::look() {
             metrics.resident_memory.set(i64::try_from(process.resident_bytes).unwrap_or(i64::MAX));
             metrics.open_files.set(number(process.open_files));

@@ -78,6 +78,11 @@ impl DatabaseUrl {
         self.config.get_hosts().iter().enumerate().map(host).collect::<Vec<_>>().join(",")
     }
 
+    /// The database's name.
+    pub fn name(&self) -> Option<&str> {
+        self.config.get_dbname()
+    }
+
     pub(super) fn config(&self) -> &Config {
         &self.config
     }

@@ -1,34 +1,162 @@
 //! Logs, on standard error: text for people, JSON for machines.
 //!
 //! Levels: `error` somebody must act; `warn` degraded, or recovered from a fault; `info` start,
-//! stop, changes of state; `debug` one line per batch. Never a token, a body, an email address or
-//! a phone number.
+//! stop, changes of state; `debug` one line per batch and one per request. Never a token, a body, an
+//! email address or a phone number.
+//!
+//! Fields have one name everywhere: `message_id` and `correlation_id` of a request ([`cut`], as the
+//! producer chooses them), `db_id`, `profile_id`, `code` of a reply, `elapsed_ms`.
+//!
+//! Whoever logs never waits: lines go through a bounded queue to a thread that writes them. A pipe
+//! behind standard error that nobody reads would stop lanes and heartbeats else. What does not fit into
+//! the queue is dropped and counted, and the log says so once it is read again.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Stderr, Write, stderr};
+use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
+use tracing::Dispatch;
+use tracing::dispatcher::{set_global_default, with_default};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
-use tracing_subscriber::fmt::Subscriber;
+use tracing_subscriber::fmt::{MakeWriter, Subscriber};
 
 use crate::config::LogConfig;
 
-/// Begins to log, for the rest of the process.
+/// So many lines wait for the thread that writes them; some megabytes at most.
+const LINES_MAX: usize = 8192;
+
+/// While lines are dropped all the time, this often it is said how many.
+const SAY_EVERY: Duration = Duration::from_secs(1);
+
+/// What may happen with every batch is said this often.
+const SELDOM: Duration = Duration::from_secs(10);
+
+/// How long the end of the process waits for somebody to read its last lines. The library's own limit
+/// is a little shorter, but then it prints to standard output, which may be the same pipe.
+const LAST_LINES_MAX: Duration = Duration::from_millis(1200);
+
+/// The longest part of an id that is logged: a producer may choose ids of any length.
+const ID_MAX_BYTES: usize = 128;
+
+/// The thread that writes. Kept for [`finish`].
+static WRITING: Mutex<Option<WorkerGuard>> = Mutex::new(None);
+
+/// Lines that did not fit into the queue.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Begins to log, for the rest of the process. [`finish`] must be called before it ends.
 pub fn init(config: &LogConfig) {
-    let builder = Subscriber::builder().with_writer(std::io::stderr).with_env_filter(filter(&config.filter));
-    let begun = if config.json {
-        tracing::subscriber::set_global_default(builder.json().flatten_event(true).finish())
-    } else {
-        let ansi = std::io::stderr().is_terminal();
-        tracing::subscriber::set_global_default(builder.with_ansi(ansi).with_target(false).finish())
-    };
-    if begun.is_err() {
+    let writer = Writer { stderr: stderr(), config: config.clone(), told: 0, told_at: Instant::now() };
+    let builder = NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).lossy(true).thread_name("log");
+    let (queue, guard) = builder.finish(writer);
+    let dropped = queue.error_counter();
+    if set_global_default(dispatch(config, queue)).is_err() {
         tracing::warn!("logging was set up twice; the first one stays");
+        return;
     }
+    // There is one, as there is one default.
+    drop(DROPPED.set(dropped));
+    *WRITING.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
     std::panic::set_hook(Box::new(|panic| {
         // Only the place: the message of a panic may quote the text that it stumbled over.
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panic");
     }));
+}
+
+/// Waits until the last lines are written, if somebody reads them.
+pub fn finish() {
+    let guard = WRITING.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let (done, is_done) = mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        drop(guard);
+        done.send(()).ok();
+    });
+    is_done.recv_timeout(LAST_LINES_MAX).ok();
+}
+
+/// Lines that were dropped so far.
+pub fn dropped() -> u64 {
+    DROPPED.get().map_or(0, |counter| counter.dropped_lines() as u64)
+}
+
+/// Something that may happen very often and is said now and then, all of it together.
+#[derive(Debug, Default)]
+pub struct Seldom(Mutex<Untold>);
+
+#[derive(Debug, Default)]
+struct Untold {
+    count: u64,
+    told_at: Option<Instant>,
+}
+
+impl Seldom {
+    /// It happened so often; if it is time to say so, how often since the last time.
+    pub fn happened(&self, count: u64) -> Option<u64> {
+        let mut untold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        untold.count += count;
+        if untold.told_at.is_some_and(|told_at| told_at.elapsed() < SELDOM) {
+            return None;
+        }
+        untold.told_at = Some(Instant::now());
+        Some(std::mem::take(&mut untold.count))
+    }
+}
+
+/// The id of a request as it is logged.
+pub fn cut(id: Option<&str>) -> Option<&str> {
+    id.map(|id| &id[..id.floor_char_boundary(ID_MAX_BYTES)])
+}
+
+/// What makes lines of events.
+fn dispatch(config: &LogConfig, writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) -> Dispatch {
+    let builder = Subscriber::builder().with_writer(writer).with_env_filter(filter(&config.filter));
+    if config.json {
+        builder.json().flatten_event(true).finish().into()
+    } else {
+        builder.with_ansi(stderr().is_terminal()).with_target(false).finish().into()
+    }
+}
+
+/// Writes lines, and says how many were dropped before.
+struct Writer {
+    stderr: Stderr,
+    config: LogConfig,
+    told: u64,
+    told_at: Instant,
+}
+
+impl Writer {
+    fn tell(&mut self) {
+        let dropped = dropped();
+        let lines = dropped - self.told;
+        if lines == 0 {
+            return;
+        }
+        (self.told, self.told_at) = (dropped, Instant::now());
+        // Past the queue, which may be full again.
+        with_default(&dispatch(&self.config, stderr), || {
+            tracing::warn!(lines, "log lines were dropped, as standard error was not read in time");
+        });
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let written = self.stderr.write(line)?;
+        if line[..written].ends_with(b"\n") && self.told_at.elapsed() >= SAY_EVERY {
+            self.tell();
+        }
+        Ok(written)
+    }
+
+    /// The queue is empty.
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.tell();
+        self.stderr.flush()
+    }
 }
 
 /// The operator's filter, and what must hold whatever it says.
@@ -64,5 +192,24 @@ mod tests {
             assert!(printed.contains("lapin::returned_messages=off"), "{printed}");
             assert!(!printed.contains("lapin::returned_messages=warn"), "{printed}");
         }
+    }
+
+    #[test]
+    fn what_happens_often_is_said_at_first_and_then_seldom() {
+        let seldom = Seldom::default();
+        assert_eq!(seldom.happened(3), Some(3));
+        assert_eq!(seldom.happened(2), None);
+        assert_eq!(seldom.happened(2), None);
+        let long_ago = Instant::now().checked_sub(SELDOM * 2);
+        seldom.0.lock().unwrap().told_at = long_ago;
+        assert_eq!(seldom.happened(1), Some(5));
+    }
+
+    #[test]
+    fn a_long_id_is_cut_between_characters() {
+        assert_eq!(cut(None), None);
+        assert_eq!(cut(Some("m-1")), Some("m-1"));
+        let long = "é".repeat(100);
+        assert_eq!(cut(Some(&long)), Some(&*"é".repeat(64)));
     }
 }

@@ -115,6 +115,10 @@ catalogue! {
         "Time since tokens, databases and resources were last known to be as they are in the database";
     directory_entries: Labelled<DirectoryEntries, Gauge> = Labelled::new(Gauge::default), "profile_worker_directory_entries",
         "What the worker knows of who may do what";
+    log_lines_dropped: Counter = Counter::default(), "profile_worker_log_lines_dropped_total",
+        "Log lines that were dropped, as standard error was not read in time";
+    spans_dropped: Counter = Counter::default(), "profile_worker_spans_dropped_total",
+        "Spans that were dropped, as the collector of traces did not take them";
     build_info: Labelled<Build, Gauge> = Labelled::new(Gauge::default), "profile_worker_build_info",
         "1, with the version of the worker as its label";
     start_time: Gauge<f64, AtomicU64> = Gauge::default(), "process_start_time_seconds",

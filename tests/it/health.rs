@@ -12,7 +12,7 @@ use crate::worker::{Worker, command, until};
 use crate::world::World;
 
 /// Where the worker listens; it says so before it connects to anything.
-async fn admin_of(worker: &mut Worker) -> String {
+pub(crate) async fn admin_of(worker: &mut Worker) -> String {
     let line = worker.until_said("health, status and metrics at http://").await;
     line.rsplit("http://").next().expect("an address").trim().to_owned()
 }
@@ -22,7 +22,7 @@ async fn get(admin: &str, path: &str) -> (bool, String) {
 }
 
 /// All samples by their names with labels.
-async fn samples(admin: &str) -> HashMap<String, f64> {
+pub(crate) async fn samples(admin: &str) -> HashMap<String, f64> {
     let (is_good, text) = get(admin, "/metrics").await;
     assert!(is_good && text.ends_with("# EOF\n"));
     let samples = text.lines().filter(|line| !line.starts_with('#')).map(|line| {

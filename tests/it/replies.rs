@@ -157,9 +157,7 @@ async fn a_result_lives_for_its_time() {
 #[tokio::test]
 async fn one_gone_queue_among_fifty_a_thousand_times_is_never_mistaken() {
     let world = World::new().await;
-    // Without a line for each batch that had a reply returned: nobody reads them meanwhile, and a full pipe
-    // would stop the worker.
-    let worker = world.worker_with(&[("RUST_LOG", "error,profile_worker::pipeline::session=info")]).await;
+    let worker = world.worker().await;
     let mut client = world.client().await;
     let gone = format!("{}.gone", world.name);
     let (rounds, each) = (1000, 50);

@@ -76,6 +76,12 @@ impl Worker {
         tokio::time::timeout(PATIENCE, ending).await.expect("the worker ends")
     }
 
+    /// Waits until it has ended, and reads nothing of what it says.
+    pub(crate) async fn status_unread(mut self) -> ExitStatus {
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.expect("the worker ends").expect("its end")
+    }
+
     /// Whether it has ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("its state").is_some()
