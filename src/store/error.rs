@@ -3,6 +3,10 @@
 use deadpool_postgres::PoolError;
 use tokio_postgres::error::SqlState;
 
+/// What to do about a pooler that does not know prepared statements.
+const USE_SESSIONS: &str = "a pooler that lends a session for one transaction must know them: with PgBouncer set \
+    pool_mode = session, or from version 1.21 on max_prepared_statements = 100";
+
 /// A statement did not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -62,6 +66,10 @@ impl From<tokio_postgres::Error> for StoreError {
             _ if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::UNDEFINED_COLUMN => {
                 Self::Setup("the schema is missing or older than this program: run `profile-worker migrate`".to_owned())
             }
+            // Nobody but us prepares statements in our sessions; see `store::pooler`.
+            _ if *code == SqlState::INVALID_SQL_STATEMENT_NAME || *code == SqlState::DUPLICATE_PSTATEMENT => {
+                Self::Setup(format!("prepared statements get lost on the way to PostgreSQL; {USE_SESSIONS}"))
+            }
             _ => Self::Unavailable(format!("{} (SQLSTATE {})", refusal.message(), code.code())),
         }
     }
@@ -87,6 +95,9 @@ impl From<PoolError> for StoreError {
         match error {
             PoolError::Backend(error) => error.into(),
             PoolError::PostCreateHook(deadpool_postgres::HookError::Backend(error)) => error.into(),
+            PoolError::PostCreateHook(deadpool_postgres::HookError::Message(text)) => {
+                Self::Unavailable(text.into_owned())
+            }
             other => Self::Unavailable(outermost(&other)),
         }
     }

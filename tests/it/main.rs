@@ -19,6 +19,7 @@ mod events;
 mod fields;
 mod health;
 mod never_twice;
+mod pooler;
 mod proxy;
 mod replies;
 mod restart;
