@@ -3,10 +3,6 @@
 use deadpool_postgres::PoolError;
 use tokio_postgres::error::SqlState;
 
-/// What to do about a pooler that does not know prepared statements.
-const USE_SESSIONS: &str = "a pooler that lends a session for one transaction must know them: with PgBouncer set \
-    pool_mode = session, or from version 1.21 on max_prepared_statements = 100";
-
 /// A statement did not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -36,6 +32,15 @@ impl StoreError {
     /// No answer in time; the connection is given up.
     pub(super) fn timed_out(what: &str) -> Self {
         Self::Unavailable(format!("the database did not answer in time ({what})"))
+    }
+
+    /// What was prepared is gone, or is something else; see `store::pooler`.
+    pub(super) fn statements_get_lost() -> Self {
+        Self::Setup(
+            "prepared statements get lost on the way to PostgreSQL; a pooler that lends a session for one transaction must \
+             know them: with PgBouncer set pool_mode = session, or from version 1.21 on max_prepared_statements = 100"
+                .to_owned(),
+        )
     }
 }
 
@@ -68,7 +73,7 @@ impl From<tokio_postgres::Error> for StoreError {
             }
             // Nobody but us prepares statements in our sessions; see `store::pooler`.
             _ if *code == SqlState::INVALID_SQL_STATEMENT_NAME || *code == SqlState::DUPLICATE_PSTATEMENT => {
-                Self::Setup(format!("prepared statements get lost on the way to PostgreSQL; {USE_SESSIONS}"))
+                Self::statements_get_lost()
             }
             _ => Self::Unavailable(format!("{} (SQLSTATE {})", refusal.message(), code.code())),
         }
