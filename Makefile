@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check chaos fuzz bench bench-quick profile deps fmt clean
+.PHONY: help demo down test check manifests chaos fuzz bench bench-quick profile deps fmt clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -18,6 +18,9 @@ check: ## Formatting, lints and documentation only; no servers
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --test chaos -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+
+manifests: ## Check deploy/kubernetes against the schemas of Kubernetes, KEDA and the Prometheus operator
+	@scripts/manifests
 
 chaos: ## Attack the promises: servers and workers killed under load; SEED=1 repeats a run
 	@scripts/chaos $(if $(SEED),--seed $(SEED))

@@ -25,6 +25,7 @@ use crate::store::directory::DirectoryKeeper;
 use crate::store::error::StoreError;
 use crate::store::migrate::{self, MigrateError};
 use crate::store::pool::Store;
+use crate::store::pooler;
 use crate::telemetry::otlp::{self, Delivery};
 use crate::telemetry::traces::{self, About, Traces};
 
@@ -164,6 +165,7 @@ async fn wait_for_database(store: &Store, vitals: &Vitals) -> Result<DirectoryKe
     loop {
         let attempt = async {
             migrate::check(store).await?;
+            pooler::check(store).await?;
             Ok(DirectoryKeeper::load(store).await?)
         };
         match attempt.await {

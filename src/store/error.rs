@@ -33,6 +33,15 @@ impl StoreError {
     pub(super) fn timed_out(what: &str) -> Self {
         Self::Unavailable(format!("the database did not answer in time ({what})"))
     }
+
+    /// What was prepared is gone, or is something else; see `store::pooler`.
+    pub(super) fn statements_get_lost() -> Self {
+        Self::Setup(
+            "prepared statements get lost on the way to PostgreSQL; a pooler that lends a session for one transaction must \
+             know them: with PgBouncer set pool_mode = session, or from version 1.21 on max_prepared_statements = 100"
+                .to_owned(),
+        )
+    }
 }
 
 impl From<tokio_postgres::Error> for StoreError {
@@ -62,6 +71,10 @@ impl From<tokio_postgres::Error> for StoreError {
             _ if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::UNDEFINED_COLUMN => {
                 Self::Setup("the schema is missing or older than this program: run `profile-worker migrate`".to_owned())
             }
+            // Nobody but us prepares statements in our sessions; see `store::pooler`.
+            _ if *code == SqlState::INVALID_SQL_STATEMENT_NAME || *code == SqlState::DUPLICATE_PSTATEMENT => {
+                Self::statements_get_lost()
+            }
             _ => Self::Unavailable(format!("{} (SQLSTATE {})", refusal.message(), code.code())),
         }
     }
@@ -87,6 +100,9 @@ impl From<PoolError> for StoreError {
         match error {
             PoolError::Backend(error) => error.into(),
             PoolError::PostCreateHook(deadpool_postgres::HookError::Backend(error)) => error.into(),
+            PoolError::PostCreateHook(deadpool_postgres::HookError::Message(text)) => {
+                Self::Unavailable(text.into_owned())
+            }
             other => Self::Unavailable(outermost(&other)),
         }
     }

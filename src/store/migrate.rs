@@ -94,7 +94,9 @@ async fn lock(lease: &Lease) -> Result<(), StoreError> {
     let free: bool = lease.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]).await?.get(0);
     if !free {
         tracing::info!("another process migrates this database; waiting for it");
-        lease.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
+        // However long: the time limit for locks is for those of others in the way of a statement.
+        let wait = format!("BEGIN; SET LOCAL lock_timeout = 0; SELECT pg_advisory_lock({LOCK}); COMMIT");
+        batch(lease, &wait).await?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ pub mod directory;
 pub mod error;
 pub mod migrate;
 pub mod pool;
+pub mod pooler;
 pub mod profiles;
 mod suspects;
 mod time;

@@ -140,7 +140,13 @@ impl Store {
             .recycle_timeout(Some(CONNECT_MAX))
             .post_create(Hook::async_fn(move |client, _| {
                 counter.fetch_add(1, Ordering::Relaxed);
-                Box::pin(async move { client.batch_execute(&session_settings()).await.map_err(HookError::Backend) })
+                Box::pin(async move {
+                    // The pool's own time limits end before this. A pooler without a session to lend answers here, or not.
+                    let settings = session_settings();
+                    let set = tokio::time::timeout(ANSWER_MAX, client.batch_execute(&settings)).await;
+                    set.map_err(|_| HookError::message("no session of PostgreSQL to be had in time"))?
+                        .map_err(HookError::Backend)
+                })
             }))
             .build()
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;

@@ -21,6 +21,7 @@ mod fields;
 mod health;
 mod logs;
 mod never_twice;
+mod pooler;
 mod proxy;
 mod replies;
 mod restart;

@@ -2,6 +2,7 @@
 
 use profile_worker::store::migrate;
 
+use crate::worker::until;
 use crate::world::{World, connect};
 
 #[tokio::test]
@@ -45,6 +46,27 @@ async fn migrating_at_once_or_again_is_harmless() {
     let done = [one.expect("migrated"), two.expect("migrated")].concat();
     assert_eq!(done, ["0001_create_schema", "0002_define_fields", "0003_keep_suspects"], "once in all");
     assert!(migrate::run(&world.store).await.expect("migrated").is_empty());
+}
+
+#[tokio::test]
+async fn migrating_waits_for_another_that_takes_long() {
+    /// "profwork" in ASCII; operators may see it in `pg_locks`.
+    const LOCK: i64 = 0x7072_6f66_776f_726b;
+    let world = World::new().await;
+    let another = connect(&world.database_url).await;
+    another.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await.expect("the lock");
+    let migrating = migrate::run(&world.store);
+    tokio::pin!(migrating);
+    // Longer than a statement of a worker waits for a lock.
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'
+                 AND now() - state_change > interval '3 seconds'";
+    tokio::select! {
+        ended = &mut migrating => panic!("it did not wait: {ended:?}"),
+        () = until(async || world.number(waits).await == 1) => {}
+    }
+    another.execute("SELECT pg_advisory_unlock($1)", &[&LOCK]).await.expect("unlocked");
+    let done = migrating.await.expect("migrated");
+    assert!(done.is_empty(), "{done:?}");
 }
 
 #[tokio::test]
