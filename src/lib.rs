@@ -38,7 +38,7 @@
 //! # What operators see
 //!
 //! Metrics, health and status stand in [`pipeline::vitals`], and [`admin`] shows them over HTTP; their names are
-//! in [`telemetry::metrics`].
+//! in [`telemetry::metrics`]. Logs and traces: [`telemetry::logs`], [`telemetry::traces`].
 //!
 //! # Who knows whom
 //!
