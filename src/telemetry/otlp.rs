@@ -179,6 +179,7 @@ impl Delivering {
 impl Delivery {
     /// Begins to send.
     pub fn start(self) -> Delivering {
+        tracing::info!("traces go to {}", self.address);
         let (stop, stopped) = oneshot::channel();
         let mut task = JoinSet::new();
         task.spawn(self.run(stopped));
