@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check manifests chaos fuzz bench bench-quick profile deps fmt clean
+.PHONY: help demo down test check manifests observability chaos fuzz bench bench-quick profile deps fmt clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -21,6 +21,9 @@ check: ## Formatting, lints and documentation only; no servers
 
 manifests: ## Check deploy/kubernetes against the schemas of Kubernetes, KEDA and the Prometheus operator
 	@scripts/manifests
+
+observability: ## Check alerts and dashboard against a Prometheus that watches a real run, in a minute
+	@scripts/observability
 
 chaos: ## Attack the promises: servers and workers killed under load; SEED=1 repeats a run
 	@scripts/chaos $(if $(SEED),--seed $(SEED))
