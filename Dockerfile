@@ -34,6 +34,6 @@ USER 65532:65532
 ENV PATH=/usr/local/bin ADMIN_ADDR=0.0.0.0:9464
 EXPOSE 9464
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=6s --start-period=60s --retries=3 CMD ["profile-worker", "health"]
+HEALTHCHECK --interval=5s --timeout=6s --start-period=60s --retries=3 CMD ["profile-worker", "health"]
 ENTRYPOINT ["profile-worker"]
 CMD ["run"]
