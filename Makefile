@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check manifests observability chaos fuzz bench bench-quick profile deps fmt clean
+.PHONY: help demo down test check manifests observability chaos scaling-test fuzz bench bench-quick profile deps fmt clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -10,13 +10,13 @@ demo: ## Show the main job: servers, a worker, requests, replies, rows
 down: ## Stop and remove what `make demo` has started
 	@scripts/demo down
 
-test: ## Check everything, with private servers that are removed afterwards
+test: ## Check everything, with servers (containers or processes) that are removed afterwards
 	@scripts/test
 
 check: ## Formatting, lints and documentation only; no servers
 	cargo fmt --all -- --check
 	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --test chaos -- -D warnings
+	cargo clippy --locked --test chaos --test containers --test scaling -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
 
 manifests: ## Check deploy/kubernetes against the schemas of Kubernetes, KEDA and the Prometheus operator
@@ -27,6 +27,9 @@ observability: ## Check alerts and dashboard against a Prometheus that watches a
 
 chaos: ## Attack the promises: servers and workers killed under load; SEED=1 repeats a run
 	@scripts/chaos $(if $(SEED),--seed $(SEED))
+
+scaling-test: ## Four workers in containers, two of them killed under load (Docker)
+	@scripts/scaling-test
 
 fuzz: ## Look for messages that are decided on wrongly (FUZZ_SECONDS each of three ways)
 	@scripts/fuzz

@@ -32,6 +32,16 @@ impl Setting {
     pub fn flag(&self) -> String {
         self.name.to_lowercase().replace('_', "-")
     }
+
+    /// The variable that may name a file with the value instead, as Docker and Kubernetes mount
+    /// secrets: of the settings that hold a password.
+    pub fn file(&self) -> Option<&'static str> {
+        match self.name {
+            "AMQP_URL" => Some("AMQP_URL_FILE"),
+            "DATABASE_URL" => Some("DATABASE_URL_FILE"),
+            _ => None,
+        }
+    }
 }
 
 macro_rules! settings {
@@ -205,45 +215,63 @@ impl Source {
     pub fn from_flags_and_environment(flags: HashMap<&'static str, String>) -> Self {
         let mut source = Self { texts: flags, problems: Vec::new() };
         for setting in setting::ALL {
-            if source.texts.contains_key(setting.name) {
-                continue;
-            }
-            #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-            match std::env::var(setting.name) {
-                // An empty variable is how many deployment tools write "not set".
-                Ok(text) if text.is_empty() => {}
-                Ok(text) => {
-                    source.texts.insert(setting.name, text);
-                }
-                Err(std::env::VarError::NotPresent) => {}
-                Err(std::env::VarError::NotUnicode(_)) => {
-                    source.problems.push(format!("{}: is not UTF-8", setting.name));
+            if !source.texts.contains_key(setting.name) {
+                source.take_variable(setting.name);
+                if let Some(file) = setting.file() {
+                    source.take_variable(file);
                 }
             }
         }
         source
     }
 
+    fn take_variable(&mut self, name: &'static str) {
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+        match std::env::var(name) {
+            // An empty variable is how many deployment tools write "not set".
+            Ok(text) if text.is_empty() => {}
+            Ok(text) => {
+                self.texts.insert(name, text);
+            }
+            Err(std::env::VarError::NotPresent) => {}
+            Err(std::env::VarError::NotUnicode(_)) => self.problems.push(format!("{name}: is not UTF-8")),
+        }
+    }
+
     /// Reads one setting; what is wrong is kept for [`Self::finish`]. The text itself never goes
     /// into a problem, as it may hold a password.
     fn read<T>(&mut self, setting: Setting, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        let given = self.texts.get(setting.name).map(String::as_str);
-        let Some(text) = given.or(setting.default) else {
-            self.problems.push(format!(
-                "{}: is not set; give it as environment variable or as --{} {} ({})",
-                setting.name,
+        let value = self.given(setting).and_then(|(origin, text)| {
+            let value = parse(&text);
+            value.map_err(|what| format!("{origin}: {what}"))
+        });
+        match value {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.problems.push(problem);
+                None
+            }
+        }
+    }
+
+    /// The text of a setting, and where it is from.
+    fn given(&self, setting: Setting) -> Result<(String, String), String> {
+        let name = setting.name;
+        let file = setting.file().and_then(|variable| Some((variable, self.texts.get(variable)?)));
+        match (self.texts.get(name).map(String::as_str).or(setting.default), file) {
+            (Some(_), Some((variable, _))) => Err(format!("{name}, {variable}: only one of them can be given")),
+            (Some(text), None) => Ok((name.to_owned(), text.to_owned())),
+            (None, Some((variable, path))) => {
+                let text = std::fs::read_to_string(path);
+                let text = text.map_err(|error| format!("{variable}: can't read {path}: {error}"))?;
+                Ok((format!("{variable} ({path})"), text.trim().to_owned()))
+            }
+            (None, None) => Err(format!(
+                "{name}: is not set; give it as environment variable or as --{} {} ({})",
                 setting.flag(),
                 setting.value,
                 setting.help
-            ));
-            return None;
-        };
-        match parse(text) {
-            Ok(value) => Some(value),
-            Err(what) => {
-                self.problems.push(format!("{}: {what}", setting.name));
-                None
-            }
+            )),
         }
     }
 
@@ -281,6 +309,15 @@ impl Source {
             _ => Err("must be the address that the worker listens on".to_owned()),
         });
         self.finish(address)
+    }
+
+    /// What `try` needs: the broker, the request queue and the database.
+    pub fn trial(mut self) -> Result<(BrokerUrl, String, DatabaseUrl), Problems> {
+        let broker = self.read(setting::AMQP_URL, BrokerUrl::parse);
+        let queue = self.read(setting::REQUEST_QUEUE, name);
+        let database = self.read(setting::DATABASE_URL, DatabaseUrl::parse);
+        let all = broker.zip(queue).zip(database);
+        self.finish(all.map(|((broker, queue), database)| (broker, queue, database)))
     }
 
     fn read_log(&mut self) -> Option<LogConfig> {
@@ -520,6 +557,38 @@ mod tests {
     fn queues_have_different_names() {
         assert_eq!(problems(&[("RESULT_QUEUE", "profiles.add")]).len(), 1);
         assert!(problems(&[("REQUEST_QUEUE", "amq.x")])[0].starts_with("REQUEST_QUEUE"));
+    }
+
+    /// A file of its own with these words.
+    fn file(name: &str, words: &str) -> String {
+        let path = std::env::temp_dir().join(format!("profile-worker-{}-{name}", std::process::id()));
+        std::fs::write(&path, words).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_file_may_have_the_urls() {
+        let [amqp, database] = URLS.map(|(name, url)| file(name, &format!("{url}\n")));
+        let files = [("AMQP_URL_FILE", amqp.as_str()), ("DATABASE_URL_FILE", database.as_str())];
+        assert!(source(&files).worker().is_ok());
+        assert!(source(&files[1..]).database().is_ok());
+        let both = problems(&files[..1]);
+        assert_eq!(both, ["AMQP_URL, AMQP_URL_FILE: only one of them can be given"]);
+        for path in [amqp, database] {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_names_it_and_not_what_it_says() {
+        let path = file("wrong", "mysql://u:secret-d@localhost");
+        let wrong = source(&[("DATABASE_URL_FILE", &path)]).database().unwrap_err().to_string();
+        std::fs::remove_file(&path).unwrap();
+        assert!(wrong.starts_with(&format!("DATABASE_URL_FILE ({path}): ")) && !wrong.contains("secret"), "{wrong}");
+        let missing = source(&[("DATABASE_URL_FILE", &path)]).database().unwrap_err().to_string();
+        assert!(missing.starts_with(&format!("DATABASE_URL_FILE: can't read {path}: ")), "{missing}");
+        // Not of a command that needs none of it.
+        assert!(source(&[URLS[1], ("AMQP_URL_FILE", &path)]).database().is_ok());
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub(super) struct SenderFlags(HashMap<&'static str, String>);
 /// The setting of those who ask a worker.
 pub(super) struct AdminFlags(HashMap<&'static str, String>);
 
+/// The settings of somebody who is both.
+pub(super) struct TryFlags(HashMap<&'static str, String>);
+
 macro_rules! flags {
     ($name:ident, $settings:expr) => {
         impl $name {
@@ -55,6 +58,7 @@ flags!(WorkerFlags, setting::ALL);
 flags!(DatabaseFlags, &[setting::DATABASE_URL]);
 flags!(AdminFlags, &[setting::ADMIN_ADDR]);
 flags!(SenderFlags, &[setting::AMQP_URL, setting::REQUEST_QUEUE]);
+flags!(TryFlags, &[setting::AMQP_URL, setting::DATABASE_URL, setting::REQUEST_QUEUE]);
 
 fn add_flags(command: Command, settings: &[Setting]) -> Command {
     settings.iter().fold(command, |command, setting| {
@@ -62,10 +66,11 @@ fn add_flags(command: Command, settings: &[Setting]) -> Command {
             Some(default) => format!("[default: {default}]"),
             None => "[required]".to_owned(),
         };
+        let file = setting.file().map(|file| format!(", or {file}: a file that has it")).unwrap_or_default();
         let flag = Arg::new(setting.name)
             .long(setting.flag())
             .value_name(setting.value)
-            .help(format!("{}\n[env: {}] {default}", setting.help, setting.name))
+            .help(format!("{}\n[env: {}{file}] {default}", setting.help, setting.name))
             .help_heading("Settings (a flag wins over its environment variable)");
         command.arg(flag)
     })

@@ -14,6 +14,7 @@ mod resource;
 mod run;
 mod send;
 mod token;
+mod try_out;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,7 @@ enum Command {
     Token(token::Arguments),
     Health(health::Arguments),
     Send(send::Arguments),
+    Try(try_out::Arguments),
     Contract(contract::Arguments),
 }
 
@@ -57,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Token(arguments) => token::run(arguments),
         Command::Health(arguments) => health::run(arguments),
         Command::Send(arguments) => send::run(arguments),
+        Command::Try(arguments) => try_out::run(arguments),
         Command::Contract(arguments) => contract::run(arguments),
     };
     match result {

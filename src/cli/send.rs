@@ -152,7 +152,7 @@ impl Sending {
             let chunk = requests.next_chunk(self.tally.sent).await?;
             let last = chunk.is_empty();
             let count = chunk.len() as u64;
-            self.requester.publish(&self.queue, chunk).await.map_err(|error| self.explain(error))?;
+            self.requester.publish(&self.queue, chunk).await.map_err(explain)?;
             self.tally.sent += count;
             if no_wait {
                 self.progress.set_position(self.tally.sent);
@@ -163,15 +163,6 @@ impl Sending {
             if last {
                 return Ok(());
             }
-        }
-    }
-
-    fn explain(&self, error: BrokerError) -> Failure {
-        match error {
-            BrokerError::Unroutable(queue) => Failure::new(format_args!(
-                "there is no queue {queue}, or it is full: start a worker first, or check REQUEST_QUEUE"
-            )),
-            other => Failure::new(other),
         }
     }
 
@@ -282,7 +273,18 @@ impl Requests {
     }
 }
 
-fn random_id() -> Result<String, Failure> {
+/// Why a request could not be published, in words for people.
+pub(super) fn explain(error: BrokerError) -> Failure {
+    match error {
+        BrokerError::Unroutable(queue) => Failure::new(format_args!(
+            "there is no queue {queue}, or it is full: start a worker first, or check REQUEST_QUEUE"
+        )),
+        other => Failure::new(other),
+    }
+}
+
+/// An idempotency key.
+pub(super) fn random_id() -> Result<String, Failure> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(Failure::new)?;
     Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
