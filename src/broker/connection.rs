@@ -154,11 +154,6 @@ impl Connection {
         &self.intake
     }
 
-    /// The server, without the credentials.
-    pub fn address(&self) -> String {
-        self.url.address()
-    }
-
     /// Whether the connection is usable.
     pub fn is_open(&self) -> bool {
         self.connection.status().connected()
