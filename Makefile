@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check manifests chaos fuzz bench bench-quick profile deps fmt clean
+.PHONY: help demo down test check manifests chaos cluster-test fuzz bench bench-quick profile deps fmt clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -24,6 +24,10 @@ manifests: ## Check deploy/kubernetes against the schemas of Kubernetes, KEDA an
 
 chaos: ## Attack the promises: servers and workers killed under load; SEED=1 repeats a run
 	@scripts/chaos $(if $(SEED),--seed $(SEED))
+
+cluster-test: ## Kill nodes of a RabbitMQ cluster and primaries of PostgreSQL under load; SEED=1 repeats a run
+	@scripts/chaos --cluster $(if $(SEED),--seed $(SEED))
+	@scripts/chaos --cluster --asynchronous $(if $(SEED),--seed $(SEED))
 
 fuzz: ## Look for messages that are decided on wrongly (FUZZ_SECONDS each of three ways)
 	@scripts/fuzz
