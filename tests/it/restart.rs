@@ -156,6 +156,34 @@ async fn restart_of_a_primary_shows_rows_that_are_answered_only_once_a_standby_h
     ends_well(worker).await;
 }
 
+/// A primary that is made read-only, as before another one takes its place, ends no connection by itself.
+#[tokio::test]
+async fn restart_is_not_needed_to_leave_a_server_that_takes_no_writes_any_more() {
+    const OURS: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'two'";
+    let own = PrivateServers::start("restart-readonly");
+    let world = World::on(own.servers.clone()).await;
+    // One server is two here: what counts is that the one which takes writes is meant.
+    let (before, server) = world.database_url.split_once('@').expect("a user");
+    let (host, name) = server.split_once('/').expect("a name");
+    let mut worker =
+        world.worker_with(&[("DATABASE_URL", &format!("{before}@{host},{host}/{name}?application_name=two"))]).await;
+    let mut client = world.client().await;
+    assert_eq!(client.call(world.request("")).await.error(), 0);
+    let admin = crate::world::connect(&world.database_url).await;
+    admin.batch_execute("ALTER SYSTEM SET default_transaction_read_only = on").await.expect("set");
+    admin.batch_execute("SELECT pg_reload_conf()").await.expect("reloaded");
+    // Also those that nobody uses.
+    crate::worker::until(async || world.number(OURS).await == 0).await;
+    publish(&world, 10, "a").await;
+    worker.until_said("does not allow writes").await;
+    admin.batch_execute("SET default_transaction_read_only = off").await.expect("set");
+    admin.batch_execute("ALTER SYSTEM RESET default_transaction_read_only").await.expect("reset");
+    admin.batch_execute("SELECT pg_reload_conf()").await.expect("reloaded");
+    crate::worker::until(async || client.waiting(&world.result_queue()).await == 10).await;
+    assert_eq!(world.number("SELECT count(*) FROM profiles").await, 11);
+    ends_well(worker).await;
+}
+
 /// A quorum queue whose leader is gone refuses what comes from a channel that is new to it, until there is
 /// another one. That is no reason to send a reply to the result queue.
 #[tokio::test]
