@@ -14,18 +14,24 @@ use super::connection::Connection;
 use super::error::{ANSWER_MAX, BrokerError, CONFIRM_MAX, within};
 use super::properties::{Outgoing, our_id};
 
+/// Of so many queues it is remembered that they take nothing.
+const GIVEN_UP_MAX: usize = 1000;
+
 /// A channel for publishing. One task uses it, one batch at a time: the client library gives out
 /// confirm numbers without a lock.
 #[derive(Debug)]
 pub struct Publisher {
     channel: Mutex<Channel>,
+    /// Queues that refused for so long that nobody waits for them any more.
+    given_up: Mutex<HashSet<String>>,
     connection: Connection,
 }
 
 impl Publisher {
     /// Opens a channel with confirms.
     pub async fn open(connection: &Connection) -> Result<Self, BrokerError> {
-        Ok(Self { channel: Mutex::new(with_confirms(connection).await?), connection: connection.clone() })
+        let channel = Mutex::new(with_confirms(connection).await?);
+        Ok(Self { channel, given_up: Mutex::default(), connection: connection.clone() })
     }
 
     /// Goes on with a new channel. RabbitMQ remembers for each channel who leads a quorum queue, and one
@@ -63,10 +69,21 @@ impl Publisher {
         Ok(messages.iter().enumerate().filter_map(loss).collect())
     }
 
+    /// A queue refuses for too long: from now on it counts as full.
+    pub fn give_up_on(&self, queue: &str) {
+        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if given_up.len() < GIVEN_UP_MAX {
+            given_up.insert(queue.to_owned());
+        }
+    }
+
     /// Whether a queue that has refused a message is full. A quorum queue refuses as well while it has no
     /// leader, for a moment after a node of the cluster is gone; it seems to hold nothing then, which a
     /// full one does not. What we may not look at counts as full: nobody would tell us when to try again.
     pub async fn is_full(&self, queue: &str) -> Result<bool, BrokerError> {
+        if self.given_up.lock().unwrap_or_else(PoisonError::into_inner).contains(queue) {
+            return Ok(true);
+        }
         let channel = self.connection.channel().await?;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let look = channel.queue_declare(queue.into(), options, FieldTable::default());

@@ -73,7 +73,7 @@ struct Lost {
 }
 
 /// How long a reply waits for its queue to have a leader. Elections take seconds at most; what refuses for
-/// longer is the requester's own matter, and others wait behind it.
+/// longer is the requester's own matter, and others wait behind it, so it is not waited for again.
 const LEADERLESS_MAX: Duration = Duration::from_secs(10);
 
 /// What is known of queues that refuse replies.
@@ -86,8 +86,10 @@ struct Refusing {
 impl Refusing {
     /// Whether the queue is full. Then the reply is tried once more, as a queue may just have got its leader.
     async fn is_full(&mut self, publisher: &Publisher, queue: String) -> Result<bool, BrokerError> {
-        let is_full =
-            self.since.get_or_insert_with(Instant::now).elapsed() > LEADERLESS_MAX || publisher.is_full(&queue).await?;
+        if self.since.get_or_insert_with(Instant::now).elapsed() > LEADERLESS_MAX {
+            publisher.give_up_on(&queue);
+        }
+        let is_full = publisher.is_full(&queue).await?;
         if is_full {
             self.full.insert(queue);
         }
