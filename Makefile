@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check manifests observability chaos scaling-test fuzz bench bench-quick profile deps fmt clean
+.PHONY: help demo down test check manifests observability chaos cluster-test scaling-test fuzz bench bench-quick profile deps fmt clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -27,6 +27,10 @@ observability: ## Check alerts and dashboard against a Prometheus that watches a
 
 chaos: ## Attack the promises: servers and workers killed under load; SEED=1 repeats a run
 	@scripts/chaos $(if $(SEED),--seed $(SEED))
+
+cluster-test: ## Kill nodes of a RabbitMQ cluster and primaries of PostgreSQL under load; SEED=1 repeats a run
+	@scripts/chaos --cluster $(if $(SEED),--seed $(SEED))
+	@scripts/chaos --cluster --asynchronous $(if $(SEED),--seed $(SEED))
 
 scaling-test: ## Four workers in containers, two of them killed under load (Docker)
 	@scripts/scaling-test

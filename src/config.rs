@@ -65,8 +65,8 @@ pub mod setting {
     use super::Setting;
 
     settings! {
-        AMQP_URL = "URL", None, "RabbitMQ: amqp://user:password@host:5672/vhost, or amqps:// for TLS";
-        DATABASE_URL = "URL", None, "PostgreSQL: postgres://user:password@host:5432/name?sslmode=verify-full";
+        AMQP_URL = "URL", None, "RabbitMQ: amqp://user:password@host:5672/vhost, or amqps:// for TLS; several hosts, separated by commas, are tried in turn";
+        DATABASE_URL = "URL", None, "PostgreSQL: postgres://user:password@host:5432/name?sslmode=verify-full; of several hosts, separated by commas, the one that takes writes";
         REQUEST_QUEUE = "NAME", Some("profiles.add"), "Queue that requests are taken from";
         RESULT_QUEUE = "NAME", Some("profiles.add.results"), "Queue for replies to requests without a reply_to, or with nobody behind it";
         DEAD_LETTER_QUEUE = "NAME", Some("profiles.add.dead"), "Queue for messages that can't be read or stored";

@@ -51,6 +51,7 @@ pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod domain;
+mod hosts;
 pub mod pipeline;
 pub mod store;
 pub mod telemetry;

@@ -1,12 +1,14 @@
 //! Connections to the broker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lapin::uri::AMQPUri;
 use lapin::{Channel, ConnectionProperties};
 
 use super::error::{ANSWER_MAX, BrokerError, within};
 use super::intake::{self, Intake};
+use crate::hosts;
 
 /// The heartbeat where `AMQP_URL` names none: a dead peer is noticed after two of them. RabbitMQ's
 /// own default of 60 s would be two minutes; its guide recommends 5 to 20.
@@ -25,31 +27,57 @@ pub enum Frames {
 
 const SMALL_FRAME_BYTES: u32 = 32 * 1024;
 
+/// How long one of several addresses may take to let us in, before the next one is tried. With one
+/// address there is nothing better to do than to wait.
+const ONE_OF_SEVERAL_MAX: Duration = Duration::from_secs(10);
+
 /// What certainly fits into a small frame, with room for the other properties.
 pub const SMALL_HEADERS_MAX_BYTES: usize = 24 * 1024;
 
-/// Where the broker is and how to log in. Its text is never printed, as it holds a password.
+/// Where the broker is and how to log in: at one address, or at several of which each will do, as
+/// those of the nodes of a cluster. Its text is never printed, as it holds a password.
 #[derive(Clone, PartialEq, Eq)]
-pub struct BrokerUrl(AMQPUri);
+pub struct BrokerUrl(Vec<AMQPUri>);
 
 impl BrokerUrl {
-    /// Reads an `amqp://` or `amqps://` URL.
+    /// Reads an `amqp://` or `amqps://` URL, with one host or several: `amqp://user:password@one,two:5673/%2f`.
     pub fn parse(url: &str) -> Result<Self, String> {
         if !["amqp://", "amqps://"].iter().any(|scheme| url.starts_with(scheme)) {
             return Err("must begin with amqp:// or amqps://".to_owned());
         }
-        let mut uri: AMQPUri = url.parse()?;
-        if uri.vhost.is_empty() {
-            return Err("the virtual host is empty: end with /%2f, or without a slash".to_owned());
-        }
-        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        Ok(Self(uri))
+        let addresses: Result<_, String> = hosts::one_by_one(url)?.iter().map(|url| read(url)).collect();
+        Ok(Self(addresses?))
     }
 
-    /// The server, without the credentials.
+    /// The servers, without the credentials.
     pub fn address(&self) -> String {
-        format!("{}:{}", self.0.authority.host, self.0.authority.port)
+        self.0.iter().map(address).collect::<Vec<_>>().join(",")
     }
+
+    /// The places of all addresses in an order of chance, so that workers spread over the nodes; with
+    /// `first` at its head.
+    fn order(&self, first: Option<usize>) -> Vec<usize> {
+        let mut order: Vec<_> = (0..self.0.len()).collect();
+        order.sort_by_cached_key(|place| (Some(*place) != first, getrandom::u32().unwrap_or_default()));
+        order
+    }
+}
+
+fn read(url: &str) -> Result<AMQPUri, String> {
+    let mut uri: AMQPUri = url.parse()?;
+    // The library takes an IPv6 address for no host, and no host for localhost.
+    if let Some(url::Host::Ipv6(ip)) = url::Url::parse(url).map_err(|error| error.to_string())?.host() {
+        uri.authority.host = ip.to_string();
+    }
+    if uri.vhost.is_empty() {
+        return Err("the virtual host is empty: end with /%2f, or without a slash".to_owned());
+    }
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+    Ok(uri)
+}
+
+fn address(uri: &AMQPUri) -> String {
+    hosts::with_port(&uri.authority.host, uri.authority.port)
 }
 
 impl std::fmt::Debug for BrokerUrl {
@@ -65,42 +93,56 @@ pub struct Connection {
     connection: Arc<lapin::Connection>,
     intake: Arc<Intake>,
     url: BrokerUrl,
+    /// Which of the addresses it leads to.
+    place: usize,
     name: Arc<str>,
 }
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Connection({})", self.url.address())
+        write!(f, "Connection({})", self.address())
     }
 }
 
 impl Connection {
-    /// Connects; `name` is what the broker shows to operators.
+    /// Connects to whichever address answers; `name` is what the broker shows to operators.
     ///
     /// The client library's own recovery stays off: it gives up in silence after some minutes and
     /// leaves its callers waiting for ever.
     pub async fn open(url: &BrokerUrl, name: &str, frames: Frames) -> Result<Self, BrokerError> {
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let mut uri = url.0.clone();
-        if frames == Frames::Small {
-            uri.query.frame_max.get_or_insert(SMALL_FRAME_BYTES);
-        }
-        let intake = Arc::<Intake>::default();
-        let runtime = intake::runtime(intake.clone());
-        let connecting = lapin::Connection::connect_uri_with_runtime(uri, properties, runtime);
-        let connection = within(ANSWER_MAX, "connect", connecting).await.map_err(|error| match error {
-            BrokerError::Refused(text) => BrokerError::Refused(format!(
-                "RabbitMQ at {} refuses the login: {text}; check user, password and virtual host in AMQP_URL",
-                url.address()
-            )),
-            other => BrokerError::Lost(format!("can't reach RabbitMQ at {}: {other}; check AMQP_URL", url.address())),
-        })?;
-        Ok(Self { connection: Arc::new(connection), intake, url: url.clone(), name: name.into() })
+        Self::open_in_order(url, &url.order(None), name, frames).await
     }
 
-    /// Another connection to the same server, for what does not fit into this one's frames.
+    /// Another connection, to the same address if it still answers. A session whose connections lead to
+    /// two nodes would be lost with either.
+    pub async fn open_another(&self, name: &str, frames: Frames) -> Result<Self, BrokerError> {
+        Self::open_in_order(&self.url, &self.url.order(Some(self.place)), name, frames).await
+    }
+
+    /// Another connection of the same name, for what does not fit into this one's frames.
     pub(super) async fn with_large_frames(&self) -> Result<Self, BrokerError> {
-        Self::open(&self.url, &self.name, Frames::Large).await
+        self.open_another(&self.name, Frames::Large).await
+    }
+
+    async fn open_in_order(url: &BrokerUrl, order: &[usize], name: &str, frames: Frames) -> Result<Self, BrokerError> {
+        let mut failures = Vec::new();
+        for &place in order {
+            match connect(url, place, name, frames).await {
+                Ok((connection, intake)) => {
+                    let connection = Arc::new(connection);
+                    return Ok(Self { connection, intake, url: url.clone(), place, name: name.into() });
+                }
+                Err(failure) => failures.push((place, failure)),
+            }
+        }
+        // In the order of the URL, so that the same trouble is told in the same words.
+        failures.sort_by_key(|(place, _)| *place);
+        Err(none_answers(failures.into_iter().map(|(place, failure)| (address(&url.0[place]), failure)).collect()))
+    }
+
+    /// The server at the other end, without the credentials.
+    pub fn address(&self) -> String {
+        address(&self.url.0[self.place])
     }
 
     pub(super) async fn channel(&self) -> Result<Channel, BrokerError> {
@@ -110,11 +152,6 @@ impl Connection {
     /// What came in over it.
     pub(super) fn intake(&self) -> &Arc<Intake> {
         &self.intake
-    }
-
-    /// The server, without the credentials.
-    pub fn address(&self) -> String {
-        self.url.address()
     }
 
     /// Whether the connection is usable.
@@ -137,5 +174,127 @@ impl Connection {
                 tracing::debug!(%error, "the connection did not close in order");
             }
         }
+    }
+}
+
+async fn connect(
+    url: &BrokerUrl,
+    place: usize,
+    name: &str,
+    frames: Frames,
+) -> Result<(lapin::Connection, Arc<Intake>), BrokerError> {
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    let mut uri = url.0[place].clone();
+    if frames == Frames::Small {
+        uri.query.frame_max.get_or_insert(SMALL_FRAME_BYTES);
+    }
+    let intake = Arc::<Intake>::default();
+    let runtime = intake::runtime(intake.clone());
+    let limit = if url.0.len() > 1 { ONE_OF_SEVERAL_MAX } else { ANSWER_MAX };
+    let connecting = lapin::Connection::connect_uri_with_runtime(uri, properties, runtime);
+    Ok((within(limit, "connect", connecting).await?, intake))
+}
+
+/// What is said when no address would do. Only if all of them refuse us is waiting of no use: a node
+/// that is just starting may refuse what it does not know yet.
+fn none_answers(failures: Vec<(String, BrokerError)>) -> BrokerError {
+    let is_refusal = !failures.iter().any(|(_, failure)| failure.is_temporary());
+    let [(address, failure)] = &failures[..] else {
+        let each: Vec<_> = failures.iter().map(|(address, failure)| format!("{address}: {failure}")).collect();
+        let each = each.join("; ");
+        return if is_refusal {
+            BrokerError::Refused(format!(
+                "each RabbitMQ refuses the login: {each}; check user, password and virtual host in AMQP_URL"
+            ))
+        } else {
+            BrokerError::Lost(format!("can't reach RabbitMQ at any address: {each}; check AMQP_URL"))
+        };
+    };
+    if is_refusal {
+        BrokerError::Refused(format!(
+            "RabbitMQ at {address} refuses the login: {failure}; check user, password and virtual host in AMQP_URL"
+        ))
+    } else {
+        BrokerError::Lost(format!("can't reach RabbitMQ at {address}: {failure}; check AMQP_URL"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(url: &str) -> String {
+        BrokerUrl::parse(url).unwrap().address()
+    }
+
+    #[test]
+    fn a_url_may_name_several_hosts_each_with_its_port() {
+        for (url, expected) in [
+            ("amqp://one", "one:5672"),
+            ("amqps://u:p@one,two:1/%2f", "one:5671,two:1"),
+            ("amqp://u:p@one:5672,two:5673,three/%2f?heartbeat=3", "one:5672,two:5673,three:5672"),
+            ("amqp://[::1]", "[::1]:5672"),
+            ("amqps://u:p@[::1]:1,10.0.0.1,[fe80::2]/v", "[::1]:1,10.0.0.1:5671,[fe80::2]:5671"),
+        ] {
+            assert_eq!(addresses(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn all_else_is_the_same_for_each_host() {
+        let BrokerUrl(all) = BrokerUrl::parse("amqps://me:s%2Cecret@one,two/v%2Fh?frame_max=8192").unwrap();
+        for uri in &all {
+            assert_eq!((uri.authority.userinfo.password.as_str(), uri.vhost.as_str()), ("s,ecret", "v/h"));
+            assert_eq!((uri.query.heartbeat, uri.query.frame_max), (Some(HEARTBEAT_SECONDS), Some(8192)));
+        }
+        assert_eq!(all.len(), 2);
+        assert_eq!(format!("{:?}", BrokerUrl(all)), "BrokerUrl(one:5671,two:5671)");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_url_is_said_without_repeating_it() {
+        for url in
+            ["http://u:secret@h", "amqp://u:secret@one,", "amqp://u:secret@one,two/", "amqp://u:secret@one,two:x"]
+        {
+            let problem = BrokerUrl::parse(url).unwrap_err();
+            assert!(!problem.contains("secret"), "{url}: {problem}");
+        }
+    }
+
+    #[test]
+    fn workers_spread_over_the_addresses_and_a_session_keeps_to_one() {
+        let url = BrokerUrl::parse("amqp://one,two,three").unwrap();
+        let firsts: std::collections::HashSet<_> = (0..200).map(|_| url.order(None)[0]).collect();
+        assert_eq!(firsts.len(), 3);
+        for _ in 0..200 {
+            let mut order = url.order(Some(1));
+            assert_eq!(order[0], 1);
+            order.sort_unstable();
+            assert_eq!(order, [0, 1, 2]);
+        }
+    }
+
+    #[test]
+    fn only_if_all_refuse_is_waiting_of_no_use() {
+        let [refused, lost] = [BrokerError::Refused("wrong".to_owned()), BrokerError::Lost("gone".to_owned())];
+        let about = |failures: &[&BrokerError]| {
+            none_answers(
+                ["one:1", "two:2"].map(str::to_owned).into_iter().zip(failures.iter().copied().cloned()).collect(),
+            )
+        };
+        assert!(!about(&[&refused, &refused]).is_temporary());
+        assert!(!about(&[&refused]).is_temporary());
+        let both = about(&[&refused, &lost]);
+        assert!(both.is_temporary());
+        assert!(both.to_string().contains("one:1: wrong; two:2: gone"), "{both}");
+    }
+
+    #[tokio::test]
+    async fn an_address_where_nobody_listens_is_named_with_its_reason() {
+        let url = BrokerUrl::parse("amqp://u:secret@127.0.0.1:1,[::1]:1").unwrap();
+        let error = Connection::open(&url, "test", Frames::Small).await.unwrap_err();
+        let text = error.to_string();
+        assert!(error.is_temporary() && !text.contains("secret"), "{text}");
+        assert!(text.contains("127.0.0.1:1: ") && text.contains("[::1]:1: "), "{text}");
     }
 }

@@ -39,7 +39,11 @@ impl From<lapin::Error> for BrokerError {
         match error.kind() {
             ErrorKind::ProtocolError(refusal) => {
                 let text = format!("the broker answered {}: {}", refusal.get_id(), refusal.get_message());
-                if is_refusal(refusal.kind()) { Self::Refused(text) } else { Self::Lost(text) }
+                if is_refusal(refusal.kind(), refusal.get_message().as_str()) {
+                    Self::Refused(text)
+                } else {
+                    Self::Lost(text)
+                }
             }
             ErrorKind::IOError(error) => Self::Lost(error.to_string()),
             // The client's words for "the connection is no more" are about its own states.
@@ -49,14 +53,19 @@ impl From<lapin::Error> for BrokerError {
 }
 
 /// The answers that mean a wrong setup: credentials, permissions, names, arguments.
-fn is_refusal(kind: &AMQPErrorKind) -> bool {
-    matches!(
-        kind,
-        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED | AMQPSoftError::NOTFOUND | AMQPSoftError::PRECONDITIONFAILED)
-            | AMQPErrorKind::Hard(
-                AMQPHardError::NOTALLOWED | AMQPHardError::INVALIDPATH | AMQPHardError::NOTIMPLEMENTED
-            )
-    )
+///
+/// A queue that is there but can't be reached (its node is down, it has crashed, it elects a leader) is
+/// "not found", too, and a virtual host that is about to start is "not allowed". Those are waited for.
+fn is_refusal(kind: &AMQPErrorKind, text: &str) -> bool {
+    match kind {
+        AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => {
+            text.contains("NOT_FOUND - no queue") || text.contains("NOT_FOUND - no exchange")
+        }
+        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED | AMQPSoftError::PRECONDITIONFAILED) => true,
+        AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => !text.contains("is down"),
+        AMQPErrorKind::Hard(AMQPHardError::INVALIDPATH | AMQPHardError::NOTIMPLEMENTED) => true,
+        _ => false,
+    }
 }
 
 /// How long the broker may take to answer a question.
@@ -78,5 +87,46 @@ where
     match tokio::time::timeout(limit, answer).await {
         Ok(result) => Ok(result?),
         Err(_) => Err(BrokerError::TimedOut(what, limit)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_but_can_not_be_reached_is_waited_for() {
+        use AMQPErrorKind::{Hard, Soft};
+        for (kind, text, is_final) in [
+            (Soft(AMQPSoftError::NOTFOUND), "NOT_FOUND - no queue 'q' in vhost '/'", true),
+            (Soft(AMQPSoftError::NOTFOUND), "NOT_FOUND - no exchange 'e' in vhost '/'", true),
+            (
+                Soft(AMQPSoftError::NOTFOUND),
+                "NOT_FOUND - home node 'rabbit@one' of durable queue 'q' in vhost '/' is down or inaccessible",
+                false,
+            ),
+            (
+                Soft(AMQPSoftError::NOTFOUND),
+                "NOT_FOUND - queue 'q' in vhost '/' has crashed and failed to restart",
+                false,
+            ),
+            (
+                Soft(AMQPSoftError::NOTFOUND),
+                "NOT_FOUND - failed to perform operation on queue 'q' in vhost '/' due to timeout",
+                false,
+            ),
+            (Soft(AMQPSoftError::PRECONDITIONFAILED), "PRECONDITION_FAILED - inequivalent arg 'x-queue-type'", true),
+            (Hard(AMQPHardError::NOTALLOWED), "NOT_ALLOWED - vhost x not found", true),
+            (
+                Hard(AMQPHardError::NOTALLOWED),
+                "NOT_ALLOWED - access to vhost '/' refused for user 'u': vhost '/' is down",
+                false,
+            ),
+            (Hard(AMQPHardError::INTERNALERROR), "INTERNAL_ERROR", false),
+        ] {
+            let error = lapin::protocol::AMQPError::new(kind, text.into());
+            let error = BrokerError::from(lapin::Error::from(ErrorKind::ProtocolError(error)));
+            assert_eq!(error.is_temporary(), !is_final, "{text}");
+        }
     }
 }

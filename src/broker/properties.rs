@@ -130,6 +130,12 @@ impl Outgoing {
         }
     }
 
+    /// The queue of a requester that this reply is on its way to.
+    pub fn requester(&self, result_queue: &str) -> Option<&str> {
+        let is_reply = matches!(&self.properties, Properties::Ours(ours) if ours.error.is_some());
+        Some(self.routing_key.as_str()).filter(|queue| is_reply && *queue != result_queue)
+    }
+
     /// A reply that its requester does not get, to be kept in the result queue. False if it is no
     /// reply, or was on its way there already.
     pub fn redirect(&mut self, result_queue: &str) -> bool {

@@ -2,35 +2,50 @@
 
 use std::collections::HashSet;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Waker};
 
 use futures_util::future::maybe_done;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
 use lapin::{Channel, Confirmation};
 
 use super::connection::Connection;
 use super::error::{ANSWER_MAX, BrokerError, CONFIRM_MAX, within};
 use super::properties::{Outgoing, our_id};
 
+/// Of so many queues it is remembered that they take nothing.
+const GIVEN_UP_MAX: usize = 1000;
+
 /// A channel for publishing. One task uses it, one batch at a time: the client library gives out
 /// confirm numbers without a lock.
 #[derive(Debug)]
 pub struct Publisher {
-    channel: Channel,
+    channel: Mutex<Channel>,
+    /// Queues that refused for so long that nobody waits for them any more.
+    given_up: Mutex<HashSet<String>>,
     connection: Connection,
 }
 
 impl Publisher {
     /// Opens a channel with confirms.
     pub async fn open(connection: &Connection) -> Result<Self, BrokerError> {
-        let channel = connection.channel().await?;
-        let confirms = channel.confirm_select(ConfirmSelectOptions::default());
-        within(ANSWER_MAX, "confirm.select", confirms).await?;
-        Ok(Self { channel, connection: connection.clone() })
+        let channel = Mutex::new(with_confirms(connection).await?);
+        Ok(Self { channel, given_up: Mutex::default(), connection: connection.clone() })
     }
 
-    pub(super) fn channel(&self) -> &Channel {
-        &self.channel
+    /// Goes on with a new channel. RabbitMQ remembers for each channel who leads a quorum queue, and one
+    /// whose first message to it met a leader that was gone refuses all others as long as that node is
+    /// away, though there is another leader since.
+    pub async fn renew(&self) -> Result<(), BrokerError> {
+        let new = with_confirms(&self.connection).await?;
+        let old = std::mem::replace(&mut *self.channel.lock().unwrap_or_else(PoisonError::into_inner), new);
+        let closing = old.close(200, "renewed".into());
+        within(ANSWER_MAX, "closing a channel", closing).await
+    }
+
+    pub(super) fn channel(&self) -> Channel {
+        self.channel.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Publishes all messages and waits until the broker has each of them safe. The result tells of
@@ -52,6 +67,31 @@ impl Publisher {
             }
         };
         Ok(messages.iter().enumerate().filter_map(loss).collect())
+    }
+
+    /// A queue refuses for too long: from now on it counts as full.
+    pub fn give_up_on(&self, queue: &str) {
+        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if given_up.len() < GIVEN_UP_MAX {
+            given_up.insert(queue.to_owned());
+        }
+    }
+
+    /// Whether a queue that has refused a message is full. A quorum queue refuses as well while it has no
+    /// leader, for a moment after a node of the cluster is gone; it seems to hold nothing then, which a
+    /// full one does not. What we may not look at counts as full: nobody would tell us when to try again.
+    pub async fn is_full(&self, queue: &str) -> Result<bool, BrokerError> {
+        if self.given_up.lock().unwrap_or_else(PoisonError::into_inner).contains(queue) {
+            return Ok(true);
+        }
+        let channel = self.connection.channel().await?;
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let look = channel.queue_declare(queue.into(), options, FieldTable::default());
+        match within(ANSWER_MAX, "looking at a queue", look).await {
+            Ok(queue) => Ok(queue.message_count() > 0),
+            Err(_) if self.connection.is_open() => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits for confirms. The time in which the broker lets nobody publish does not count.
@@ -77,7 +117,8 @@ impl Publisher {
     async fn send_all(&self, messages: &[Outgoing]) -> Result<Losses, BrokerError> {
         let (large, small): (Vec<_>, Vec<_>) =
             messages.iter().enumerate().partition(|(_, message)| message.has_large_headers());
-        let each = small.into_iter().map(|(place, message)| (place, maybe_done(Box::pin(self.send(message)))));
+        let channel = self.channel();
+        let each = small.into_iter().map(|(place, message)| (place, maybe_done(Box::pin(send(&channel, message)))));
         let mut sending: Vec<_> = each.collect();
         sending.iter_mut().for_each(|(_, future)| start(future));
         if let Some((_, last)) = sending.last_mut() {
@@ -101,21 +142,28 @@ impl Publisher {
     async fn send_apart(&self, messages: Vec<(usize, &Outgoing)>, losses: &mut Losses) -> Result<(), BrokerError> {
         let connection = self.connection.with_large_frames().await?;
         let publisher = Self::open(&connection).await?;
+        let channel = publisher.channel();
         for (place, message) in messages {
-            losses.note(place, publisher.send(message).await?);
+            losses.note(place, send(&channel, message).await?);
         }
         connection.close().await;
         Ok(())
     }
+}
 
-    /// Resolves when the broker has the message.
-    async fn send(&self, message: &Outgoing) -> lapin::Result<Confirmation> {
-        let options = BasicPublishOptions { mandatory: message.mandatory, immediate: false };
-        let (exchange, routing_key) = (message.exchange.clone(), message.routing_key.clone());
-        let publishing =
-            self.channel.basic_publish(exchange, routing_key, options, &message.body, message.properties());
-        publishing.await?.await
-    }
+async fn with_confirms(connection: &Connection) -> Result<Channel, BrokerError> {
+    let channel = connection.channel().await?;
+    let confirms = channel.confirm_select(ConfirmSelectOptions::default());
+    within(ANSWER_MAX, "confirm.select", confirms).await?;
+    Ok(channel)
+}
+
+/// Resolves when the broker has the message.
+async fn send(channel: &Channel, message: &Outgoing) -> lapin::Result<Confirmation> {
+    let options = BasicPublishOptions { mandatory: message.mandatory, immediate: false };
+    let (exchange, routing_key) = (message.exchange.clone(), message.routing_key.clone());
+    let publishing = channel.basic_publish(exchange, routing_key, options, &message.body, message.properties());
+    publishing.await?.await
 }
 
 /// A message that the broker has not taken.
@@ -123,7 +171,7 @@ impl Publisher {
 pub struct Loss {
     /// Its place among those that were published.
     pub place: usize,
-    /// Refused, as a queue is full; otherwise returned, as nobody is behind its routing key.
+    /// Refused, as a queue is full or has no leader; otherwise returned, as nobody is behind its routing key.
     pub is_refused: bool,
 }
 

@@ -51,8 +51,8 @@ impl Requester {
         let publisher = Publisher::open(connection).await?;
         let replies = if replies {
             let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-            let consuming =
-                publisher.channel().basic_consume(DIRECT_REPLY_TO.into(), "".into(), options, FieldTable::default());
+            let channel = publisher.channel();
+            let consuming = channel.basic_consume(DIRECT_REPLY_TO.into(), "".into(), options, FieldTable::default());
             Some(within(ANSWER_MAX, "consume", consuming).await?)
         } else {
             None

@@ -1,7 +1,11 @@
 //! What goes where: a reply for every request, an event for every profile that wants one, a dead
 //! letter for what can't be read or stored.
 
+use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
+
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::backoff::Backoff;
@@ -64,6 +68,33 @@ struct Lost {
     redirected: u64,
     /// A queue that is full, if there is one.
     full: Option<String>,
+    /// The queues of requesters that refused a reply, and may take it yet.
+    refused_by: BTreeSet<String>,
+}
+
+/// How long a reply waits for its queue to have a leader. Elections take seconds at most; what refuses for
+/// longer is the requester's own matter, and others wait behind it, so it is not waited for again.
+const LEADERLESS_MAX: Duration = Duration::from_secs(10);
+
+/// What is known of queues that refuse replies.
+#[derive(Default)]
+struct Refusing {
+    full: HashSet<String>,
+    since: Option<Instant>,
+}
+
+impl Refusing {
+    /// Whether the queue is full. Then the reply is tried once more, as a queue may just have got its leader.
+    async fn is_full(&mut self, publisher: &Publisher, queue: String) -> Result<bool, BrokerError> {
+        if self.since.get_or_insert_with(Instant::now).elapsed() > LEADERLESS_MAX {
+            publisher.give_up_on(&queue);
+        }
+        let is_full = publisher.is_full(&queue).await?;
+        if is_full {
+            self.full.insert(queue);
+        }
+        Ok(is_full)
+    }
 }
 
 /// Composes answers and publishes them.
@@ -98,10 +129,11 @@ impl Responder<'_> {
 
     /// Publishes, and waits until the broker has all of it safe. A reply that its requester does not
     /// get goes to the result queue. Whatever else meets a full queue is published again until there
-    /// is room.
+    /// is room, and so is a reply whose queue has no leader for the moment.
     pub async fn publish(&self, publisher: &Publisher, outbox: Outbox) -> Result<(), BrokerError> {
         let Outbox { mut messages, mut tally } = outbox;
         let mut waiting: Option<Backoff> = None;
+        let mut refusing = Refusing::default();
         loop {
             let lost = publisher.publish(&messages).await?;
             if lost.is_empty() {
@@ -112,7 +144,7 @@ impl Responder<'_> {
                 tally.count(&self.vitals.metrics);
                 return Ok(());
             }
-            let Lost { again, redirected, full } = self.sort_out(messages, &lost)?;
+            let Lost { again, redirected, full, refused_by } = self.sort_out(messages, &lost, &refusing)?;
             messages = again;
             tally.returned(redirected);
             if redirected > 0
@@ -124,24 +156,40 @@ impl Responder<'_> {
                     "nobody is behind the reply_to of some requests, or the queue there is full; their replies go to the result queue"
                 );
             }
-            if let Some(full) = full {
+            let is_refused = full.is_some() || !refused_by.is_empty();
+            let mut waits_as = full.map(|full| format!("{full} is full"));
+            for queue in refused_by {
+                let reason = format!("the queue {queue} has no leader");
+                if !refusing.is_full(publisher, queue).await? {
+                    waits_as.get_or_insert(reason);
+                }
+            }
+            if let Some(reason) = waits_as {
                 let backoff = waiting.get_or_insert_with(|| {
-                    warn!("{full} is full; requests are held until there is room");
+                    warn!("{reason}; requests are held until there is room");
                     Backoff::default()
                 });
-                self.vitals.health.trouble(Part::Queues, format!("{full} is full"));
+                self.vitals.health.trouble(Part::Queues, reason);
                 backoff.wait().await;
+            }
+            if is_refused {
+                // A queue may have another leader by now, of which this channel would never hear.
+                publisher.renew().await?;
             }
         }
     }
 
     /// What is to be published again.
-    fn sort_out(&self, messages: Vec<Outgoing>, losses: &[Loss]) -> Result<Lost, BrokerError> {
+    fn sort_out(&self, messages: Vec<Outgoing>, losses: &[Loss], refusing: &Refusing) -> Result<Lost, BrokerError> {
         let mut lost = Lost::default();
         let mut losses = losses.iter().peekable();
         for (place, mut message) in messages.into_iter().enumerate() {
             let Some(loss) = losses.next_if(|loss| loss.place == place) else { continue };
-            if message.redirect(&self.topology.result_queue) {
+            let requester = message.requester(&self.topology.result_queue);
+            let may_take_it = |queue: &&str| loss.is_refused && !refusing.full.contains(*queue);
+            if let Some(queue) = requester.filter(may_take_it) {
+                lost.refused_by.insert(queue.to_owned());
+            } else if message.redirect(&self.topology.result_queue) {
                 lost.redirected += 1;
             } else if loss.is_refused {
                 lost.full.get_or_insert_with(|| message.destination());

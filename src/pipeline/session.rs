@@ -335,7 +335,7 @@ impl Session {
         info!(
             lanes,
             "connected to RabbitMQ at {}; taking requests from {}",
-            config.broker_url.address(),
+            address(&publishing, &consuming),
             config.topology.request_queue
         );
         if cautious {
@@ -350,7 +350,7 @@ impl Session {
         let name = |role: &str| format!("{} {role}", shared.worker);
         let publishing = Connection::open(&config.broker_url, &name("publishing"), Frames::Small).await?;
         topology::ensure(&publishing, &config.topology).await?;
-        let consuming = Connection::open(&config.broker_url, &name("consuming"), Frames::Large).await?;
+        let consuming = publishing.open_another(&name("consuming"), Frames::Large).await?;
         Ok((publishing, consuming))
     }
 
@@ -405,6 +405,12 @@ impl Session {
         let is_over = matches!(end, LaneEnd::Finished | LaneEnd::OutOfTime);
         if enough_caution && is_over && !stop.is_requested() { None } else { Some(end) }
     }
+}
+
+/// Where the connections of a session lead to: to one server, unless that went away between the two.
+fn address(publishing: &Connection, consuming: &Connection) -> String {
+    let [publishing, consuming] = [publishing.address(), consuming.address()];
+    if publishing == consuming { consuming } else { format!("{consuming} (publishing at {publishing})") }
 }
 
 /// Nobody has asked for the end of the subscription yet.

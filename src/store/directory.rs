@@ -115,6 +115,8 @@ impl DirectoryKeeper {
         loop {
             if let Err(error) = self.listen().await {
                 tracing::debug!(%error, "not listening for changes of the directory");
+                // What ended here may be no primary any more, and others may be connected to it, too.
+                self.store.forget_idle();
             }
             tokio::time::sleep(CHECK_EVERY).await;
         }
@@ -122,8 +124,7 @@ impl DirectoryKeeper {
 
     /// Listens on a connection of its own, outside the pool, until it is lost.
     async fn listen(&self) -> Result<(), StoreError> {
-        let url = self.store.url();
-        let (client, mut connection) = within("connect", url.config().connect(url.connector()?)).await?;
+        let (client, mut connection) = self.store.servers().connect().await?;
         // The connection does its work only while it is polled, the answer to LISTEN included.
         let (announce, mut announced) = watch::channel(());
         let drive = async {
@@ -140,12 +141,25 @@ impl DirectoryKeeper {
                 self.true_since(Instant::now()).await?;
                 // Either way it is time to look.
                 let _announced_or_not = tokio::time::timeout(CHECK_EVERY, announced.changed()).await;
+                if self.store.url().needs_read_write() {
+                    still_takes_writes(&client).await?;
+                }
             }
         };
         tokio::select! {
             ended = drive => ended,
             failed = refresh => failed,
         }
+    }
+}
+
+/// A server may be made read-only without a connection being lost, when another one takes its place.
+/// It would announce nothing any more, and what it says would grow old.
+async fn still_takes_writes(client: &tokio_postgres::Client) -> Result<(), StoreError> {
+    let row = within("read-only", client.query_one("SHOW transaction_read_only", &[])).await?;
+    match row.get(0) {
+        "off" => Ok(()),
+        _ => Err(StoreError::Unavailable("the server takes no writes any more".to_owned())),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What can go wrong with the database, and what follows. The only place that reads SQLSTATE.
 
-use deadpool_postgres::PoolError;
+use deadpool::managed::PoolError;
 use tokio_postgres::error::SqlState;
 
 /// A statement did not do its work.
@@ -95,14 +95,10 @@ fn outermost(error: &dyn std::error::Error) -> String {
     text
 }
 
-impl From<PoolError> for StoreError {
-    fn from(error: PoolError) -> Self {
+impl From<PoolError<StoreError>> for StoreError {
+    fn from(error: PoolError<StoreError>) -> Self {
         match error {
-            PoolError::Backend(error) => error.into(),
-            PoolError::PostCreateHook(deadpool_postgres::HookError::Backend(error)) => error.into(),
-            PoolError::PostCreateHook(deadpool_postgres::HookError::Message(text)) => {
-                Self::Unavailable(text.into_owned())
-            }
+            PoolError::Backend(error) => error,
             other => Self::Unavailable(outermost(&other)),
         }
     }

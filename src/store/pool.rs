@@ -3,18 +3,17 @@
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool::Runtime;
+use deadpool::managed::{Object, Pool};
 use tokio_postgres::Config;
+use tokio_postgres::config::TargetSessionAttrs;
 
 use super::error::StoreError;
+use super::servers::{self, CONNECT_MAX, Servers};
 use super::tls::{self, Trust};
-
-/// How long one connection attempt to one address may take.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
+use crate::hosts;
 
 /// How long a statement of ours may take on the server: a thousand times what a batch takes.
 const STATEMENT_MAX: Duration = Duration::from_secs(10);
@@ -24,12 +23,14 @@ const LOCK_MAX: Duration = Duration::from_secs(2);
 
 /// How long we wait for a statement: a little longer than the server lets it run, so that normally
 /// the server's word comes first.
-const ANSWER_MAX: Duration = Duration::from_secs(12);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(12);
 
-/// Where the database is and how to log in. Never printed, as it holds a password.
+/// Where the database is and how to log in: at one server, or at several of which one takes writes, as
+/// a primary and its standbys. Never printed, as it holds a password.
 #[derive(Clone)]
 pub struct DatabaseUrl {
-    config: Config,
+    /// One for each server; never empty.
+    servers: Vec<Config>,
     trust: Trust,
 }
 
@@ -40,51 +41,38 @@ impl fmt::Debug for DatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// Reads a `postgres://` URL, with libpq's meaning of `sslmode` and `sslrootcert`.
+    /// Reads a `postgres://` URL, with libpq's meaning of `sslmode` and `sslrootcert`, and of several
+    /// hosts: `postgres://user@one,two:5433/name`.
     pub fn parse(text: &str) -> Result<Self, String> {
         if !["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
             return Err("must begin with postgres://".to_owned());
         }
-        let (servers, query) = text.split_once('?').unwrap_or((text, ""));
+        let (hosts, query) = text.split_once('?').unwrap_or((text, ""));
         let (trust, query) = Trust::take_from(query)?;
-        let parsed = format!("{servers}?{query}").parse();
-        let mut config: Config = parsed.map_err(|error: tokio_postgres::Error| {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-            format!("is no PostgreSQL URL{}", cause.unwrap_or_default())
-        })?;
-        if config.get_hosts().is_empty() {
-            return Err("names no host".to_owned());
-        }
-        if config.get_user().is_none() {
-            return Err("names no user".to_owned());
-        }
-        config.get_connect_timeout().is_none().then(|| config.connect_timeout(CONNECT_MAX));
-        config.get_application_name().is_none().then(|| config.application_name("profile-worker"));
-        // A peer that is gone without a word is noticed by TCP within about this time.
-        config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(15));
-        Ok(Self { config, trust })
+        let urls = hosts::one_by_one(hosts)?;
+        let attributes = if urls.len() > 1 { TargetSessionAttrs::ReadWrite } else { TargetSessionAttrs::Any };
+        let attributes = target_session_attributes(&query, attributes)?;
+        let read = |url: &String| server(&format!("{url}?{query}"), attributes);
+        Ok(Self { servers: urls.iter().map(read).collect::<Result<_, _>>()?, trust })
     }
 
     /// The servers, without the credentials.
     pub fn address(&self) -> String {
-        let ports = self.config.get_ports();
-        let host = |(i, host): (usize, &tokio_postgres::config::Host)| {
-            let port = ports.get(i).or(ports.first()).copied().unwrap_or(5432);
-            match host {
-                tokio_postgres::config::Host::Tcp(name) => format!("{name}:{port}"),
-                tokio_postgres::config::Host::Unix(path) => format!("{}:{port}", path.display()),
-            }
-        };
-        self.config.get_hosts().iter().enumerate().map(host).collect::<Vec<_>>().join(",")
+        self.servers.iter().map(servers::address).collect::<Vec<_>>().join(",")
     }
 
     /// The database's name.
     pub fn name(&self) -> Option<&str> {
-        self.config.get_dbname()
+        self.servers.first().and_then(Config::get_dbname)
     }
 
-    pub(super) fn config(&self) -> &Config {
-        &self.config
+    /// Whether a server must take writes to be the right one.
+    pub(super) fn needs_read_write(&self) -> bool {
+        self.servers.iter().any(|server| server.get_target_session_attrs() == TargetSessionAttrs::ReadWrite)
+    }
+
+    pub(super) fn servers(&self) -> &[Config] {
+        &self.servers
     }
 
     pub(super) fn connector(&self) -> Result<tls::Connector, StoreError> {
@@ -92,12 +80,46 @@ impl DatabaseUrl {
     }
 }
 
+/// What servers are asked for. All we do is to write, in the end: so of several servers the one that
+/// takes writes is meant, and a wish for another one is a mistake that would show late.
+fn target_session_attributes(query: &str, default: TargetSessionAttrs) -> Result<TargetSessionAttrs, String> {
+    let given = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "target_session_attrs");
+    match given.as_ref().map(|(_, value)| value.as_ref()) {
+        None => Ok(default),
+        Some("read-write") => Ok(TargetSessionAttrs::ReadWrite),
+        Some("any") if default == TargetSessionAttrs::Any => Ok(TargetSessionAttrs::Any),
+        Some(_) => Err("target_session_attrs must be read-write, which is the default with several hosts: \
+                        profiles are written, which a standby refuses"
+            .to_owned()),
+    }
+}
+
+fn server(url: &str, attributes: TargetSessionAttrs) -> Result<Config, String> {
+    let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        format!("is no PostgreSQL URL{}", cause.unwrap_or_default())
+    })?;
+    match (config.get_hosts(), config.get_hostaddrs()) {
+        ([], []) => return Err("names no host".to_owned()),
+        ([] | [_], [] | [_]) => {}
+        _ => return Err("name several hosts before the database, as postgres://user@one,two/name".to_owned()),
+    }
+    if config.get_user().is_none() {
+        return Err("names no user".to_owned());
+    }
+    config.target_session_attrs(attributes);
+    config.get_connect_timeout().is_none().then(|| config.connect_timeout(CONNECT_MAX));
+    config.get_application_name().is_none().then(|| config.application_name("profile-worker"));
+    // A peer that is gone without a word is noticed by TCP within about this time.
+    config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(15));
+    Ok(config)
+}
+
 /// The database as the rest of the program sees it. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    pool: Pool,
+    pool: Pool<Servers>,
     url: DatabaseUrl,
-    opened: Arc<AtomicU64>,
 }
 
 /// The pool at one moment.
@@ -124,33 +146,14 @@ impl fmt::Debug for Store {
 impl Store {
     /// A pool of at most `connections_max`; none is opened yet.
     pub fn new(url: &DatabaseUrl, connections_max: usize) -> Result<Self, StoreError> {
-        let recycling = ManagerConfig {
-            // The other methods cost a round trip for each batch; a dead connection that looks
-            // alive is caught by the time limit of the statement.
-            recycling_method: RecyclingMethod::Fast,
-        };
-        let opened = Arc::<AtomicU64>::default();
-        let counter = opened.clone();
-        let manager = Manager::from_config(url.config().clone(), url.connector()?, recycling);
-        let pool = Pool::builder(manager)
+        let pool = Pool::builder(Servers::new(url)?)
             .max_size(connections_max)
             .runtime(Runtime::Tokio1)
+            // Connecting has limits of its own, one for each address.
             .wait_timeout(Some(ANSWER_MAX))
-            .create_timeout(Some(CONNECT_MAX * 2))
-            .recycle_timeout(Some(CONNECT_MAX))
-            .post_create(Hook::async_fn(move |client, _| {
-                counter.fetch_add(1, Ordering::Relaxed);
-                Box::pin(async move {
-                    // The pool's own time limits end before this. A pooler without a session to lend answers here, or not.
-                    let settings = session_settings();
-                    let set = tokio::time::timeout(ANSWER_MAX, client.batch_execute(&settings)).await;
-                    set.map_err(|_| HookError::message("no session of PostgreSQL to be had in time"))?
-                        .map_err(HookError::Backend)
-                })
-            }))
             .build()
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { pool, url: url.clone(), opened })
+        Ok(Self { pool, url: url.clone() })
     }
 
     /// Where the database is.
@@ -166,8 +169,19 @@ impl Store {
             idle: status.available,
             busy: status.size.saturating_sub(status.available),
             waiting: status.waiting,
-            opened: self.opened.load(Ordering::Relaxed),
+            opened: self.servers().opened(),
         }
+    }
+
+    /// The servers behind it, for a connection outside the pool.
+    pub(super) fn servers(&self) -> &Servers {
+        self.pool.manager()
+    }
+
+    /// Closes the connections that nobody uses now: the next ones lead to the server that takes writes
+    /// by then.
+    pub(super) fn forget_idle(&self) {
+        self.pool.retain(|_, _| false);
     }
 
     /// A connection for a statement or a few.
@@ -186,7 +200,7 @@ impl Store {
 /// believes to be, and keep them when they have grown; so it is told to. With its cost of a table
 /// that must be read as a whole (the directory) it would begin to compile, which takes longer than
 /// to read.
-fn session_settings() -> String {
+pub(super) fn session_settings() -> String {
     let limit = STATEMENT_MAX.as_millis();
     let lock = LOCK_MAX.as_millis();
     format!(
@@ -199,8 +213,8 @@ fn session_settings() -> String {
 /// fails, runs out of time, or is abandoned halfway, the connection is closed, since the next
 /// statement on it would wait behind the abandoned one.
 pub(super) struct Lease {
-    client: Option<Object>,
-    pool: Pool,
+    client: Option<Object<Servers>>,
+    pool: Pool<Servers>,
 }
 
 impl Lease {
@@ -211,9 +225,9 @@ impl Lease {
 }
 
 impl Deref for Lease {
-    type Target = Object;
+    type Target = Object<Servers>;
 
-    fn deref(&self) -> &Object {
+    fn deref(&self) -> &Object<Servers> {
         match &self.client {
             Some(client) => client,
             None => unreachable!("the connection is taken only by give_back and drop"),
@@ -254,6 +268,32 @@ mod tests {
     }
 
     #[test]
+    fn of_several_servers_the_one_that_takes_writes_is_meant() {
+        for (text, address, needs_read_write) in [
+            ("postgres://u@one/d", "one:5432", false),
+            ("postgres://u@one/d?target_session_attrs=any", "one:5432", false),
+            ("postgres://u@one/d?target_session_attrs=read-write", "one:5432", true),
+            ("postgres://u@one,two:5433,[::1]:1/d", "one:5432,two:5433,[::1]:1", true),
+            ("postgres://u@one:1,two:2/d?target_session_attrs=read-write", "one:1,two:2", true),
+            ("postgres://u@/d?host=/run/postgresql", "/run/postgresql:5432", false),
+        ] {
+            let url = DatabaseUrl::parse(text).unwrap();
+            assert_eq!((url.address().as_str(), url.needs_read_write()), (address, needs_read_write), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_server_is_asked_by_its_own_name_with_the_same_parameters() {
+        let url = DatabaseUrl::parse("postgres://u:p@one,two/d?connect_timeout=3&sslmode=require&application_name=a");
+        for (server, name) in url.unwrap().servers().iter().zip(["one", "two"]) {
+            assert_eq!(server.get_hosts(), [tokio_postgres::config::Host::Tcp(name.to_owned())]);
+            assert_eq!(server.get_connect_timeout(), Some(&Duration::from_secs(3)));
+            assert_eq!(server.get_ssl_mode(), tokio_postgres::config::SslMode::Require);
+            assert_eq!(server.get_application_name(), Some("a"));
+        }
+    }
+
+    #[test]
     fn what_is_wrong_with_a_url_is_said_without_repeating_it() {
         for (text, what) in [
             ("", "must begin with"),
@@ -261,6 +301,11 @@ mod tests {
             ("postgres://u:secret@h/d?nonsense=1", "is no PostgreSQL URL"),
             ("postgres://h/d", "names no user"),
             ("postgres://u@h/d?sslmode=always", "sslmode"),
+            ("postgres://u:secret@one,/d", "a host is empty"),
+            ("postgres://u:secret@one,two:x/d", "is no PostgreSQL URL"),
+            ("postgres://u:secret@one/d?host=two", "before the database"),
+            ("postgres://u:secret@one,two/d?target_session_attrs=any", "must be read-write"),
+            ("postgres://u:secret@one/d?target_session_attrs=read-only", "must be read-write"),
         ] {
             let problem = DatabaseUrl::parse(text).unwrap_err();
             assert!(problem.contains(what) && !problem.contains("secret"), "{text}: {problem}");

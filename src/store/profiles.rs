@@ -102,9 +102,18 @@ SELECT 1::bigint WHERE NOT EXISTS (SELECT 1 FROM added)";
 ///
 /// `OFFSET 0` keeps each branch a lookup per profile; that it is one in an index, the settings of
 /// the session see to (`store::pool`).
+///
+/// `replicated` is for synchronous replication. A row may be seen that no standby has: a primary that
+/// is killed while a commit waits for its standby shows the row when it is back. To say "added" of it
+/// would be wrong if the standby were promoted then. So this statement writes, too, though nothing
+/// that stays: then its own commit waits until the standby has all that came before.
 const FIND: &str = "
+WITH replicated AS MATERIALIZED (
+    SELECT CASE WHEN current_setting('synchronous_standby_names') <> ''
+                THEN pg_logical_emit_message(true, 'profile-worker', '') END
+)
 SELECT wanted.place, found.id, found.request_id, found.created_at
-FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[])
+FROM replicated CROSS JOIN unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[])
     WITH ORDINALITY AS wanted (db_id, id, email, request_id, place)
 CROSS JOIN LATERAL (
     SELECT p.id, p.request_id, p.created_at FROM profiles p

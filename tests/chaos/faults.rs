@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 
 use crate::Failure;
+use crate::cluster;
 use crate::field::{Field, LOOK_EVERY, Session, declare_fleeting};
 use crate::ledger::Source;
 use crate::plan::{Damage, Fault, FaultKind};
@@ -20,6 +21,9 @@ const ACTION_MAX: Duration = Duration::from_secs(30);
 
 /// How long the database may take to come back.
 const BACK_MAX: Duration = Duration::from_secs(60);
+
+/// For so long a standby gets nothing before its primary is killed.
+const AHEAD: Duration = Duration::from_secs(1);
 
 /// What a slow network still carries.
 const SLOW: Network = Network::Slow { bytes_per_second: 64 * 1024, latency: Duration::from_millis(20) };
@@ -42,6 +46,16 @@ enum Holds {
     Lock(Session),
     /// What fills the disk.
     Ballast(JoinSet<()>, PathBuf),
+    /// A node that is down.
+    Node(&'static str),
+}
+
+/// What a fault leaves behind, to be mended once a request got through in spite of it.
+pub(crate) enum Broken {
+    /// A node is down.
+    Node(&'static str),
+    /// The database has no standby.
+    Standby,
 }
 
 pub(crate) async fn begin(field: &mut Field, fault: Fault) -> Result<Ongoing, Failure> {
@@ -79,6 +93,22 @@ pub(crate) async fn begin(field: &mut Field, fault: Fault) -> Result<Ongoing, Fa
             connection.close(200, "".into()).await?;
             Holds::Nothing
         }
+        FaultKind::NodeKilled | FaultKind::LeaderKilled => {
+            let leader = cluster::leader(field).await?;
+            let node = match fault.kind {
+                FaultKind::LeaderKilled => leader,
+                _ => cluster::other_node(leader, fault.all_workers),
+            };
+            field.tell(&["kill", node], &[]).await?;
+            Holds::Node(node)
+        }
+        FaultKind::PrimaryKilled => tell(field, "kill", "primary").await?,
+        FaultKind::PrimaryKilledAhead => {
+            field.tell(&["pause"], &[]).await?;
+            tokio::time::sleep(AHEAD).await;
+            tell(field, "kill", "primary").await?
+        }
+        FaultKind::StandbyKilled => tell(field, "kill", "standby").await?,
         FaultKind::Network(damage, _) => {
             let network = match damage {
                 Damage::Cut => Network::Cut,
@@ -97,9 +127,16 @@ impl Ongoing {
         self.fault.lasts
     }
 
-    pub(crate) async fn end(self, field: &mut Field) -> Result<(), Failure> {
+    /// Ends it; what is still broken then.
+    pub(crate) async fn end(self, field: &mut Field) -> Result<Option<Broken>, Failure> {
         let Fault { kind, worker, .. } = self.fault;
         match (kind, self.holds) {
+            (_, Holds::Node(node)) => return Ok(Some(Broken::Node(node))),
+            (FaultKind::PrimaryKilled | FaultKind::PrimaryKilledAhead, _) => {
+                field.tell(&["promote"], &[]).await?;
+                return Ok(Some(Broken::Standby));
+            }
+            (FaultKind::StandbyKilled, _) => drop(tell(field, "start", "standby").await?),
             (_, Holds::Task(mut task)) => task.shutdown().await,
             (_, Holds::Lock(session)) => timeout(ACTION_MAX, session.client.batch_execute("ROLLBACK")).await??,
             (_, Holds::Ballast(mut task, file)) => {
@@ -118,10 +155,26 @@ impl Ongoing {
                 connection.close(200, "".into()).await?;
             }
             (FaultKind::Network(..), _) => drop(set_network(field, self.fault, Network::Pass)),
-            (FaultKind::SessionsEnded | FaultKind::DiskFull | FaultKind::TableLocked, Holds::Nothing) => {}
+            (
+                FaultKind::SessionsEnded
+                | FaultKind::DiskFull
+                | FaultKind::TableLocked
+                | FaultKind::NodeKilled
+                | FaultKind::LeaderKilled,
+                Holds::Nothing,
+            ) => {}
         }
-        Ok(())
+        Ok(None)
     }
+}
+
+/// Makes whole what a fault has left behind.
+pub(crate) async fn mend(field: &Field, broken: Broken) -> Result<(), Failure> {
+    match broken {
+        Broken::Node(node) => field.tell(&["start", node], &[]).await?,
+        Broken::Standby => field.tell(&["rebuild"], &[]).await?,
+    };
+    Ok(())
 }
 
 async fn tell(field: &Field, what: &str, server: &str) -> Result<Holds, Failure> {

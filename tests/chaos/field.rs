@@ -22,6 +22,8 @@ use url::Url;
 
 use crate::Failure;
 use crate::ledger::Source;
+use crate::load::connect;
+use crate::plan::Arena;
 use crate::proxy::{Network, Proxy};
 use crate::request::Tokens;
 use crate::servers::{PrivateServers, root};
@@ -29,6 +31,7 @@ use crate::worker::command;
 
 /// The servers' folder in `.local`; `scripts/chaos` takes it down as well.
 pub(crate) const FOLDER: &str = "chaos";
+const CLUSTER_FOLDER: &str = "cluster";
 
 /// How large a disk the database gets.
 const DISK: &str = "600M";
@@ -62,8 +65,8 @@ pub(crate) struct Field {
 /// One worker and its network.
 pub(crate) struct Worker {
     child: Option<Child>,
-    pub(crate) to_broker: Proxy,
-    pub(crate) to_database: Proxy,
+    /// None before the servers of a cluster, which fail by themselves.
+    network: Option<[Proxy; 2]>,
     settings: Vec<(&'static str, String)>,
     log: PathBuf,
     /// How long the log was when it was started.
@@ -73,8 +76,17 @@ pub(crate) struct Worker {
 
 impl Field {
     /// Servers with a schema, two databases, tokens and queues; no worker yet.
-    pub(crate) async fn prepare(tokens: &Tokens, workers: usize, queue_type: &'static str) -> Result<Self, Failure> {
-        let servers = PrivateServers::up(FOLDER, &["--database-disk", DISK]);
+    pub(crate) async fn prepare(
+        tokens: &Tokens,
+        workers: usize,
+        queue_type: &'static str,
+        arena: Arena,
+    ) -> Result<Self, Failure> {
+        let servers = match arena {
+            Arena::Pair => PrivateServers::up("scripts/servers", FOLDER, &["--database-disk", DISK]),
+            Arena::Cluster => PrivateServers::up("scripts/cluster", CLUSTER_FOLDER, &[]),
+            Arena::Asynchronous => PrivateServers::up("scripts/cluster", CLUSTER_FOLDER, &["--asynchronous"]),
+        };
         let logs = root().join(".local/chaos-logs");
         std::fs::create_dir_all(&logs)?;
         File::create(logs.join("memory.log"))?;
@@ -92,7 +104,7 @@ impl Field {
         store.create_token(tokens.both.hash(), &Scope::Databases(vec![1, 2]), None, "both").await?;
         store.create_token(tokens.all.hash(), &Scope::AllDatabases, None, "all").await?;
         for number in 1..=workers {
-            let worker = Worker::new(number, &field.servers, &field.logs, queue_type).await?;
+            let worker = Worker::new(number, &field.servers, &field.logs, queue_type, arena).await?;
             field.workers.push(worker);
         }
         Ok(field)
@@ -130,24 +142,26 @@ impl Field {
     /// A direct connection to the broker.
     pub(crate) async fn broker(&self) -> Result<(Connection, AmqpChannel), Failure> {
         let url = &self.servers.servers.amqp_url;
-        let connection = timeout(CONNECT_MAX, Connection::connect(url, Default::default())).await??;
+        let connection = timeout(CONNECT_MAX, connect(url)).await??;
         let channel = timeout(CONNECT_MAX, connection.create_channel()).await??;
         Ok((connection, channel))
     }
 
     /// A direct connection to the database.
     pub(crate) async fn database(&self) -> Result<Session, Failure> {
-        Session::open(&self.servers.servers.database_url).await
+        // Of several servers the primary.
+        let url = format!("{}?target_session_attrs=read-write", self.servers.servers.database_url);
+        Session::open(&url).await
     }
 
-    /// `scripts/servers`, told to do something with our servers; what it prints.
+    /// The script of our servers, told to do something with them; what it prints.
     pub(crate) async fn tell(&self, before: &[&str], after: &[&str]) -> Result<String, Failure> {
         let mut command = Command::from(self.servers.command(before, after));
         let output = timeout(SCRIPT_MAX, command.output()).await;
-        let output = output.map_err(|_| format!("scripts/servers {before:?} takes more than {SCRIPT_MAX:?}"))??;
+        let output = output.map_err(|_| format!("the servers' script {before:?} takes more than {SCRIPT_MAX:?}"))??;
         if !output.status.success() {
             let words = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(format!("scripts/servers {before:?} {after:?} fails: {words}").into());
+            return Err(format!("the servers' script {before:?} {after:?} fails: {words}").into());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -247,7 +261,36 @@ pub(crate) async fn declare_fleeting(channel: &AmqpChannel) -> lapin::Result<()>
 }
 
 impl Worker {
-    async fn new(number: usize, servers: &PrivateServers, logs: &Path, queue_type: &str) -> Result<Self, Failure> {
+    async fn new(
+        number: usize,
+        servers: &PrivateServers,
+        logs: &Path,
+        queue_type: &str,
+        arena: Arena,
+    ) -> Result<Self, Failure> {
+        let (amqp_url, database_url) = (&servers.servers.amqp_url, &servers.servers.database_url);
+        let (amqp_url, database_url, network) = match arena {
+            Arena::Pair => Self::through_proxies(amqp_url, database_url).await?,
+            Arena::Cluster | Arena::Asynchronous => (amqp_url.clone(), database_url.clone(), None),
+        };
+        let settings = vec![
+            // So that a worker that is paused for seconds is missed.
+            ("AMQP_URL", format!("{amqp_url}?heartbeat=2")),
+            ("DATABASE_URL", database_url),
+            ("QUEUE_TYPE", queue_type.to_owned()),
+            ("SHUTDOWN_GRACE", GRACE.to_owned()),
+            ("ADMIN_ADDR", "127.0.0.1:0".to_owned()),
+        ];
+        let log = logs.join(format!("worker-{number}.log"));
+        File::create(&log)?;
+        Ok(Self { child: None, network, settings, log, said_before: 0, number })
+    }
+
+    /// The URLs that lead through a network which can fail.
+    async fn through_proxies(
+        amqp_url: &str,
+        database_url: &str,
+    ) -> Result<(String, String, Option<[Proxy; 2]>), Failure> {
         let through = |url: &str, port: u16| -> Result<Url, Failure> {
             let mut url = Url::parse(url)?;
             url.set_port(Some(port)).map_err(|()| "the URL takes no port")?;
@@ -257,22 +300,11 @@ impl Worker {
             let url = Url::parse(url)?;
             Ok(format!("127.0.0.1:{}", url.port().ok_or("the URL has no port")?))
         };
-        let (amqp_url, database_url) = (&servers.servers.amqp_url, &servers.servers.database_url);
         let to_broker = Proxy::before(&address(amqp_url)?).await?;
         let to_database = Proxy::before(&address(database_url)?).await?;
-        let mut amqp_url = through(amqp_url, to_broker.port())?;
-        // So that a worker that is paused for seconds is missed.
-        amqp_url.set_query(Some("heartbeat=2"));
-        let settings = vec![
-            ("AMQP_URL", amqp_url.into()),
-            ("DATABASE_URL", through(database_url, to_database.port())?.into()),
-            ("QUEUE_TYPE", queue_type.to_owned()),
-            ("SHUTDOWN_GRACE", GRACE.to_owned()),
-            ("ADMIN_ADDR", "127.0.0.1:0".to_owned()),
-        ];
-        let log = logs.join(format!("worker-{number}.log"));
-        File::create(&log)?;
-        Ok(Self { child: None, to_broker, to_database, settings, log, said_before: 0, number })
+        let amqp_url = through(amqp_url, to_broker.port())?;
+        let database_url = through(database_url, to_database.port())?;
+        Ok((amqp_url.into(), database_url.into(), Some([to_broker, to_database])))
     }
 
     pub(crate) fn start(&mut self) -> Result<(), Failure> {
@@ -341,9 +373,12 @@ impl Worker {
     }
 
     pub(crate) fn set_network(&self, server: crate::plan::Server, network: Network) {
+        let Some([to_broker, to_database]) = &self.network else {
+            return;
+        };
         match server {
-            crate::plan::Server::Broker => self.to_broker.set(network),
-            crate::plan::Server::Database => self.to_database.set(network),
+            crate::plan::Server::Broker => to_broker.set(network),
+            crate::plan::Server::Database => to_database.set(network),
         }
     }
 }

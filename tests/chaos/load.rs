@@ -116,8 +116,23 @@ async fn produce(url: String, plan: Arc<Plan>, ledger: Arc<Ledger>, mut orders: 
     }
 }
 
+/// Connects to the first that answers of the servers in a URL such as `amqp://user:password@one:1,two:2/%2f`.
+/// Not by the worker's own code, which is what is tested.
+pub(crate) async fn connect(url: &str) -> lapin::Result<Connection> {
+    let (before, rest) = url.split_once('@').unwrap_or(("", url));
+    let (hosts, after) = rest.split_once('/').unwrap_or((rest, ""));
+    let mut hosts = hosts.split(',').peekable();
+    loop {
+        let host = hosts.next().unwrap_or_default();
+        let connected = Connection::connect(&format!("{before}@{host}/{after}"), Default::default()).await;
+        if connected.is_ok() || hosts.peek().is_none() {
+            return connected;
+        }
+    }
+}
+
 async fn open_with_confirms(url: &str) -> lapin::Result<(Connection, Channel)> {
-    let connection = Connection::connect(url, Default::default()).await?;
+    let connection = connect(url).await?;
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok((connection, channel))
@@ -197,7 +212,7 @@ impl Readers {
 /// Reads one queue as long as that works. A message that could not be acknowledged comes again, and
 /// counts as said twice.
 async fn read(url: &str, source: Source, ledger: &Ledger) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let connection = timeout(ANSWER_MAX, Connection::connect(url, Default::default())).await??;
+    let connection = timeout(ANSWER_MAX, connect(url)).await??;
     let opening = async {
         let channel = connection.create_channel().await?;
         channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;

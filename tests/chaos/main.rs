@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "that is its job")]
 #![expect(clippy::expect_used, clippy::panic, reason = "what it shares with tests/it: servers that don't start end it")]
 
+mod cluster;
 mod faults;
 mod field;
 mod ledger;
@@ -37,7 +38,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use field::{Field, LOOK_EVERY};
 use ledger::{Ledger, Source};
 use load::{Producer, REQUEST_QUEUE, Readers};
-use plan::{Plan, Size, Step};
+use plan::{Arena, Plan, Size, Step};
 use report::{Happened, Outcome};
 
 /// Something of the harness itself went wrong.
@@ -80,6 +81,12 @@ pub(crate) struct Arguments {
     /// Type of the queues
     #[arg(long, value_enum, default_value_t = Queue::Quorum)]
     queue: Queue,
+    /// A cluster of three brokers, and a database with a standby: nodes and primaries are killed
+    #[arg(long, conflicts_with_all = ["short", "queue"])]
+    cluster: bool,
+    /// What a fail-over loses if commits do not wait for the standby: a measurement, no test
+    #[arg(long, requires = "cluster")]
+    asynchronous: bool,
     /// So many seeds, one after the other
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -110,28 +117,46 @@ impl Arguments {
     }
 
     fn size(&self) -> Size {
-        let (requests, faults) = if self.short { (1500, 6) } else { (22_000, 32) };
+        let (requests, faults) = match self.arena() {
+            Arena::Pair if self.short => (1500, 6),
+            Arena::Pair => (22_000, 32),
+            Arena::Cluster => (8000, 12),
+            Arena::Asynchronous => (3000, 4),
+        };
         Size {
             requests: self.requests.unwrap_or(requests) as usize,
             faults: self.faults.unwrap_or(faults) as usize,
             workers: self.workers as usize,
             short: self.short,
             disk: true,
+            arena: self.arena(),
+        }
+    }
+
+    fn arena(&self) -> Arena {
+        match (self.cluster, self.asynchronous) {
+            (false, _) => Arena::Pair,
+            (true, false) => Arena::Cluster,
+            (true, true) => Arena::Asynchronous,
         }
     }
 
     /// The command that repeats a run.
     pub(crate) fn to_command(&self, seed: u64) -> String {
         let mut command = format!("scripts/chaos --seed {seed}");
-        if self.short {
-            command.push_str(" --short");
+        for (name, is_given) in [("short", self.short), ("cluster", self.cluster), ("asynchronous", self.asynchronous)]
+        {
+            if is_given {
+                command.push_str(&format!(" --{name}"));
+            }
         }
         for (name, value) in [("requests", self.requests), ("faults", self.faults)] {
             if let Some(value) = value {
                 command.push_str(&format!(" --{name} {value}"));
             }
         }
-        format!("{command} --workers {} --queue {}", self.workers, self.queue.name())
+        command.push_str(&format!(" --workers {}", self.workers));
+        if self.cluster { command } else { format!("{command} --queue {}", self.queue.name()) }
     }
 }
 
@@ -180,8 +205,10 @@ async fn attack(arguments: &Arguments, seed: u64) -> Result<Outcome, Failure> {
     println!("seed {seed}");
     let begun = Instant::now();
     let tokens = request::Tokens::of(seed);
-    let mut field = Field::prepare(&tokens, arguments.workers as usize, arguments.queue.name()).await?;
-    let left_out = field.disk().is_none().then_some("needs Linux, and root to mount a small tmpfs");
+    let arena = arguments.arena();
+    let mut field = Field::prepare(&tokens, arguments.workers as usize, arguments.queue.name(), arena).await?;
+    let has_disk = arena != Arena::Pair || field.disk().is_some();
+    let left_out = (!has_disk).then_some("needs Linux, and root to mount a small tmpfs");
     let plan = Arc::new(Plan::new(seed, Size { disk: left_out.is_none(), ..arguments.size() }, &tokens));
     println!(
         "{} requests, {} faults, {} workers, {} queues",
@@ -195,6 +222,9 @@ async fn attack(arguments: &Arguments, seed: u64) -> Result<Outcome, Failure> {
     }
     let ledger = Arc::new(Ledger::new(&plan));
     field.start().await?;
+    if arena != Arena::Pair {
+        cluster::check(&field).await?;
+    }
     let amqp_url = field.servers.servers.amqp_url.clone();
     let readers = Readers::start(&amqp_url, &ledger);
     let producer = Producer::start(&amqp_url, plan.clone(), ledger.clone());
@@ -227,6 +257,7 @@ async fn attack(arguments: &Arguments, seed: u64) -> Result<Outcome, Failure> {
         took: begun.elapsed(),
         requests: plan.requests.len(),
         faults: happened.len(),
+        may_lose: arena == Arena::Asynchronous,
     };
     report::faults(&happened, &plan, &seen, left_out);
     report::load(&plan, &seen);
@@ -276,6 +307,7 @@ async fn take(
     std::io::stdout().flush()?;
     let repeats = ledger.seen().repeats;
     let mut ongoing = Vec::new();
+    let mut broken = Vec::new();
     for (place, fault) in step.faults.iter().enumerate() {
         // A server may take seconds to end: that is a part of the fault.
         let since = Instant::now();
@@ -285,7 +317,7 @@ async fn take(
     let mut lasted = vec![Duration::ZERO; ongoing.len()];
     for (place, since, fault, begun) in ongoing {
         sleep_until(begun + fault.lasts()).await;
-        fault.end(field).await?;
+        broken.extend(fault.end(field).await?);
         lasted[place] = since.elapsed();
     }
     let over = Instant::now();
@@ -301,6 +333,9 @@ async fn take(
             let names = names.join(" + ");
             field.troubles.push(format!("no answer within {RECOVERY_MAX:?} after {names}:\n{}", words.join("\n--\n")));
         }
+    }
+    for what in broken {
+        faults::mend(field, what).await?;
     }
     field.until_all_take_requests().await?;
     field.note_memory(&names.join(" + "))?;

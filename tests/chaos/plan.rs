@@ -16,6 +16,18 @@ pub(crate) struct Size {
     pub(crate) short: bool,
     /// Whether the database has a disk that can be filled.
     pub(crate) disk: bool,
+    pub(crate) arena: Arena,
+}
+
+/// What is attacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arena {
+    /// One broker and one database.
+    Pair,
+    /// Three brokers, and a database with a standby for which commits wait.
+    Cluster,
+    /// The same, and commits do not wait.
+    Asynchronous,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +59,15 @@ pub(crate) enum FaultKind {
     MemoryAlarm,
     ReplyQueueDeleted,
     Network(Damage, Server),
+    /// A node of the cluster that does not lead the request queue.
+    NodeKilled,
+    /// The one that does.
+    LeaderKilled,
+    /// The primary; the standby is promoted in its place.
+    PrimaryKilled,
+    /// The same, when the standby has not got the last of it.
+    PrimaryKilledAhead,
+    StandbyKilled,
 }
 
 /// A fault of the plan.
@@ -160,6 +181,22 @@ impl FaultKind {
         Self::WorkerStopped,
     ];
 
+    /// Of a cluster. What follows a killed node is over in seconds, so the load is small.
+    const CLUSTER: [Self; 12] = [
+        Self::LeaderKilled,
+        Self::NodeKilled,
+        Self::PrimaryKilled,
+        Self::LeaderKilled,
+        Self::PrimaryKilled,
+        Self::StandbyKilled,
+        Self::WorkerKilled,
+        Self::LeaderKilled,
+        Self::PrimaryKilled,
+        Self::NodeKilled,
+        Self::StandbyKilled,
+        Self::PrimaryKilled,
+    ];
+
     pub(crate) fn name(self) -> String {
         let name = match self {
             Self::WorkerKilled => "worker killed (SIGKILL)",
@@ -173,6 +210,11 @@ impl FaultKind {
             Self::BrokerKilled => "broker killed",
             Self::MemoryAlarm => "broker: memory alarm",
             Self::ReplyQueueDeleted => "reply queue deleted",
+            Self::NodeKilled => "node killed, not the queue's leader",
+            Self::LeaderKilled => "node killed, the queue's leader",
+            Self::PrimaryKilled => "primary killed, standby promoted",
+            Self::PrimaryKilledAhead => "the same, the standby behind",
+            Self::StandbyKilled => "standby killed",
             Self::Network(damage, server) => {
                 let server = match server {
                     Server::Broker => "broker",
@@ -204,6 +246,12 @@ impl FaultKind {
             Self::BrokerStopped | Self::BrokerKilled | Self::ReplyQueueDeleted => (500, 3000),
             Self::MemoryAlarm => (2000, 6000),
             Self::Network(..) => (1000, 8000),
+            // The node is down until a request got through without it.
+            Self::NodeKilled | Self::LeaderKilled => (0, 0),
+            // What takes the place of an operator needs some time to notice.
+            Self::PrimaryKilled | Self::PrimaryKilledAhead => (500, 3000),
+            // Shorter and longer than a statement may wait for its answer.
+            Self::StandbyKilled => (3000, 16_000),
         };
         if short && most > 1500 { (least, 1500) } else { (least, most) }
     }
@@ -220,8 +268,11 @@ impl FaultKind {
             Self::BrokerStopped | Self::BrokerKilled | Self::MemoryAlarm | Self::ReplyQueueDeleted => {
                 &[Part::Server(Server::Broker)]
             }
-            Self::Network(_, Server::Broker) => &[Part::Server(Server::Broker)],
-            Self::Network(_, Server::Database) => &[Part::Server(Server::Database)],
+            Self::Network(_, Server::Broker) | Self::NodeKilled | Self::LeaderKilled => &[Part::Server(Server::Broker)],
+            Self::Network(_, Server::Database)
+            | Self::PrimaryKilled
+            | Self::PrimaryKilledAhead
+            | Self::StandbyKilled => &[Part::Server(Server::Database)],
         }
     }
 
@@ -276,7 +327,11 @@ fn steps(seed: u64, size: Size) -> Vec<Vec<Fault>> {
     let possible = |kind: &FaultKind| size.disk || *kind != FaultKind::DiskFull;
     let mut deck: Vec<FaultKind> = Vec::new();
     while deck.len() < size.faults {
-        if size.short {
+        if size.arena == Arena::Cluster {
+            deck.extend(FaultKind::CLUSTER);
+        } else if size.arena == Arena::Asynchronous {
+            deck.push(FaultKind::PrimaryKilledAhead);
+        } else if size.short {
             deck.extend(FaultKind::SHORT);
         } else {
             // Of fewer faults than there are kinds, any.

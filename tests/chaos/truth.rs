@@ -47,6 +47,8 @@ pub(crate) struct Verdict {
     /// Requests without a message_id that were told 409 of their own profile, as they had been
     /// published once more.
     pub(crate) own_conflicts: usize,
+    /// Profiles that an answer told of and that are not there.
+    pub(crate) gone: usize,
     /// Answers beyond the first of each request.
     pub(crate) answers_again: usize,
     pub(crate) events_again: usize,
@@ -334,6 +336,7 @@ fn check_rows(
         (None, _) => {}
         (Some(ids), _) => {
             for id in ids.iter().filter(|id| stored.iter().all(|row| row.id != **id)) {
+                verdict.gone += 1;
                 verdict.note(Check::Lost, format!("told to be added as {id}, but not there: {}", about()));
             }
         }

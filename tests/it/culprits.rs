@@ -4,6 +4,7 @@ use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
 use crate::client::{Client, props};
+use crate::worker::PATIENCE;
 use crate::world::{World, connect};
 
 fn table(arguments: &[(&str, AMQPValue)]) -> FieldTable {
@@ -154,6 +155,32 @@ async fn a_reply_queue_that_is_full_costs_nobody_else_anything() {
         assert_eq!(reply.error(), 0);
     }
     assert_eq!(world.number("SELECT count(*) FROM profiles").await, 30);
+}
+
+/// Nobody can tell a queue that takes nothing at all from one that has no leader for the moment: it is waited
+/// for once, and not by each batch.
+#[tokio::test]
+async fn a_reply_queue_that_never_takes_anything_holds_others_up_once() {
+    let world = World::new().await;
+    let _worker = world.worker_with(&[("LANES", "1")]).await;
+    let mut client = world.client().await;
+    let never = format!("{}.never", world.name);
+    let arguments = table(&[("x-max-length", AMQPValue::LongInt(0)), ("x-overflow", text("reject-publish"))]);
+    let transient = QueueDeclareOptions { auto_delete: true, ..Default::default() };
+    client.channel.queue_declare(never.as_str().into(), transient, arguments).await.expect("a queue");
+    let all = async {
+        for _ in 0..12 {
+            let properties = props().with_reply_to(never.as_str().into());
+            client.publish(world.request("").as_bytes(), properties).await;
+            assert_eq!(client.call(world.request("")).await.error(), 0);
+        }
+    };
+    // Far longer than one wait takes, and shorter than twelve.
+    tokio::time::timeout(PATIENCE, all).await.expect("others are answered");
+    for _ in 0..12 {
+        assert_eq!(client.take(&world.result_queue()).await.header("x-original-reply-to"), Some(never.clone()));
+    }
+    client.channel.queue_delete(never.as_str().into(), Default::default()).await.expect("deleted");
 }
 
 /// The header that makes a debug build do what the fault of a message would.

@@ -1,8 +1,13 @@
 //! Servers that go away and come back. Each test has servers of its own; the names contain
 //! "restart", so that `make test` can leave them out where the servers are somebody else's.
 
+use std::time::Duration;
+
+use lapin::options::QueueDeclareOptions;
+use lapin::types::{AMQPValue, FieldTable};
+
 use crate::client::props;
-use crate::servers::PrivateServers;
+use crate::servers::{PrivateServers, Servers};
 use crate::worker::Worker;
 use crate::world::World;
 
@@ -113,6 +118,105 @@ async fn restart_of_the_session_by_the_acknowledgement_timeout_is_survived() {
     assert!(line.contains("timed out"), "{line}");
     lock.batch_execute("ROLLBACK").await.expect("unlocked");
     until_done(&world, 50).await;
+    ends_well(worker).await;
+}
+
+/// A commit that waits for its standby is done on this server alone. Killed and started again it shows the
+/// row, which the standby may not have: an answer now would be a lie if that one became the primary.
+#[tokio::test]
+async fn restart_of_a_primary_shows_rows_that_are_answered_only_once_a_standby_has_them() {
+    const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let own = PrivateServers::start("restart-primary");
+    let world = World::on(own.servers.clone()).await;
+    let worker = world.worker().await;
+    let mut client = world.client().await;
+    assert_eq!(client.call(world.request("")).await.error(), 0);
+    world.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
+    world.execute("SELECT pg_reload_conf()").await;
+    // It is so from some moment on, which nothing tells but a commit that waits.
+    crate::worker::until(async || {
+        let writing = crate::world::connect(&world.database_url).await;
+        let commit = writing.batch_execute("SELECT pg_logical_emit_message(true, 'test', '')");
+        tokio::time::timeout(Duration::from_millis(200), commit).await.is_err()
+    })
+    .await;
+    let others = world.number(WAITING).await;
+    publish(&world, 1, "a").await;
+    crate::worker::until(async || world.number(WAITING).await > others).await;
+    own.tell_one("kill", "database");
+    own.tell_one("start", "database");
+    assert_eq!(world.number("SELECT count(*) FROM profiles").await, 2);
+    // The worker has found the row, and waits again.
+    crate::worker::until(async || world.number(WAITING).await > 0).await;
+    assert_eq!(client.waiting(&world.result_queue()).await, 0);
+    world.execute("ALTER SYSTEM RESET synchronous_standby_names").await;
+    world.execute("SELECT pg_reload_conf()").await;
+    assert_eq!(client.take(&world.result_queue()).await.error(), 0);
+    assert_eq!(world.number("SELECT count(*) FROM profiles").await, 2);
+    ends_well(worker).await;
+}
+
+/// A primary that is made read-only, as before another one takes its place, ends no connection by itself.
+#[tokio::test]
+async fn restart_is_not_needed_to_leave_a_server_that_takes_no_writes_any_more() {
+    const OURS: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'two'";
+    let own = PrivateServers::start("restart-readonly");
+    let world = World::on(own.servers.clone()).await;
+    // One server is two here: what counts is that the one which takes writes is meant.
+    let (before, server) = world.database_url.split_once('@').expect("a user");
+    let (host, name) = server.split_once('/').expect("a name");
+    let mut worker =
+        world.worker_with(&[("DATABASE_URL", &format!("{before}@{host},{host}/{name}?application_name=two"))]).await;
+    let mut client = world.client().await;
+    assert_eq!(client.call(world.request("")).await.error(), 0);
+    let admin = crate::world::connect(&world.database_url).await;
+    admin.batch_execute("ALTER SYSTEM SET default_transaction_read_only = on").await.expect("set");
+    admin.batch_execute("SELECT pg_reload_conf()").await.expect("reloaded");
+    // Also those that nobody uses.
+    crate::worker::until(async || world.number(OURS).await == 0).await;
+    publish(&world, 10, "a").await;
+    worker.until_said("does not allow writes").await;
+    admin.batch_execute("SET default_transaction_read_only = off").await.expect("set");
+    admin.batch_execute("ALTER SYSTEM RESET default_transaction_read_only").await.expect("reset");
+    admin.batch_execute("SELECT pg_reload_conf()").await.expect("reloaded");
+    crate::worker::until(async || client.waiting(&world.result_queue()).await == 10).await;
+    assert_eq!(world.number("SELECT count(*) FROM profiles").await, 11);
+    ends_well(worker).await;
+}
+
+/// A quorum queue whose leader is gone refuses what comes from a channel that is new to it, until there is
+/// another one. That is no reason to send a reply to the result queue.
+#[tokio::test]
+async fn restart_of_a_node_that_led_reply_queues_leads_no_reply_astray() {
+    const QUEUES: usize = 30;
+    let own = PrivateServers::up("scripts/cluster", &format!("cluster-{}", std::process::id()), &["--asynchronous"]);
+    let of = |url: &str, place: usize| {
+        let (before, rest) = url.split_once('@').expect("a user");
+        let (hosts, after) = rest.split_once('/').expect("a path");
+        format!("{before}@{}/{after}", hosts.split(',').nth(place).expect("a host"))
+    };
+    let amqp_url = of(&own.servers.amqp_url, 1);
+    let world = World::on(Servers { amqp_url, database_url: of(&own.servers.database_url, 0) }).await;
+    let worker = world.worker().await;
+    let client = world.client().await;
+    // A queue is led from where it is declared.
+    let first = lapin::Connection::connect(&of(&own.servers.amqp_url, 0), Default::default()).await.expect("node1");
+    let channel = first.create_channel().await.expect("a channel");
+    let queue = |i: usize| format!("{}.replies.{i}", world.name);
+    for i in 0..QUEUES {
+        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        channel.queue_declare(queue(i).as_str().into(), durable, arguments).await.expect("a queue");
+    }
+    own.tell_one("kill", "node1");
+    let request = |i: usize| (world.request(""), props().with_reply_to(queue(i).as_str().into()));
+    client.publish_all((0..QUEUES).map(request)).await;
+    crate::worker::until(async || world.number("SELECT count(*) FROM profiles").await == QUEUES as i64).await;
+    for i in 0..QUEUES {
+        assert_eq!(client.take(&queue(i)).await.error(), 0);
+    }
+    assert_eq!(client.waiting(&world.result_queue()).await, 0);
     ends_well(worker).await;
 }
 

@@ -38,6 +38,8 @@ fn give_up(missing: &str) -> ! {
 /// Servers of one test alone, which it may stop, start and kill. Gone when dropped.
 #[derive(Debug)]
 pub(crate) struct PrivateServers {
+    /// What starts and stops them.
+    script: &'static str,
     folder: PathBuf,
     pub(crate) servers: Servers,
 }
@@ -46,13 +48,13 @@ impl PrivateServers {
     pub(crate) fn start(name: &str) -> Self {
         // With the same words as every other test, if `make test` is not behind this.
         Servers::shared();
-        Self::up(&format!("{name}-{}", std::process::id()), &["--fast"])
+        Self::up("scripts/servers", &format!("{name}-{}", std::process::id()), &["--fast"])
     }
 
-    /// Servers in a folder of this name, with options of `scripts/servers up`.
-    pub(crate) fn up(folder: &str, options: &[&str]) -> Self {
+    /// Servers in a folder of this name, started by `scripts/servers` or `scripts/cluster` with these options.
+    pub(crate) fn up(script: &'static str, folder: &str, options: &[&str]) -> Self {
         let folder = root().join(".local").join(folder);
-        let this = Self { folder, servers: Servers { amqp_url: String::new(), database_url: String::new() } };
+        let this = Self { script, folder, servers: Servers { amqp_url: String::new(), database_url: String::new() } };
         this.tell(&["up"], options);
         let file = std::fs::read_to_string(this.folder.join("env")).expect("the servers' addresses");
         let value = |name: &str| {
@@ -62,10 +64,10 @@ impl PrivateServers {
         let servers = Servers { amqp_url: value("AMQP_URL"), database_url: value("DATABASE_URL") };
         let folder = this.folder.clone();
         std::mem::forget(this);
-        Self { folder, servers }
+        Self { script, folder, servers }
     }
 
-    /// `start`, `stop` or `kill` the `broker` or the `database`.
+    /// `start`, `stop` or `kill` the `broker` or the `database`; of a cluster, a node or one of the databases.
     pub(crate) fn tell_one(&self, what: &str, server: &str) {
         self.tell(&[what, server], &[]);
     }
@@ -75,9 +77,9 @@ impl PrivateServers {
         self.tell(&["ctl"], arguments);
     }
 
-    /// `scripts/servers`, told to do something with these servers.
+    /// Their script, told to do something with them.
     pub(crate) fn command(&self, before: &[&str], after: &[&str]) -> Command {
-        let mut command = Command::new(root().join("scripts/servers"));
+        let mut command = Command::new(root().join(self.script));
         command.args(before).arg(self.folder()).args(after).stdin(Stdio::null());
         command
     }
@@ -90,14 +92,14 @@ impl PrivateServers {
     fn tell(&self, before: &[&str], after: &[&str]) {
         let output = self.command(before, after).output().expect("scripts/servers can be run");
         let words = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "scripts/servers {before:?}: {words}");
+        assert!(output.status.success(), "{} {before:?}: {words}", self.script);
     }
 }
 
 impl Drop for PrivateServers {
     fn drop(&mut self) {
         // What is left is removed by `make test` at its end.
-        Command::new(root().join("scripts/servers")).arg("down").arg(&self.folder).output().ok();
+        Command::new(root().join(self.script)).arg("down").arg(&self.folder).output().ok();
     }
 }
 

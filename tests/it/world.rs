@@ -1,6 +1,7 @@
 //! What one test works with: a PostgreSQL database, queue names, a token, all of its own.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use profile_worker::domain::subscription::Channel;
@@ -22,6 +23,9 @@ pub(crate) struct World {
     pub(crate) token: String,
     pub(crate) store: Store,
 }
+
+/// How long the end of a test may take.
+const REMOVAL_MAX: Duration = Duration::from_secs(20);
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -165,6 +169,8 @@ impl Drop for World {
         };
         let thread = std::thread::spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            // A server that a failing test left stuck removes nothing, and is removed itself.
+            let remove = async { tokio::time::timeout(REMOVAL_MAX, remove).await.ok() };
             tokio::task::LocalSet::new().block_on(&runtime, remove);
         });
         thread.join().ok();

@@ -36,7 +36,7 @@ use tokio::time::{Instant, sleep};
 use field::{Field, Figures, LOOK_EVERY, Session, Worker};
 use ledger::Ledger;
 use load::{Producer, Readers};
-use plan::{Plan, Size};
+use plan::{Arena, Plan, Size};
 use truth::{Check, Verdict};
 
 /// Something of the test itself went wrong.
@@ -96,7 +96,7 @@ async fn test() -> Result<bool, Failure> {
     let begun = Instant::now();
     let tokens = request::Tokens::of(SEED);
     let requests = MEASURED * WORKERS.len() + ATTACKED;
-    let size = Size { requests, faults: 0, workers: WORKERS.len(), short: true, disk: false };
+    let size = Size { requests, faults: 0, workers: WORKERS.len(), short: true, disk: false, arena: Arena::Pair };
     let plan = Arc::new(Plan::new(SEED, size, &tokens));
     let ledger = Arc::new(Ledger::new(&plan));
     let field = Field::prepare(&tokens).await?;

@@ -1,0 +1,284 @@
+# Functions for private servers, read by scripts/servers and scripts/cluster. Each works on the server in the
+# folder $dir; they say what they do through `say` and give up through `die`.
+# shellcheck shell=bash disable=SC2154 # dir, disk_size: set by those who read this
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "$0: $*"; exit 1; }
+
+# ---- where the programs are
+
+# The first of the candidates that is a program.
+first_program() {
+  local candidate
+  for candidate in "$@"; do
+    if [ -x "$candidate" ]; then printf '%s\n' "$candidate"; return 0; fi
+  done
+  return 1
+}
+
+# Debian's own rabbitmq-server in /usr/sbin insists on the user rabbitmq; the one behind it runs as
+# anybody. Other systems have only one.
+find_rabbitmq() {
+  first_program "/usr/lib/rabbitmq/bin/$1" "/opt/homebrew/sbin/$1" "/usr/local/sbin/$1" \
+    "$(command -v "$1" || true)"
+}
+
+# PostgreSQL's server programs are seldom in PATH; the newest version wins.
+find_postgres() {
+  local newest
+  newest=$(printf '%s\n' /usr/lib/postgresql/*/bin/"$1" | sort -rV | head -n 1)
+  first_program "$newest" /opt/homebrew/opt/postgresql@*/bin/"$1" /usr/pgsql-*/bin/"$1" \
+    "$(command -v "$1" || true)"
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# Installs what is missing. Debian's packages would start services of their own; a policy for the
+# time of the installation, if the system has none, says no to that.
+install_missing() {
+  local missing=()
+  find_rabbitmq rabbitmq-server > /dev/null || missing+=(rabbitmq-server)
+  find_postgres initdb > /dev/null || missing+=(postgresql)
+  [ ${#missing[@]} -gt 0 ] || return 0
+  if ! command -v apt-get > /dev/null; then
+    say "Missing: ${missing[*]}. Install RabbitMQ (3.10 or later) and PostgreSQL (15 or later), for example with"
+    say "  dnf install rabbitmq-server postgresql-server     or     brew install rabbitmq postgresql@17"
+    say "or set AMQP_URL and DATABASE_URL to servers that you have."
+    exit 1
+  fi
+  say "Installing with apt-get: ${missing[*]} (their services are not started)"
+  if [ "$(id -u)" != 0 ] && ! command -v sudo > /dev/null; then
+    die "needs root or sudo for that; or install ${missing[*]} yourself"
+  fi
+  local policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" > /dev/null
+    as_root chmod 755 "$policy"
+    # shellcheck disable=SC2064 # the path as it is now
+    trap "as_root rm -f $policy" EXIT
+  fi
+  as_root apt-get update -qq > /dev/null
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null
+  if [ "$(trap -p EXIT)" ]; then as_root rm -f "$policy"; trap - EXIT; fi
+  # The package manager starts Erlang's port mapper on the way; ours has a port of its own.
+}
+
+# ---- small tools
+
+# A port below the range that the system hands out by itself, where nobody listens.
+free_port() {
+  local port
+  for _ in $(seq 200); do
+    port=$((20000 + RANDOM % 12000))
+    if ! (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; then printf '%s\n' "$port"; return 0; fi
+  done
+  die "no free port between 20000 and 32000"
+}
+
+# Waits up to $1 seconds for the rest of the line to succeed.
+wait_for() {
+  local seconds=$1; shift
+  local tries=$((seconds * 10))
+  while ! "$@" > /dev/null 2>&1; do
+    tries=$((tries - 1))
+    [ $tries -gt 0 ] || return 1
+    sleep 0.1
+  done
+}
+
+# The folder's absolute name, also before it exists.
+absolute() { case $1 in /*) printf '%s\n' "$1" ;; *) printf '%s/%s\n' "$PWD" "$1" ;; esac; }
+
+# In a container nobody may collect the dead: those are gone, too.
+gone() { ! kill -0 "$1" 2> /dev/null || grep -qs '^State:.*Z' "/proc/$1/status"; }
+
+running() { [ -s "$1" ] && ! gone "$(cat "$1")"; }
+
+# ---- the broker
+
+# RabbitMQ is told everything by its environment, so that no file of the system is read.
+broker_environment() {
+  # shellcheck source=/dev/null
+  . "$dir/ports"
+  mkdir -p "$dir/rabbitmq/home"
+  export HOME="$dir/rabbitmq/home"
+  export ERL_EPMD_PORT=$EPMD_PORT ERL_EPMD_ADDRESS=127.0.0.1
+  export RABBITMQ_NODENAME="pw$BROKER_PORT@localhost"
+  export RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_NODE_PORT=$BROKER_PORT RABBITMQ_DIST_PORT=$DIST_PORT
+  export RABBITMQ_MNESIA_BASE="$dir/rabbitmq/data" RABBITMQ_LOG_BASE="$dir/rabbitmq/log"
+  export RABBITMQ_CONFIG_FILE="$dir/rabbitmq/rabbitmq" RABBITMQ_ADVANCED_CONFIG_FILE="$dir/rabbitmq/no-such-file"
+  export RABBITMQ_CONF_ENV_FILE="$dir/rabbitmq/no-such-file" RABBITMQ_ENABLED_PLUGINS_FILE="$dir/rabbitmq/plugins"
+  export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1}"
+}
+
+broker_port_is_open() { (exec 3<> "/dev/tcp/127.0.0.1/$BROKER_PORT"); }
+
+start_broker() (
+  broker_environment
+  cd "$dir/rabbitmq"
+  echo '[].' > "$dir/rabbitmq/plugins"
+  printf '%s\n' "listeners.tcp.default = 127.0.0.1:$BROKER_PORT" 'disk_free_limit.absolute = 50MB' \
+    'loopback_users = none' > "$dir/rabbitmq/rabbitmq.conf"
+  if [ -e "$dir/broker-metrics" ]; then
+    echo '[rabbitmq_prometheus].' > "$dir/rabbitmq/plugins"
+    printf '%s\n' 'prometheus.tcp.ip = 127.0.0.1' "prometheus.tcp.port = $BROKER_METRICS_PORT" >> "$dir/rabbitmq/rabbitmq.conf"
+  fi
+  if [ -e "$dir/more.conf" ]; then cat "$dir/more.conf" >> "$dir/rabbitmq/rabbitmq.conf"; fi
+  if ! running "$dir/epmd.pid"; then
+    # Ours, and in the foreground, so that we know whom to stop.
+    local epmd
+    epmd=$(command -v epmd || ls /usr/lib/erlang/erts-*/bin/epmd 2> /dev/null | head -n 1) || die "epmd of Erlang is missing"
+    setsid nohup "$epmd" -port "$EPMD_PORT" -address 127.0.0.1 > "$dir/rabbitmq/epmd.out" 2>&1 < /dev/null &
+    echo $! > "$dir/epmd.pid"
+  fi
+  setsid nohup "$(find_rabbitmq rabbitmq-server)" > "$dir/rabbitmq/out" 2>&1 < /dev/null &
+  # The server script becomes the Erlang machine, or starts it and waits.
+  echo $! > "$dir/broker.pid"
+  local pid=$!
+  local tries=600
+  while ! grep -q 'completed with' "$dir/rabbitmq/out" 2> /dev/null || ! broker_port_is_open 2> /dev/null; do
+    tries=$((tries - 1))
+    if gone "$pid" || [ $tries -le 0 ]; then
+      tail -n 15 "$dir/rabbitmq/out" >&2
+      die "RabbitMQ did not start; its log is in $dir/rabbitmq"
+    fi
+    sleep 0.1
+  done
+)
+
+# The Erlang machine and what it has started, by their ids.
+broker_processes() {
+  running "$dir/broker.pid" || return 0
+  family "$(cat "$dir/broker.pid")"
+}
+
+# A process and all that it has started, by their ids.
+family() {
+  local all=() next=("$1") parent child
+  while [ ${#next[@]} -gt 0 ]; do
+    parent=${next[0]}; next=("${next[@]:1}"); all+=("$parent")
+    for child in $(cat "/proc/$parent/task/"*/children 2> /dev/null || pgrep -P "$parent" || true); do next+=("$child"); done
+  done
+  printf '%s\n' "${all[@]}"
+}
+
+end_broker() {
+  local signal=$1 processes pid
+  processes=$(broker_processes)
+  [ -n "$processes" ] || return 0
+  if [ "$signal" = TERM ]; then
+    # The Erlang machine stops in order when asked to; the script around it passes nothing on.
+    for pid in $processes; do
+      case "$(cat "/proc/$pid/comm" 2> /dev/null || ps -o comm= -p "$pid")" in *beam*) kill -TERM "$pid" 2> /dev/null || true ;; esac
+    done
+    wait_for 20 gone "$(cat "$dir/broker.pid")" || true
+  fi
+  for pid in $processes; do kill -KILL "$pid" 2> /dev/null || true; done
+  for pid in $processes; do wait_for 10 gone "$pid" || die "process $pid of RabbitMQ does not end"; done
+}
+
+end_epmd() {
+  if running "$dir/epmd.pid"; then
+    local pid
+    pid=$(cat "$dir/epmd.pid")
+    kill -TERM "$pid" 2> /dev/null || true
+    wait_for 5 gone "$pid" || kill -KILL "$pid" 2> /dev/null || true
+  fi
+  rm -f "$dir/epmd.pid"
+}
+
+# ---- the database
+
+# PostgreSQL refuses to run as root. Then it runs as the user of its package.
+as_database_user() {
+  if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi
+}
+
+# Where PostgreSQL's data are: in DIR, unless its user can't get there.
+database_dir() { cat "$dir/database.dir"; }
+
+# The folder for PostgreSQL's data.
+make_database_dir() {
+  local data=$dir/postgresql
+  mkdir -p "$data"
+  if [ "$(id -u)" = 0 ]; then
+    chown postgres "$data"
+    if ! as_database_user test -w "$data"; then
+      rmdir "$data"
+      data=$(mktemp -d "${TMPDIR:-/tmp}/profile-worker-XXXXXX")
+      chown postgres "$data"
+    fi
+  fi
+  printf '%s\n' "$data" > "$dir/database.dir"
+}
+
+make_database() {
+  make_database_dir
+  local data
+  data=$(database_dir)
+  if [ -n "$disk_size" ]; then mount_disk "$data"; fi
+  (cd / && as_database_user "$(find_postgres initdb)" -D "$data/data" -U profile_worker --auth=trust -E UTF8 \
+    --locale=C.UTF-8 --no-sync) > "$dir/initdb.out" 2>&1 || { tail -n 15 "$dir/initdb.out" >&2; die "initdb failed"; }
+}
+
+# A small disk at $1, for PostgreSQL's user.
+mount_disk() {
+  local owner
+  owner=$(as_database_user id -u)
+  if [ "$(uname)" = Linux ] && as_root_unasked mount -t tmpfs -o "size=$disk_size,uid=$owner,mode=0700" profile-worker "$1" \
+    2> "$dir/mount.out"; then
+    printf '%s\n' "$1" > "$dir/disk"
+  else
+    say "No disk of its own for PostgreSQL: that needs Linux, and root or sudo without a password"
+  fi
+}
+
+# Without a question, as nobody may be there to answer it.
+as_root_unasked() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+is_mounted() { grep -qs " $1 " /proc/mounts; }
+
+unmount_disk() {
+  local disk
+  disk=$(cat "$dir/disk")
+  if is_mounted "$disk"; then
+    # Lazily, if somebody still stands in there.
+    as_root_unasked umount "$disk" 2> /dev/null || as_root_unasked umount -l "$disk"
+  fi
+}
+
+pg_ctl() {
+  local data
+  data=$(database_dir)
+  (cd / && as_database_user "$(find_postgres pg_ctl)" -D "$data/data" "$@" < /dev/null > "$dir/pg_ctl.out" 2>&1)
+}
+
+start_database() {
+  # shellcheck source=/dev/null
+  . "$dir/ports"
+  local options="-p $DATABASE_PORT -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=200"
+  if [ -e "$dir/fast" ]; then options="$options -c fsync=off -c full_page_writes=off"; fi
+  # Its log of transactions must fit, too.
+  if [ -e "$dir/disk" ]; then options="$options -c max_wal_size=96MB -c min_wal_size=32MB"; fi
+  pg_ctl -w -t 60 -o "$options" -l "$(database_dir)/log" start || {
+    tail -n 15 "$(database_dir)/log" >&2
+    die "PostgreSQL did not start; its log is $(database_dir)/log"
+  }
+}
+
+database_runs() { [ -e "$dir/database.dir" ] && pg_ctl status; }
+
+# Each argument is a statement; what they give is printed without a frame.
+sql() {
+  # shellcheck source=/dev/null
+  . "$dir/ports"
+  local statements=() statement
+  for statement in "$@"; do statements+=(-c "$statement"); done
+  "$(find_postgres psql)" -X -q -A -t -h 127.0.0.1 -p "$DATABASE_PORT" -U profile_worker -d postgres "${statements[@]}"
+}
+
+create_database() { sql 'CREATE DATABASE profile_worker' > /dev/null; }

@@ -1,0 +1,53 @@
+//! What is to be known of a cluster: who leads the request queue, and that it has as many members as nodes.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::Failure;
+use crate::field::{Field, LOOK_EVERY};
+use crate::load::REQUEST_QUEUE;
+
+const NODES: [&str; 3] = ["node1", "node2", "node3"];
+
+/// How long an election may take.
+const ELECTED_MAX: Duration = Duration::from_secs(30);
+
+/// The queue must be on all nodes, else the test would show nothing.
+pub(crate) async fn check(field: &Field) -> Result<(), Failure> {
+    let members = about_queue(field, "members").await?.matches("pw").count();
+    if members == NODES.len() { Ok(()) } else { Err(format!("{REQUEST_QUEUE} has {members} members").into()) }
+}
+
+/// The node that leads the request queue.
+pub(crate) async fn leader(field: &Field) -> Result<&'static str, Failure> {
+    let limit = Instant::now() + ELECTED_MAX;
+    loop {
+        let said = about_queue(field, "leader").await?;
+        for node in NODES {
+            let ports = std::fs::read_to_string(field.servers.folder().join(node).join("ports"))?;
+            let port = ports.lines().find_map(|line| line.strip_prefix("BROKER_PORT=")).ok_or("a node has no port")?;
+            if said.trim() == format!("pw{port}@localhost") {
+                return Ok(node);
+            }
+        }
+        if Instant::now() > limit {
+            return Err(format!("{REQUEST_QUEUE} has no leader: {said}").into());
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// One of the other two.
+pub(crate) fn other_node(leader: &str, first: bool) -> &'static str {
+    let mut others = NODES.into_iter().filter(|node| *node != leader);
+    let (one, two) = (others.next(), others.next());
+    (if first { one } else { two }).unwrap_or(NODES[0])
+}
+
+/// A column of `rabbitmqctl list_queues`.
+async fn about_queue(field: &Field, column: &str) -> Result<String, Failure> {
+    let table = field.tell(&["ctl"], &["list_queues", "--quiet", "--no-table-headers", "name", column]).await?;
+    let line = table.lines().find_map(|line| line.strip_prefix(REQUEST_QUEUE)?.strip_prefix('\t'));
+    Ok(line.ok_or_else(|| format!("the cluster has no queue {REQUEST_QUEUE}: {table}"))?.to_owned())
+}
