@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -27,8 +27,8 @@ const CONNECTIONS_MAX: usize = 32;
 /// How long somebody may take to say what they want.
 const QUESTION_MAX: Duration = Duration::from_secs(5);
 
-/// How long a connection may last: whoever looks every few seconds connects anew now and then.
-const CONNECTION_MAX: Duration = Duration::from_secs(300);
+/// How long a connection may last, with question and answer: whoever does not read keeps nobody out for long.
+const CONNECTION_MAX: Duration = Duration::from_secs(10);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -82,7 +82,7 @@ async fn serve(stream: TcpStream, vitals: Arc<Vitals>) {
         async move { Ok::<_, Infallible>(answer) }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(QUESTION_MAX).max_buf_size(16 * 1024);
+    http.timer(TokioTimer::new()).header_read_timeout(QUESTION_MAX).keep_alive(false).max_buf_size(16 * 1024);
     let connection = http.serve_connection(TokioIo::new(stream), service);
     match tokio::time::timeout(CONNECTION_MAX, connection).await {
         Ok(Ok(())) | Err(_) => {}
@@ -92,7 +92,9 @@ async fn serve(stream: TcpStream, vitals: Arc<Vitals>) {
 
 fn answer(request: &Request<Incoming>, vitals: &Vitals) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned());
+        let mut refusal = respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned());
+        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refusal;
     }
     match request.uri().path() {
         "/live" => respond(StatusCode::OK, TEXT, "alive\n".to_owned()),

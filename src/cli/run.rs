@@ -93,7 +93,7 @@ async fn serve_admin(admin: AdminAddress, vitals: Arc<Vitals>, upkeep: &mut Join
             upkeep.spawn(server.run(vitals));
         }
         Err(error) if is_default => {
-            warn!(%error, "no health, status and metrics of this worker, as {address} can't be had; give it an ADMIN_ADDR of its own");
+            warn!(%error, "no health, status and metrics of this worker, as {address} can't be had: another worker of this machine may answer there; give this one an ADMIN_ADDR of its own");
         }
         Err(error) => return Err(Failure::new(format_args!("ADMIN_ADDR: can't listen on {address}: {error}"))),
     }

@@ -39,16 +39,17 @@ const REFUSED: u8 = 3;
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let (broker, queue, database) = arguments.flags.source().trial()?;
     block_on(async {
-        let request = prepare(&database).await?;
-        say(format_args!("Published to the queue {queue}:\n{request}\nThe reply:"));
+        let (request, token) = prepare(&database).await?;
+        let shown = request.replace(&token, "pw_…");
+        say(format_args!("Published to the queue {queue}:\n{shown}\nThe reply:"));
         let reply = ask(&broker, &queue, request, arguments.timeout).await?;
         put_bytes(&reply.body)?;
         if reply.error == Some(0) { Ok(()) } else { Err(Failure::with_code(REFUSED, "the request was refused")) }
     })
 }
 
-/// A request that must be answered with error 0, and what it needs.
-async fn prepare(database: &DatabaseUrl) -> Result<String, Failure> {
+/// A request that must be answered with error 0, with what it needs, and the token in it.
+async fn prepare(database: &DatabaseUrl) -> Result<(String, String), Failure> {
     let store = Store::new(database, 1)?;
     let name = format!("Try {}", Timestamp::now());
     let db_id = store.create_database(&name, false).await?;
@@ -63,7 +64,8 @@ async fn prepare(database: &DatabaseUrl) -> Result<String, Failure> {
     ));
     let subscription = json!({"resource_id": resource_id, "channel": "email", "email": "jane@example.com"});
     let data = json!({"email": "jane@example.com", "_fname": "Jane", "subscriptions": [subscription]});
-    Ok(json!({"token": secret.reveal(), "db_id": db_id, "data": data}).to_string())
+    let token = secret.reveal();
+    Ok((json!({"token": token, "db_id": db_id, "data": data}).to_string(), token.to_owned()))
 }
 
 async fn ask(url: &BrokerUrl, queue: &str, request: String, timeout: Duration) -> Result<ReceivedReply, Failure> {

@@ -9,6 +9,7 @@ use crate::store::error::StoreError;
 use crate::store::pool::Store;
 use crate::store::profiles::Stored;
 use crate::telemetry::labels::ProfileOutcome;
+use crate::telemetry::metrics::Metrics;
 
 /// What became of one profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub enum Committed {
 
 impl Committed {
     /// The same as the metrics name it.
-    pub fn outcome(&self) -> ProfileOutcome {
+    fn label(&self) -> ProfileOutcome {
         match self {
             Self::Stored(Stored::Added) => ProfileOutcome::Added,
             Self::Stored(Stored::AddedBefore { .. }) => ProfileOutcome::AddedBefore,
@@ -36,39 +37,47 @@ impl Committed {
 /// Each attempt carries the same profile ids. So if a connection is lost in the middle of a commit
 /// the next attempt finds the rows of the first by their ids, if there are any: the outcome is
 /// looked up, not guessed.
-pub async fn commit(store: &Store, profiles: &[&NewProfile], hold: &mut Hold<'_>) -> Result<Vec<Committed>, GaveUp> {
+pub async fn commit(
+    store: &Store,
+    profiles: &[&NewProfile],
+    hold: &mut Hold<'_>,
+    metrics: &Metrics,
+) -> Result<Vec<Committed>, GaveUp> {
     let mut outcomes = vec![Committed::Stored(Stored::Added); profiles.len()];
     let mut work: Vec<Range<usize>> = Vec::new();
     if !profiles.is_empty() {
         work.push(0..profiles.len());
     }
     while let Some(range) = work.pop() {
-        let inserted = store.insert(&profiles[range.clone()]).await;
-        if let Err(refused @ StoreError::Refused(_)) = &inserted {
-            hold.note(refused);
-        }
-        match inserted {
+        let error = match store.insert(&profiles[range.clone()]).await {
             Ok(stored) => {
-                hold.over();
-                for (place, stored) in range.zip(stored) {
-                    outcomes[place] = Committed::Stored(stored);
+                hold.succeeded();
+                metrics.batch_profiles.observe(range.len() as f64);
+                for (outcome, stored) in outcomes[range].iter_mut().zip(stored) {
+                    *outcome = Committed::Stored(stored);
+                    metrics.profiles.of(outcome.label()).inc();
                 }
+                continue;
             }
-            Err(StoreError::Refused(code)) if range.len() == 1 => outcomes[range.start] = Committed::Poison(code),
-            Err(StoreError::Refused(_)) => work.extend(halves(range)),
-            Err(error) => {
-                let gave_up = hold.after(&error).await;
-                // Perhaps it is only one of them that waits for somebody's lock: then the database is not
-                // away, and others could not do it either.
-                if gave_up.is_err() && store.probe().await.is_err() {
+            Err(error) => error,
+        };
+        match error {
+            StoreError::Refused(_) => hold.refused(&error),
+            // Perhaps it is only one of them that waits for somebody's lock: then the database is not away.
+            StoreError::Slow(_) if store.probe().await.is_ok() => hold.after_lock(&error).await,
+            _ => {
+                if hold.after(&error).await.is_err() && store.probe().await.is_err() {
                     return Err(GaveUp);
                 }
-                if matches!(error, StoreError::Slow(_)) && range.len() > 1 {
-                    work.extend(halves(range));
-                } else {
-                    work.push(range);
-                }
             }
+        }
+        match error {
+            StoreError::Refused(code) if range.len() == 1 => {
+                outcomes[range.start] = Committed::Poison(code);
+                metrics.profiles.of(ProfileOutcome::Unstorable).inc();
+            }
+            StoreError::Refused(_) | StoreError::Slow(_) if range.len() > 1 => work.extend(halves(range)),
+            _ => work.push(range),
         }
     }
     Ok(outcomes)

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::commit::{Committed, commit};
+use super::commit::commit;
 use super::decide::{Decision, Properties, Rules, Verdict, decide};
 #[cfg(debug_assertions)]
 use super::faults;
@@ -30,7 +30,7 @@ use crate::domain::outcome::DeadLetterReason;
 use crate::store::directory::DirectoryKeeper;
 use crate::store::error::StoreError;
 use crate::store::pool::Store;
-use crate::telemetry::labels::{Label, ProfileOutcome, Redelivered, Stage};
+use crate::telemetry::labels::{Redelivered, Stage};
 use crate::wire::Format;
 
 /// Bytes of bodies in one batch. A batch of small requests never comes near it; with large ones it
@@ -219,12 +219,15 @@ impl Lane {
     async fn work_on(&mut self, batch: Option<Batch>) -> Result<(), LaneEnd> {
         if let Some(batch) = batch {
             self.work_on_batch(batch).await?;
+            self.progress.finish();
         }
         self.work_on_bulk().await?;
-        match self.suspects.pop_front() {
-            Some((envelope, receipt)) => self.work_on_suspect(envelope, receipt).await,
-            None => Ok(()),
+        self.progress.finish();
+        if let Some((envelope, receipt)) = self.suspects.pop_front() {
+            self.work_on_suspect(envelope, receipt).await?;
+            self.progress.finish();
         }
+        Ok(())
     }
 
     /// One batch, from the first look to the acknowledgement.
@@ -242,7 +245,7 @@ impl Lane {
             let mut jobs = Vec::with_capacity(decisions.len());
             for (decision, envelope) in decisions.into_iter().zip(open.by_ref()) {
                 let mut job = Job::new(envelope, decision);
-                job.traced = progress.trace(&job.envelope);
+                job.traced = progress.trace(&job.envelope, started);
                 if job.is_bulk() {
                     job.receipt = Some(receipt.set_aside(&job.envelope));
                     self.bulk.push_back(job);
@@ -258,7 +261,6 @@ impl Lane {
         }
         self.settle(receipt).await?;
         shared.settled(&arrivals);
-        progress.finish();
         debug!(requests = arrivals.len(), stored, elapsed_ms = elapsed_ms(started), "batch");
         Ok(())
     }
@@ -298,22 +300,24 @@ impl Lane {
             self.suspects.push_front((envelope, receipt));
             return Ok(());
         };
+        let started = Instant::now();
+        progress.enter(Stage::Decide);
         let may_begin = loop {
             match turn.begin(&envelope, &shared.store).await {
                 Ok(may_begin) => break may_begin,
                 Err(error) => hold.after(&error).await?,
             }
         };
-        hold.over();
+        hold.succeeded();
         let decision = if may_begin {
-            let decisions = self.decide_some(std::slice::from_ref(&envelope), Instant::now(), &mut hold).await?;
+            let decisions = self.decide_some(std::slice::from_ref(&envelope), started, &mut hold).await?;
             decisions.into_iter().next()
         } else {
             None
         };
         let decision = decision.unwrap_or_else(|| self.given_up(&envelope, DeadLetterReason::EndedWorker));
         let mut job = Job::new(envelope, decision);
-        job.traced = progress.trace(&job.envelope);
+        job.traced = progress.trace(&job.envelope, started);
         loop {
             self.store_and_respond(std::slice::from_mut(&mut job), BULK_PART_MAX, &mut hold).await?;
             if job.is_done() {
@@ -322,7 +326,6 @@ impl Lane {
         }
         self.settle(receipt).await?;
         shared.settled(&[arrived_at]);
-        progress.finish();
         if let Err(error) = turn.clear(&shared.store).await {
             debug!(%error, "to be crossed out with the next one");
         }
@@ -346,7 +349,6 @@ impl Lane {
             self.settle(receipt).await?;
             shared.settled(&[envelope.arrived_at()]);
         }
-        progress.finish();
         debug!(waiting = jobs.len(), stored, elapsed_ms = elapsed_ms(started), "part of bulk");
         self.bulk = jobs;
         Ok(())
@@ -360,8 +362,7 @@ impl Lane {
         if stored > 0 {
             self.progress.enter(Stage::Store);
         }
-        let committed = commit(&self.shared.store, &profiles, hold).await?;
-        self.note_outcomes(&committed);
+        let committed = commit(&self.shared.store, &profiles, hold, &self.shared.vitals.metrics).await?;
         self.progress.enter(Stage::Publish);
         let mut committed = committed.into_iter();
         let responder = Responder {
@@ -388,17 +389,6 @@ impl Lane {
         // The one behind those that are done may have been begun.
         self.progress.published(&jobs[..jobs.len().min(answered + 1)], answered);
         Ok(stored)
-    }
-
-    fn note_outcomes(&self, committed: &[Committed]) {
-        let metrics = &self.shared.vitals.metrics;
-        if !committed.is_empty() {
-            metrics.batch_profiles.observe(committed.len() as f64);
-        }
-        for outcome in ProfileOutcome::ALL {
-            let count = committed.iter().filter(|committed| committed.outcome() == *outcome).count();
-            metrics.profiles.of(*outcome).inc_by(count as u64);
-        }
     }
 
     /// Decides on the first messages, as many as may be kept in memory; on one at least. A "no" that
@@ -488,7 +478,7 @@ where
     loop {
         match ask().await {
             Ok(directory) => {
-                hold.over();
+                hold.succeeded();
                 return Ok(directory);
             }
             Err(error) => hold.after(&error).await?,

@@ -231,7 +231,6 @@ async fn supervise(shared: &Arc<Shared>, mut stop: Stop) -> Result<End, StartErr
                     Some(LaneEnd::Lost(error)) => {
                         warn!(%error, "lost RabbitMQ; connecting again");
                         shared.vitals.broker_failed(&error);
-                        health.trouble(Part::Broker, format!("lost RabbitMQ: {error}"));
                         // A suspect that was under way is to blame by itself. While one at a time is taken,
                         // the others get through between two losses.
                         fruitless = match (suspect, has_settled && !cautious) {
@@ -339,7 +338,9 @@ impl Session {
             config.topology.request_queue
         );
         if cautious {
-            warn!("taking one request at a time, as one may be to blame for the losses");
+            const WORDS: &str = "taking one request at a time, as one may be to blame for the losses";
+            warn!("{WORDS}");
+            shared.vitals.health.trouble(Part::Broker, WORDS);
         }
         Ok(Self { cautious, consuming, publishing, publishers, subscription, shared: shared.clone() })
     }
@@ -363,7 +364,11 @@ impl Session {
             publishing: self.publishing.clone(),
             subscription: self.subscription.clone(),
         });
-        vitals.health.well(Part::Broker);
+        // What lanes of an earlier session have waited for these say anew.
+        vitals.health.well(Part::Queues);
+        if !self.cautious {
+            vitals.health.well(Part::Broker);
+        }
         let (lanes_stop, lane_stop) = shutdown::channel();
         let mut lanes = JoinSet::new();
         for publisher in self.publishers {
@@ -383,6 +388,9 @@ impl Session {
             }
             ended = lanes.join_next() => ended.map(unpanicked).map(unasked),
         };
+        if let Some(LaneEnd::Lost(error)) = &first {
+            vitals.health.trouble(Part::Broker, format!("lost RabbitMQ: {error}"));
+        }
         let patience = if first.is_some() { TEAR_DOWN_MAX } else { self.shared.config.shutdown_grace };
         lanes_stop.stop(patience);
         let rest = tokio::time::timeout(patience, async {

@@ -37,6 +37,7 @@ pub struct Vitals {
     store: Store,
     directory: OnceLock<DirectoryKeeper>,
     session: Mutex<Option<Observed>>,
+    writing: Mutex<()>,
 }
 
 /// The parts of a session that can be looked at.
@@ -96,6 +97,7 @@ impl Vitals {
             store,
             directory: OnceLock::new(),
             session: Mutex::default(),
+            writing: Mutex::default(),
         };
         vitals.metrics.build_info.of(Build::This).set(1);
         vitals.metrics.start_time.set(vitals.started_at.as_millisecond() as f64 / 1000.0);
@@ -176,6 +178,8 @@ impl Vitals {
 
     /// The text for Prometheus, with what is true now.
     pub fn metrics_text(&self) -> Result<String, std::fmt::Error> {
+        // Two that ask at once would count up twice what is counted elsewhere.
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let reading = self.read();
         let metrics = &self.metrics;
         metrics.ready.set(i64::from(reading.troubles.is_empty()));

@@ -118,6 +118,10 @@ impl DirectoryKeeper {
                 // What ended here may be no primary any more, and others may be connected to it, too.
                 self.store.forget_idle();
             }
+            // Perhaps there is no connection to listen on, but one of the pool.
+            if let Err(error) = self.true_since(Instant::now()).await {
+                tracing::debug!(%error, "the directory can't be compared");
+            }
             tokio::time::sleep(CHECK_EVERY).await;
         }
     }

@@ -59,8 +59,6 @@ impl From<tokio_postgres::Error> for StoreError {
             return Self::Slow(format!("{} (SQLSTATE {})", refusal.message(), code.code()));
         }
         match &code.code()[..2] {
-            // Cardinality, data, integrity, check option, raised by a trigger, over a limit.
-            "21" | "22" | "23" | "44" | "P0" | "54" => Self::Refused(code.code().to_owned()),
             // Login, catalogue.
             "28" | "3D" => {
                 Self::Setup(format!("PostgreSQL refuses the login: {}; check DATABASE_URL", refusal.message()))
@@ -75,7 +73,17 @@ impl From<tokio_postgres::Error> for StoreError {
             _ if *code == SqlState::INVALID_SQL_STATEMENT_NAME || *code == SqlState::DUPLICATE_PSTATEMENT => {
                 Self::statements_get_lost()
             }
-            _ => Self::Unavailable(format!("{} (SQLSTATE {})", refusal.message(), code.code())),
+            // The server itself is not well: connection, transaction state (read-only), resources, not in the
+            // right state, operator, system, internal. Its words quote no data.
+            "08" | "25" | "53" | "55" | "57" | "58" | "XX" => {
+                Self::Unavailable(format!("{} (SQLSTATE {})", refusal.message(), code.code()))
+            }
+            // A schema or a session changed under us. Only the code from here on: a trigger may say anything.
+            "0A" | "24" | "26" | "2D" | "34" | "3B" | "3F" | "40" | "42" | "F0" => {
+                Self::Unavailable(format!("PostgreSQL fails with SQLSTATE {}", code.code()))
+            }
+            // Cardinality, data, integrity, check option, over a limit, and whatever a trigger may raise.
+            _ => Self::Refused(code.code().to_owned()),
         }
     }
 }

@@ -46,7 +46,8 @@ fn is_well_formed(traceparent: &str) -> bool {
         2 | 35 | 52 => byte == b'-',
         _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
     };
-    traceparent.len() >= LENGTH && traceparent.bytes().take(LENGTH).enumerate().all(fits)
+    let is_long_enough = if traceparent.starts_with("00") { usize::eq } else { usize::ge };
+    is_long_enough(&traceparent.len(), &LENGTH) && traceparent.bytes().take(LENGTH).enumerate().all(fits)
 }
 
 #[cfg(test)]
@@ -69,6 +70,8 @@ mod tests {
             "",
             "nonsense",
             "00-1-1-01",
+            &valid("01-"),
+            &valid("011"),
             &format!("00-{TRACE}-b7ad6b71692033-01-01"),
             &valid("01").replace("-b7", "-+7"),
             &valid("01").to_uppercase(),

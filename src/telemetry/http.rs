@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hyper::HeaderMap;
 use hyper_rustls::HttpsConnectorBuilder;
 use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
@@ -28,12 +29,19 @@ impl Reason {
 #[derive(Debug)]
 pub(super) struct Client {
     inner: Box<dyn HttpClient>,
+    /// Sent with each request. Not by the library's own way, which lets variables of the environment win.
+    headers: HeaderMap,
     reason: Reason,
 }
 
 impl Client {
     /// `with_tls`: the certificate must be one that this machine trusts.
-    pub(super) fn new(with_tls: bool, answer_max: Duration, reason: Reason) -> Result<Self, String> {
+    pub(super) fn new(
+        with_tls: bool,
+        headers: HeaderMap,
+        answer_max: Duration,
+        reason: Reason,
+    ) -> Result<Self, String> {
         let inner: Box<dyn HttpClient> = if with_tls {
             let provider = rustls::crypto::ring::default_provider();
             let connector = HttpsConnectorBuilder::new()
@@ -43,13 +51,14 @@ impl Client {
         } else {
             Box::new(HyperClient::with_default_connector(answer_max, None))
         };
-        Ok(Self { inner, reason })
+        Ok(Self { inner, headers, reason })
     }
 }
 
 #[async_trait]
 impl HttpClient for Client {
-    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+    async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        request.headers_mut().extend(self.headers.clone());
         let answer = self.inner.send_bytes(request).await;
         self.reason.set(answer.as_ref().err().map(|error| chain(&**error)));
         answer

@@ -68,7 +68,9 @@ pub fn init(config: &LogConfig) {
 
 /// Waits until the last lines are written, if somebody reads them.
 pub fn finish() {
-    let guard = WRITING.lock().unwrap_or_else(PoisonError::into_inner).take();
+    // Locked until then: who ends the process meanwhile waits, too.
+    let mut writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let guard = writing.take();
     let (done, is_done) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
         drop(guard);

@@ -78,7 +78,7 @@ catalogue! {
     batch_requests: Histogram = sizes(), "profile_worker_batch_requests",
         "Requests in one batch";
     batch_profiles: Histogram = sizes(), "profile_worker_batch_profiles",
-        "Profiles stored in one transaction";
+        "Profiles in one transaction";
     stage_duration: Labelled<Stage, Histogram> = Labelled::new(durations), "profile_worker_stage_duration_seconds",
         "Time that a batch spends in one stage; idle is a stage of lanes only";
     request_duration: Histogram = durations(), "profile_worker_request_duration_seconds",
@@ -96,13 +96,13 @@ catalogue! {
     publishing_blocked: Gauge = Gauge::default(), "profile_worker_publishing_blocked",
         "1 while the broker is low on memory or disk and takes no messages, else 0";
     broker_sessions: Counter = Counter::default(), "profile_worker_broker_sessions_total",
-        "Sessions with the broker that were opened: one at the start, each further one is a reconnect";
+        "Sessions with the broker that were opened: one at the start, one after each loss, parking, or time of caution";
     broker_losses: Labelled<LossCause, Counter> = Labelled::new(Counter::default), "profile_worker_broker_losses_total",
         "Sessions with the broker that were lost, by the cause";
     parks: Counter = Counter::default(), "profile_worker_parks_total",
         "Times that all requests were given back to the queue, as the database was away for too long";
     database_failures: Labelled<FailureKind, Counter> = Labelled::new(Counter::default), "profile_worker_database_failures_total",
-        "Attempts to store or to look something up that failed, by the kind of failure";
+        "Attempts of lanes to store or to look something up that failed, by the kind of failure";
     database_connections: Labelled<Connections, Gauge> = Labelled::new(Gauge::default), "profile_worker_database_connections",
         "Connections to the database in the pool";
     database_connections_max: Gauge = Gauge::default(), "profile_worker_database_connections_max",

@@ -3,12 +3,12 @@
 //! Whoever ends a span never waits: spans go through a bounded queue to a task that sends them, many at
 //! a time. What does not fit while the collector is away, hangs or is slow is dropped and counted.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
@@ -70,7 +70,7 @@ impl Endpoint {
 
 /// What is sent to the collector with each request, such as a key. Never printed.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Headers(HashMap<String, String>);
+pub struct Headers(HeaderMap);
 
 impl Headers {
     /// `name=value,name=value`, the values percent-encoded; or `none`.
@@ -81,7 +81,9 @@ impl Headers {
         let each = text.split(',').filter(|part| !part.trim().is_empty()).map(|part| {
             let (name, value) = part.split_once('=')?;
             let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
-            Some((name.trim().to_owned(), value.into_owned()))
+            let mut value = HeaderValue::from_str(&value).ok()?;
+            value.set_sensitive(true);
+            Some((name.trim().parse::<HeaderName>().ok()?, value))
         });
         let headers = each.collect::<Option<_>>();
         headers.map(Self).ok_or_else(|| "must be name=value,name=value or none".to_owned())
@@ -132,14 +134,13 @@ pub struct Delivery {
 /// Both ends of the queue; the error is for the operator.
 pub fn open(endpoint: &Endpoint, headers: &Headers, resource: &Resource) -> Result<(Spans, Delivery), String> {
     let reason = Reason::default();
-    let client = Client::new(endpoint.0.scheme() == "https", ANSWER_MAX, reason.clone())?;
+    let client = Client::new(endpoint.0.scheme() == "https", headers.0.clone(), ANSWER_MAX, reason.clone())?;
     let exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(client)
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(endpoint.0.as_str())
         .with_timeout(ANSWER_MAX)
-        .with_headers(headers.0.clone())
         .build();
     let mut exporter = exporter.map_err(|error| error.to_string())?;
     exporter.set_resource(resource);

@@ -88,7 +88,6 @@ pub struct Outline<'a> {
 pub struct BatchTrace {
     context: SpanContext,
     links: SpanLinks,
-    requests: usize,
     arrived: Instant,
 }
 
@@ -149,11 +148,11 @@ impl Traces {
         (low as f64) < self.ratio * (1_u64 << 63) as f64
     }
 
-    /// A batch of so many requests, in which something is recorded.
-    pub fn begin_batch(&self, requests: usize) -> BatchTrace {
+    /// A batch in which something is recorded.
+    pub fn begin_batch(&self) -> BatchTrace {
         let (trace, span) = (self.ids.new_trace_id(), self.ids.new_span_id());
         let context = SpanContext::new(trace, span, TraceFlags::SAMPLED, false, TraceState::NONE);
-        BatchTrace { context, links: SpanLinks::default(), requests, arrived: Instant::now() }
+        BatchTrace { context, links: SpanLinks::default(), arrived: Instant::now() }
     }
 
     /// A request is answered, and the broker has all that was to be said. It was `stored` in this batch,
@@ -197,15 +196,15 @@ impl Traces {
         });
     }
 
-    /// A batch is settled.
-    pub fn end_batch(&self, batch: BatchTrace, stages: &[Passed]) {
+    /// A batch of so many requests is settled.
+    pub fn end_batch(&self, batch: BatchTrace, requests: usize, stages: &[Passed]) {
         let (Some(first), Some(last)) = (stages.first(), stages.last()) else { return };
         let clock = Clock::now();
         let queue = &self.about.request_queue;
         // What is left of a large request was received long ago, in another batch.
         let received = (first.stage == Stage::Decide).then_some((batch.arrived.min(first.from), first.from));
         let from = received.map_or(first.from, |(arrived, _)| arrived);
-        let count = KeyValue::new(names::MESSAGE_COUNT, number(batch.requests));
+        let count = KeyValue::new(names::MESSAGE_COUNT, number(requests));
         let mut attributes = self.messaging("process_batch", "process", queue.clone());
         attributes.push(count.clone());
         let name = format!("process_batch {queue}");
@@ -303,12 +302,7 @@ impl Traced {
 }
 
 impl BatchTrace {
-    /// The batch has so many more requests.
-    pub fn add(&mut self, requests: usize) {
-        self.requests += requests;
-    }
-
-    /// One of them is recorded.
+    /// A request of it is recorded.
     pub fn link(&mut self, traced: &Traced, arrived: Instant) {
         self.arrived = self.arrived.min(arrived);
         if self.links.links.len() < LINKS_MAX {

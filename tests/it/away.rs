@@ -8,7 +8,7 @@ use crate::worker::{Worker, until};
 use crate::world::World;
 
 /// A proxy before the server of this URL, and the URL that leads through it.
-async fn proxied(url: &str) -> (Proxy, String) {
+pub(crate) async fn proxied(url: &str) -> (Proxy, String) {
     let mut url = url::Url::parse(url).expect("a URL");
     let server = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
     let proxy = Proxy::before(&server).await.expect("a free port");

@@ -252,12 +252,8 @@ async fn a_message_that_kills_the_worker_is_given_up_and_its_neighbours_are_answ
     }
 }
 
-/// A full queue behind the exchange for events keeps requests waiting, and costs nothing else.
-#[tokio::test]
-async fn a_full_event_queue_is_waited_for() {
-    let world = World::new().await;
-    let mut worker = world.worker().await;
-    let mut client = world.client().await;
+/// The name of a queue for events that has no room.
+pub(crate) async fn full_event_queue(world: &World, client: &Client) -> String {
     let full = format!("{}.full", world.name);
     let arguments = table(&[("x-max-length", AMQPValue::LongInt(1)), ("x-overflow", text("reject-publish"))]);
     let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
@@ -272,6 +268,16 @@ async fn a_full_event_queue_is_waited_for() {
     );
     binding.await.expect("bound");
     client.publish_to(&full, b"it is full", props()).await;
+    full
+}
+
+/// A full queue behind the exchange for events keeps requests waiting, and costs nothing else.
+#[tokio::test]
+async fn a_full_event_queue_is_waited_for() {
+    let world = World::new().await;
+    let mut worker = world.worker().await;
+    let mut client = world.client().await;
+    let full = full_event_queue(&world, &client).await;
     client.publish(world.request("").as_bytes(), client.replying("waits")).await;
     let line = worker.until_said("is full; requests are held").await;
     assert!(line.contains(&world.event_exchange()), "{line}");

@@ -6,10 +6,13 @@ use profile_worker::admin::client;
 use profile_worker::telemetry::metrics;
 use serde_json::Value;
 
+use crate::away::proxied;
 use crate::client::props;
+use crate::culprits::full_event_queue;
+use crate::proxy::Network;
 use crate::servers::PrivateServers;
 use crate::worker::{Worker, command, until};
-use crate::world::World;
+use crate::world::{World, connect};
 
 /// Where the worker listens; it says so before it connects to anything.
 pub(crate) async fn admin_of(worker: &mut Worker) -> String {
@@ -176,12 +179,90 @@ async fn silent_and_talkative_visitors_are_no_trouble() {
     for _ in 0..40 {
         visitors.push(tokio::net::TcpStream::connect(&admin).await.expect("let in"));
     }
+    // These ask again and again and never read.
+    for visitor in &mut visitors[1..] {
+        visitor.write_all("GET /metrics HTTP/1.1\r\n\r\n".repeat(200).as_bytes()).await.ok();
+    }
     visitors[0].write_all(format!("GET /ready HTTP/1.1\r\nx: {}\r\n", "y".repeat(64 * 1024)).as_bytes()).await.ok();
     let mut answer = Vec::new();
     visitors[0].read_to_end(&mut answer).await.ok();
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
     until(async || client::ask(admin.parse().expect("an address"), "/live").await.is_ok_and(|(is_good, _)| is_good))
         .await;
+}
+
+/// One row that somebody has locked is no fault of the database.
+#[tokio::test]
+async fn a_locked_row_leaves_a_worker_ready() {
+    let world = World::new().await;
+    let mut worker = world.start_worker(&[]);
+    let admin = admin_of(&mut worker).await;
+    worker.until_said("taking requests").await;
+    let mut client = world.client().await;
+    let profile = world.request(r#""data":{"email":"a@example.com"}"#);
+    assert_eq!(client.call(&profile).await.error(), 0);
+    let mut somebody = connect(&world.database_url).await;
+    let transaction = somebody.transaction().await.expect("a transaction");
+    transaction.execute("DELETE FROM profiles", &[]).await.expect("a locked row");
+    client.publish(profile.as_bytes(), client.replying("locked")).await;
+    worker.until_said("requests wait in the database").await;
+    assert!(is_ready(&admin).await, "{}", get(&admin, "/ready").await.1);
+    assert_eq!(client.call(world.request("")).await.error(), 0);
+    assert!(is_ready(&admin).await, "{}", get(&admin, "/ready").await.1);
+    transaction.commit().await.expect("unlocked");
+    assert_eq!(client.reply("locked").await.error(), 0);
+}
+
+/// What a trigger of somebody says may quote the profile, and goes nowhere. Whatever its code is, it
+/// stands for one request.
+#[tokio::test]
+async fn a_refusal_with_a_code_of_its_own_is_told_to_nobody_else() {
+    let world = World::new().await;
+    let refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+                  BEGIN
+                      IF NEW.email LIKE 'poison%' THEN RAISE 'not for %', NEW.email USING ERRCODE = '45000'; END IF;
+                      RETURN NEW;
+                  END $$;
+                  CREATE TRIGGER refuse BEFORE INSERT ON profiles FOR EACH ROW EXECUTE FUNCTION refuse()";
+    world.execute(refuse).await;
+    let mut worker = world.start_worker(&[]);
+    let admin = admin_of(&mut worker).await;
+    worker.until_said("taking requests").await;
+    let mut client = world.client().await;
+    // The lock makes the lane wait before it is refused: that is over then, too.
+    let mut somebody = connect(&world.database_url).await;
+    let transaction = somebody.transaction().await.expect("a transaction");
+    transaction.batch_execute("LOCK TABLE profiles IN SHARE MODE").await.expect("a lock");
+    let poison = world.request(r#""data":{"email":"poison@example.com"}"#);
+    client.publish(poison.as_bytes(), client.replying("refused")).await;
+    until_not_ready(&admin, "requests are held").await;
+    transaction.commit().await.expect("unlocked");
+    assert_eq!(client.reply("refused").await.error(), 500);
+    assert_eq!(client.call(world.request(r#""data":{"email":"b@example.com"}"#)).await.error(), 0);
+    assert!(is_ready(&admin).await, "{}", get(&admin, "/ready").await.1);
+    worker.signal("TERM").await;
+    let said = worker.end().await.1;
+    assert!(!said.contains("poison"), "{said}");
+}
+
+/// What lanes of a lost session have waited for is over with them.
+#[tokio::test]
+async fn a_queue_that_was_full_before_a_reconnect_is_forgotten() {
+    let world = World::new().await;
+    let (network, amqp_url) = proxied(&world.servers.amqp_url).await;
+    let mut worker = world.start_worker(&[("AMQP_URL", &amqp_url)]);
+    let admin = admin_of(&mut worker).await;
+    worker.until_said("taking requests").await;
+    let mut client = world.client().await;
+    let full = full_event_queue(&world, &client).await;
+    client.publish(world.request("").as_bytes(), client.replying("waits")).await;
+    until_not_ready(&admin, "is full").await;
+    network.set(Network::Cut);
+    until_not_ready(&admin, "RabbitMQ").await;
+    client.channel.queue_delete(full.into(), Default::default()).await.expect("gone");
+    network.set(Network::Pass);
+    assert_eq!(client.reply("waits").await.error(), 0);
+    until(async || is_ready(&admin).await).await;
 }
 
 #[tokio::test]
