@@ -66,11 +66,11 @@ fn add_flags(command: Command, settings: &[Setting]) -> Command {
             Some(default) => format!("[default: {default}]"),
             None => "[required]".to_owned(),
         };
-        let file = setting.file().map(|file| format!(", or {file}: a file that has it")).unwrap_or_default();
+        let file = setting.file().map(|file| format!(" [in a file: {file}]")).unwrap_or_default();
         let flag = Arg::new(setting.name)
             .long(setting.flag())
             .value_name(setting.value)
-            .help(format!("{}\n[env: {}{file}] {default}", setting.help, setting.name))
+            .help(format!("{}\n[env: {}]{file} {default}", setting.help, setting.name))
             .help_heading("Settings (a flag wins over its environment variable)");
         command.arg(flag)
     })

@@ -199,6 +199,9 @@ async fn help_names_every_setting_with_its_default() {
     for setting in profile_worker::config::setting::ALL {
         assert!(help.contains(&format!("[env: {}]", setting.name)), "{}", setting.name);
         assert!(help.contains(&format!("--{} ", setting.flag())), "{}", setting.name);
+        if let Some(file) = setting.file() {
+            assert!(help.contains(&format!("[in a file: {file}]")), "{file}");
+        }
     }
     assert_eq!(command().arg("nonsense").output().await.expect("its end").status.code(), Some(64));
 }
