@@ -1,4 +1,4 @@
-//! What the pure core costs for typical requests. `cargo bench --bench decide`.
+//! What the pure core costs for typical requests, and what is recorded of a batch. `cargo bench --bench decide`.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -7,9 +7,12 @@ use criterion::{Criterion, Throughput};
 use jiff::Timestamp;
 use profile_worker::domain::directory::Directory;
 use profile_worker::domain::identity::IdSource;
+use profile_worker::domain::outcome::Code;
 use profile_worker::domain::subscription::Channel;
 use profile_worker::domain::token::{Scope, Token, TokenHash};
 use profile_worker::pipeline::decide::{Properties, Rules, Verdict, decide};
+use profile_worker::telemetry::labels::{ProfileOutcome, Redelivered, Stage, Way};
+use profile_worker::telemetry::metrics::Metrics;
 
 const TOKEN: &str = "abcdefghijklmnqrstuvwxyz";
 
@@ -61,6 +64,35 @@ fn sign_up(subscriptions: usize) -> String {
     )
 }
 
+/// What the worker counts and times for a batch, apart from the reading of clocks.
+fn record(criterion: &mut Criterion) {
+    const REQUESTS: u64 = 250;
+    let metrics = Metrics::default();
+    let mut group = criterion.benchmark_group("record");
+    group.throughput(Throughput::Elements(REQUESTS));
+    group.bench_function("a batch of 250", |bencher| {
+        bencher.iter(|| {
+            for i in 0..REQUESTS {
+                metrics.profiles.of(ProfileOutcome::Added).inc();
+                metrics.request_duration.observe(black_box(i as f64 / 1e4));
+            }
+            metrics.deliveries.of(Redelivered::No).inc_by(REQUESTS);
+            metrics.deliveries.of(Redelivered::Yes).inc_by(0);
+            metrics.batch_requests.observe(REQUESTS as f64);
+            metrics.batch_profiles.observe(REQUESTS as f64);
+            metrics.decisions.of(Code::Added).inc_by(REQUESTS);
+            metrics.replies.of(Way::ReplyTo).inc_by(REQUESTS);
+            metrics.events.inc_by(REQUESTS);
+            for stage in [Stage::Decide, Stage::Store, Stage::Publish, Stage::Settle] {
+                metrics.lanes.of(stage).inc();
+                metrics.lanes.of(stage).dec();
+                metrics.stage_duration.of(stage).observe(black_box(0.003));
+            }
+        });
+    });
+    group.finish();
+}
+
 fn main() {
     let directory = directory();
     let ids = IdSource::from_random([7; 8]);
@@ -85,5 +117,6 @@ fn main() {
         });
     }
     group.finish();
+    record(&mut criterion);
     criterion.final_summary();
 }
