@@ -2,6 +2,9 @@
 # folder $dir; they say what they do through `say` and give up through `die`.
 # shellcheck shell=bash disable=SC2154 # dir, disk_size: set by those who read this
 
+# shellcheck source=scripts/lib/packages.sh
+. "$(dirname "${BASH_SOURCE[0]}")/packages.sh"
+
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$0: $*"; exit 1; }
 
@@ -31,12 +34,7 @@ find_postgres() {
     "$(command -v "$1" || true)"
 }
 
-as_root() {
-  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
-}
-
-# Installs what is missing. Debian's packages would start services of their own; a policy for the
-# time of the installation, if the system has none, says no to that.
+# Installs what is missing.
 install_missing() {
   local missing=()
   find_rabbitmq rabbitmq-server > /dev/null || missing+=(rabbitmq-server)
@@ -48,21 +46,10 @@ install_missing() {
     say "or set AMQP_URL and DATABASE_URL to servers that you have."
     exit 1
   fi
+  can_install || die "needs root or sudo to install ${missing[*]}; or install them yourself"
   say "Installing with apt-get: ${missing[*]} (their services are not started)"
-  if [ "$(id -u)" != 0 ] && ! command -v sudo > /dev/null; then
-    die "needs root or sudo for that; or install ${missing[*]} yourself"
-  fi
-  local policy=/usr/sbin/policy-rc.d
-  if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" > /dev/null
-    as_root chmod 755 "$policy"
-    # shellcheck disable=SC2064 # the path as it is now
-    trap "as_root rm -f $policy" EXIT
-  fi
-  as_root apt-get update -qq > /dev/null
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null
-  if [ "$(trap -p EXIT)" ]; then as_root rm -f "$policy"; trap - EXIT; fi
   # The package manager starts Erlang's port mapper on the way; ours has a port of its own.
+  install_packages "${missing[@]}"
 }
 
 # ---- small tools
