@@ -116,8 +116,9 @@ impl Responder<'_> {
     /// Puts what is to be said about a request into messages.
     pub fn compose(&self, answer: &Answer<'_>, Outbox { messages, tally }: &mut Outbox) {
         if let Some(reply) = &answer.reply {
-            messages.push(self.reply(answer, reply));
-            tally.reply(reply.code(), self.requester(answer.envelope).is_some());
+            let requester = self.requester(answer.envelope);
+            messages.push(self.reply(answer, reply, requester));
+            tally.reply(reply.code(), requester.is_some());
         }
         messages.extend(answer.events.iter().map(|event| self.event(answer.trace, event)));
         tally.events(answer.events.len());
@@ -207,7 +208,7 @@ impl Responder<'_> {
         envelope.reply_to().filter(|name| !would_loop(name))
     }
 
-    fn reply(&self, answer: &Answer<'_>, reply: &Reply<'_>) -> Outgoing {
+    fn reply(&self, answer: &Answer<'_>, reply: &Reply<'_>, requester: Option<&str>) -> Outgoing {
         let id = self.new_id().hex();
         let message = ReplyMessage {
             message_id: id.as_str(),
@@ -218,7 +219,7 @@ impl Responder<'_> {
             request: answer.envelope,
             trace: answer.trace,
         };
-        match self.requester(answer.envelope) {
+        match requester {
             Some(reply_to) => message.to_requester(reply_to),
             None => message.to_result_queue(&self.topology.result_queue, answer.envelope.reply_to()),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, interval};
 
 use crate::Failure;
 use crate::field::{Field, LOOK_EVERY};
@@ -22,7 +22,9 @@ pub(crate) async fn check(field: &Field) -> Result<(), Failure> {
 /// The node that leads the request queue.
 pub(crate) async fn leader(field: &Field) -> Result<&'static str, Failure> {
     let limit = Instant::now() + ELECTED_MAX;
+    let mut looks = interval(LOOK_EVERY);
     loop {
+        looks.tick().await;
         let said = about_queue(field, "leader").await?;
         for node in NODES {
             let ports = std::fs::read_to_string(field.servers.folder().join(node).join("ports"))?;
@@ -34,7 +36,29 @@ pub(crate) async fn leader(field: &Field) -> Result<&'static str, Failure> {
         if Instant::now() > limit {
             return Err(format!("{REQUEST_QUEUE} has no leader: {said}").into());
         }
-        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Whether the primary has written half a MiB that its standby does not have.
+const IS_AHEAD: &str =
+    "SELECT coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), min(flush_lsn)), 0) > 524288 FROM pg_stat_replication";
+
+/// How long that may take under this load.
+const AHEAD_MAX: Duration = Duration::from_secs(30);
+
+/// Waits until a standby that gets nothing is behind.
+pub(crate) async fn until_ahead(field: &Field) -> Result<(), Failure> {
+    let limit = Instant::now() + AHEAD_MAX;
+    let database = field.database().await?;
+    let mut looks = interval(LOOK_EVERY);
+    loop {
+        looks.tick().await;
+        if database.client.query_one(IS_AHEAD, &[]).await?.get(0) {
+            return Ok(());
+        }
+        if Instant::now() > limit {
+            return Err("the primary does not get ahead of its standby".into());
+        }
     }
 }
 

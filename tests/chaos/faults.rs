@@ -22,9 +22,6 @@ const ACTION_MAX: Duration = Duration::from_secs(30);
 /// How long the database may take to come back.
 const BACK_MAX: Duration = Duration::from_secs(60);
 
-/// For so long a standby gets nothing before its primary is killed.
-const AHEAD: Duration = Duration::from_secs(1);
-
 /// What a slow network still carries.
 const SLOW: Network = Network::Slow { bytes_per_second: 64 * 1024, latency: Duration::from_millis(20) };
 
@@ -105,7 +102,7 @@ pub(crate) async fn begin(field: &mut Field, fault: Fault) -> Result<Ongoing, Fa
         FaultKind::PrimaryKilled => tell(field, "kill", "primary").await?,
         FaultKind::PrimaryKilledAhead => {
             field.tell(&["pause"], &[]).await?;
-            tokio::time::sleep(AHEAD).await;
+            cluster::until_ahead(field).await?;
             tell(field, "kill", "primary").await?
         }
         FaultKind::StandbyKilled => tell(field, "kill", "standby").await?,

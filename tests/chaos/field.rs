@@ -10,13 +10,11 @@ use std::time::Duration;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel as AmqpChannel, Connection, ExchangeKind};
-use profile_worker::domain::subscription::Channel;
-use profile_worker::domain::token::Scope;
 use profile_worker::store::migrate;
 use profile_worker::store::pool::{DatabaseUrl, Store};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, interval, timeout};
 use tokio_postgres::NoTls;
 use url::Url;
 
@@ -27,6 +25,7 @@ use crate::plan::Arena;
 use crate::proxy::{Network, Proxy};
 use crate::request::Tokens;
 use crate::servers::{PrivateServers, root};
+use crate::tenants;
 use crate::worker::command;
 
 /// The servers' folder in `.local`; `scripts/chaos` takes it down as well.
@@ -93,16 +92,7 @@ impl Field {
         let mut field = Self { servers, workers: Vec::new(), logs, troubles: Vec::new(), queue_type };
         let store = Store::new(&DatabaseUrl::parse(&field.servers.servers.database_url)?, 2)?;
         migrate::run(&store).await?;
-        for (db_id, name) in [(1, "one"), (2, "two")] {
-            let made = store.create_database(name, false).await?;
-            let all = store.create_resource(db_id, &Channel::ALL, "all").await?;
-            let mail = store.create_resource(db_id, &[Channel::Email], "mail").await?;
-            if (made, all, mail) != (db_id, db_id * 2 - 1, db_id * 2) {
-                return Err("a new database does not number from 1".into());
-            }
-        }
-        store.create_token(tokens.both.hash(), &Scope::Databases(vec![1, 2]), None, "both").await?;
-        store.create_token(tokens.all.hash(), &Scope::AllDatabases, None, "all").await?;
+        tenants::make(&store, tokens).await?;
         for number in 1..=workers {
             let worker = Worker::new(number, &field.servers, &field.logs, queue_type, arena).await?;
             field.workers.push(worker);
@@ -203,7 +193,9 @@ impl Field {
 
     pub(crate) async fn until_all_take_requests(&mut self) -> Result<(), Failure> {
         let limit = Instant::now() + UP_MAX;
+        let mut looks = interval(LOOK_EVERY);
         loop {
+            looks.tick().await;
             self.look()?;
             let Some(waiting) = self.workers.iter().find(|worker| !worker.takes_requests()) else {
                 return Ok(());
@@ -212,7 +204,6 @@ impl Field {
                 let words = waiting.last_words();
                 return Err(format!("worker {} takes no requests after {UP_MAX:?}:\n{words}", waiting.number).into());
             }
-            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 

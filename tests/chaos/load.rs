@@ -14,7 +14,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::ledger::{Ledger, Source};
 use crate::plan::Plan;
@@ -198,10 +198,12 @@ impl Readers {
         for source in Source::ALL {
             let (url, ledger) = (url.to_owned(), ledger.clone());
             tasks.spawn(async move {
+                let mut attempts = interval(PAUSE);
+                attempts.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 loop {
+                    attempts.tick().await;
                     // The broker is away, or the queue is.
                     read(&url, source, &ledger).await.ok();
-                    tokio::time::sleep(PAUSE).await;
                 }
             });
         }

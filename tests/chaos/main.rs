@@ -24,6 +24,8 @@ mod request;
 #[path = "../it/servers.rs"]
 #[expect(dead_code, reason = "tests/it uses more of it")]
 mod servers;
+mod signals;
+mod tenants;
 mod truth;
 #[path = "../it/worker.rs"]
 #[expect(dead_code, reason = "tests/it uses more of it")]
@@ -35,8 +37,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, ValueEnum};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, interval, sleep_until};
 
 use field::{Field, LOOK_EVERY};
 use ledger::{Ledger, Source};
@@ -167,20 +168,10 @@ impl Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let signalled = async {
-        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    };
     // Whatever was started is ended when the rounds are dropped.
     tokio::select! {
         code = rounds(&arguments) => code,
-        () = signalled => {
+        () = signals::asked_to_end() => {
             eprintln!("\nstopped; taking all down");
             ExitCode::from(130)
         }
@@ -355,12 +346,13 @@ async fn take(
 /// true in time.
 async fn until(most: Duration, field: &mut Field, mut condition: impl AsyncFnMut() -> bool) -> Result<bool, Failure> {
     let limit = Instant::now() + most;
+    let mut looks = interval(LOOK_EVERY);
     while !condition().await {
         if Instant::now() > limit {
             return Ok(false);
         }
         field.look()?;
-        sleep(LOOK_EVERY).await;
+        looks.tick().await;
     }
     Ok(true)
 }
@@ -411,11 +403,12 @@ async fn settle(plan: &Plan, ledger: &Ledger, producer: &Producer, field: &mut F
 async fn memory(before: &[u64], field: &mut Field) -> Result<String, Failure> {
     let base = before.iter().max().copied().unwrap_or_default();
     let limit = Instant::now() + CALM_MAX;
+    let mut looks = interval(LOOK_EVERY);
     loop {
+        looks.tick().await;
         let after = field.memory().await?;
         let is_fine = after.iter().all(|now| *now <= base + MEMORY_MAX_MIB);
         if !is_fine && Instant::now() < limit {
-            sleep(LOOK_EVERY).await;
             continue;
         }
         let list = |all: &[u64]| all.iter().map(u64::to_string).collect::<Vec<_>>().join(" and ");

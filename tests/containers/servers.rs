@@ -7,7 +7,7 @@ use testcontainers::bollard::models::PortBinding;
 use testcontainers::core::IntoContainerPort;
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, interval};
 use tokio_postgres::NoTls;
 
 use crate::Failure;
@@ -112,11 +112,12 @@ async fn start_database(network: Option<&str>) -> Result<Container, Failure> {
 /// What a server prints when it is up differs by version; that it answers does not.
 async fn until_up(name: &str, container: &Container, is_up: impl AsyncFn() -> bool) -> Result<(), Failure> {
     let limit = Instant::now() + UP_MAX;
+    let mut looks = interval(LOOK_EVERY);
     while !is_up().await {
         if Instant::now() > limit || !container.is_running().await? {
             return Err(format!("{name} does not answer; it said:\n{}", last_words(container).await).into());
         }
-        sleep(LOOK_EVERY).await;
+        looks.tick().await;
     }
     Ok(())
 }

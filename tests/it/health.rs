@@ -15,9 +15,17 @@ use crate::worker::{Worker, command, until};
 use crate::world::{World, connect};
 
 /// Where the worker listens; it says so before it connects to anything.
-pub(crate) async fn admin_of(worker: &mut Worker) -> String {
+async fn admin_of(worker: &mut Worker) -> String {
     let line = worker.until_said("health, status and metrics at http://").await;
     line.rsplit("http://").next().expect("an address").trim().to_owned()
+}
+
+/// A worker that takes requests, and where it listens.
+pub(crate) async fn observed(world: &World, settings: &[(&'static str, &str)]) -> (Worker, String) {
+    let mut worker = world.start_worker(settings);
+    let admin = admin_of(&mut worker).await;
+    worker.until_said("taking requests").await;
+    (worker, admin)
 }
 
 async fn get(admin: &str, path: &str) -> (bool, String) {
@@ -53,9 +61,7 @@ async fn until_not_ready(admin: &str, reason: &str) {
 async fn metrics_tell_what_became_of_each_request() {
     let world = World::new().await;
     world.refuse_poison().await;
-    let mut worker = world.start_worker(&[]);
-    let admin = admin_of(&mut worker).await;
-    worker.until_said("taking requests").await;
+    let (_worker, admin) = observed(&world, &[]).await;
     let mut client = world.client().await;
     for (body, error) in [
         (world.request(r#""data":{"email":"a@example.com"}"#), 0),
@@ -132,9 +138,7 @@ async fn metrics_tell_what_became_of_each_request() {
 #[tokio::test]
 async fn status_and_health_say_the_same() {
     let world = World::new().await;
-    let mut worker = world.start_worker(&[]);
-    let admin = admin_of(&mut worker).await;
-    worker.until_said("taking requests").await;
+    let (worker, admin) = observed(&world, &[]).await;
     until(async || is_ready(&admin).await).await;
     let (is_good, text) = get(&admin, "/status").await;
     let status: Value = serde_json::from_str(&text).expect("JSON");
@@ -195,9 +199,7 @@ async fn silent_and_talkative_visitors_are_no_trouble() {
 #[tokio::test]
 async fn a_locked_row_leaves_a_worker_ready() {
     let world = World::new().await;
-    let mut worker = world.start_worker(&[]);
-    let admin = admin_of(&mut worker).await;
-    worker.until_said("taking requests").await;
+    let (mut worker, admin) = observed(&world, &[]).await;
     let mut client = world.client().await;
     let profile = world.request(r#""data":{"email":"a@example.com"}"#);
     assert_eq!(client.call(&profile).await.error(), 0);
@@ -225,9 +227,7 @@ async fn a_refusal_with_a_code_of_its_own_is_told_to_nobody_else() {
                   END $$;
                   CREATE TRIGGER refuse BEFORE INSERT ON profiles FOR EACH ROW EXECUTE FUNCTION refuse()";
     world.execute(refuse).await;
-    let mut worker = world.start_worker(&[]);
-    let admin = admin_of(&mut worker).await;
-    worker.until_said("taking requests").await;
+    let (worker, admin) = observed(&world, &[]).await;
     let mut client = world.client().await;
     // The lock makes the lane wait before it is refused: that is over then, too.
     let mut somebody = connect(&world.database_url).await;
@@ -250,9 +250,7 @@ async fn a_refusal_with_a_code_of_its_own_is_told_to_nobody_else() {
 async fn a_queue_that_was_full_before_a_reconnect_is_forgotten() {
     let world = World::new().await;
     let (network, amqp_url) = proxied(&world.servers.amqp_url).await;
-    let mut worker = world.start_worker(&[("AMQP_URL", &amqp_url)]);
-    let admin = admin_of(&mut worker).await;
-    worker.until_said("taking requests").await;
+    let (_worker, admin) = observed(&world, &[("AMQP_URL", &amqp_url)]).await;
     let mut client = world.client().await;
     let full = full_event_queue(&world, &client).await;
     client.publish(world.request("").as_bytes(), client.replying("waits")).await;

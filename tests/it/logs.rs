@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use crate::client::props;
-use crate::health::{admin_of, samples};
+use crate::health::{observed, samples};
 use crate::world::World;
 
 /// The lines of our own as JSON.
@@ -79,9 +79,7 @@ async fn requests_leave_no_line_unless_asked_for() {
 #[tokio::test]
 async fn a_worker_whose_words_nobody_reads_goes_on_and_says_later_what_was_dropped() {
     let world = World::new().await;
-    let mut worker = world.start_worker(&[("RUST_LOG", "debug")]);
-    let admin = admin_of(&mut worker).await;
-    worker.until_said("taking requests").await;
+    let (mut worker, admin) = observed(&world, &[("RUST_LOG", "debug")]).await;
     let mut client = world.client().await;
     // More than the pipe and the queue of lines take.
     let count = 12_000;

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::client::{Message, props};
 use crate::collector::{Collector, hex, text};
-use crate::health::{admin_of, samples};
+use crate::health::{observed, samples};
 use crate::worker::Worker;
 use crate::world::World;
 
@@ -280,9 +280,7 @@ async fn a_collector_that_hangs_holds_nobody_up_and_the_end_does_not_wait_for_it
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("its address"));
     let settings = [("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()), ("OTEL_TRACES_SAMPLER_ARG", "1")];
-    let mut worker = world.start_worker(&settings);
-    let admin = admin_of(&mut worker).await;
-    worker.until_said("taking requests").await;
+    let (worker, admin) = observed(&world, &settings).await;
     let mut client = world.client().await;
     let calls = async {
         for _ in 0..10 {

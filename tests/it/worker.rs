@@ -116,8 +116,9 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 /// Waits until something is true, and fails if it does not become so.
 pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {
     let waiting = async {
+        let mut asking = tokio::time::interval(ASK_EVERY);
         while !condition().await {
-            tokio::time::sleep(ASK_EVERY).await;
+            asking.tick().await;
         }
     };
     tokio::time::timeout(PATIENCE, waiting).await.expect("it becomes true");

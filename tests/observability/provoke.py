@@ -1,8 +1,8 @@
 """Has two workers see all that the dashboard shows: every answer, dead letters, servers that fail.
 
-    python3 provoke.py SERVERS PROGRAM ADMIN_ADDR…
+    python3 provoke.py SERVERS PROGRAM PROMETHEUS ADMIN_ADDR…
 
-SERVERS is the folder of scripts/servers, whose env is in the environment. Needs the package pika.
+PROMETHEUS is the address of the one that watches them, SERVERS the folder of scripts/servers, whose env is in the environment. Needs the package pika.
 """
 import json
 import os
@@ -14,7 +14,7 @@ import urllib.request
 
 import pika
 
-servers, program, *workers = sys.argv[1:]
+servers, program, prometheus, *workers = sys.argv[1:]
 # A body that is larger than the BODY_MAX of these workers.
 TOO_LARGE = 30_000
 
@@ -50,6 +50,17 @@ def wait_until(what, holds):
         if time.monotonic() > end:
             raise SystemExit(f"waited 60 seconds in vain: {what}")
         time.sleep(0.2)
+
+
+def until_scraped():
+    """Waits until Prometheus has looked at everything twice, so that rates have seen what is true now."""
+    def oldest():
+        url = f"{prometheus}/api/v1/query?query=min(timestamp(up))"
+        return float(json.load(urllib.request.urlopen(url, timeout=30))["data"]["result"][0]["value"][1])
+
+    for _ in range(2):
+        begun = time.time()
+        wait_until("a look of Prometheus", lambda: oldest() > begun)
 
 
 class Producer:
@@ -127,7 +138,7 @@ def publishing_blocked(producer):
     scripted("ctl", servers, "set_vm_memory_high_watermark", "absolute", "1MB")
     somebody.communicate("ROLLBACK;\n")
     wait_until("publishing is blocked", lambda: measured("profile_worker_publishing_blocked") > 0)
-    time.sleep(2 * SCRAPED_EVERY)
+    until_scraped()
     scripted("ctl", servers, "set_vm_memory_high_watermark", "0.4")
     wait_until("publishing goes on", lambda: measured("profile_worker_publishing_blocked") == 0)
 
@@ -137,7 +148,7 @@ def database_away(producer):
     producer.publish(*[producer.body({"email": f"away-{number}@example.com"}) for number in range(50)])
     wait_until("parked", lambda: measured("profile_worker_parks_total") > 0)
     wait_until("not ready", lambda: measured("profile_worker_ready") == 0)
-    time.sleep(2 * SCRAPED_EVERY)
+    until_scraped()
     done = settled("what was given back", 50)
     scripted("start", "database", servers)
     done()
@@ -152,9 +163,6 @@ def broker_away(producer):
     wait_until("ready", lambda: measured("profile_worker_ready") == len(workers))
     producer.publish(producer.body({"email": "after@example.com"}))
 
-
-# So long that Prometheus has seen it, at the interval of the test.
-SCRAPED_EVERY = 1
 
 database = int(run(program, "database", "create", "Shop"))
 other = run(program, "database", "create", "Another")
@@ -176,4 +184,4 @@ print("the broker is away", flush=True)
 broker_away(producer)
 print("a load", flush=True)
 producer.send(5000, "afterwards")
-time.sleep(3 * SCRAPED_EVERY)
+until_scraped()

@@ -7,20 +7,19 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel as AmqpChannel, Connection, ExchangeKind};
 use profile_worker::admin::client::ask;
-use profile_worker::domain::subscription::Channel;
-use profile_worker::domain::token::Scope;
 use profile_worker::store::pool::{DatabaseUrl, Store};
 use testcontainers::ImageExt;
 use testcontainers::runners::AsyncRunner;
 use tokio::process::Command;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, interval};
 use tokio_postgres::NoTls;
 
 use crate::Failure;
 use crate::ledger::Source;
 use crate::request::Tokens;
 use crate::servers::{Container, Servers, container, last_words, name_in, port};
+use crate::tenants;
 
 /// The image that is tested; `scripts/scaling-test` builds it.
 const IMAGE: &str = "profile-worker:scaling-test";
@@ -30,6 +29,9 @@ const ADMIN_PORT: u16 = 9464;
 
 /// How long a container may take to do what it was started for.
 const UP_MAX: Duration = Duration::from_secs(60);
+
+/// Docker takes a while to answer.
+const ASK_DOCKER_EVERY: Duration = Duration::from_millis(200);
 
 /// Short, as it is the resolution of the time to ready.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -71,16 +73,7 @@ impl Field {
         let field = Self { servers, network };
         field.migrate().await?;
         let store = Store::new(&DatabaseUrl::parse(&field.servers.database_url)?, 2)?;
-        for (db_id, name) in [(1, "one"), (2, "two")] {
-            let made = store.create_database(name, false).await?;
-            let all = store.create_resource(db_id, &Channel::ALL, "all").await?;
-            let mail = store.create_resource(db_id, &[Channel::Email], "mail").await?;
-            if (made, all, mail) != (db_id, db_id * 2 - 1, db_id * 2) {
-                return Err("a new database does not number from 1".into());
-            }
-        }
-        store.create_token(tokens.both.hash(), &Scope::Databases(vec![1, 2]), None, "both").await?;
-        store.create_token(tokens.all.hash(), &Scope::AllDatabases, None, "all").await?;
+        tenants::make(&store, tokens).await?;
         field.declare().await?;
         Ok(field)
     }
@@ -123,8 +116,9 @@ impl Field {
     async fn migrate(&self) -> Result<(), Failure> {
         let container = self.ours(["migrate"]).start().await?;
         let limit = Instant::now() + UP_MAX;
+        let mut looks = interval(LOOK_EVERY);
         while container.is_running().await? && Instant::now() < limit {
-            sleep(LOOK_EVERY).await;
+            looks.tick().await;
         }
         match container.exit_code().await? {
             Some(0) => Ok(container.rm().await?),
@@ -138,11 +132,12 @@ impl Field {
         let request = self.ours(["run"]).with_container_name(name_in(&self.network, &format!("worker-{number}")));
         let container = request.start().await?;
         let admin = SocketAddr::from(([127, 0, 0, 1], port(&container, ADMIN_PORT).await?));
+        let mut looks = interval(LOOK_EVERY);
         while !matches!(ask(admin, "/ready").await, Ok((true, _))) {
             if begun.elapsed() > UP_MAX || !container.is_running().await? {
                 return Err(format!("worker {number} is not ready:\n{}", last_words(&container).await).into());
             }
-            sleep(LOOK_EVERY).await;
+            looks.tick().await;
         }
         Ok(Worker { container, admin, number, ready_after: begun.elapsed() })
     }
@@ -192,7 +187,9 @@ impl Worker {
     /// Waits until Docker, by the image's own check, calls it healthy.
     pub(crate) async fn until_healthy(&self) -> Result<(), Failure> {
         let limit = Instant::now() + UP_MAX;
+        let mut looks = interval(ASK_DOCKER_EVERY);
         loop {
+            looks.tick().await;
             let state = docker(&["inspect", "--format", "{{.State.Health.Status}}", self.container.id()]).await?;
             if state == "healthy" {
                 return Ok(());
@@ -200,7 +197,6 @@ impl Worker {
             if Instant::now() > limit {
                 return Err(format!("Docker calls worker {} {state}", self.number).into());
             }
-            sleep(Duration::from_millis(200)).await;
         }
     }
 

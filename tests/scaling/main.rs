@@ -22,6 +22,10 @@ mod random;
 mod request;
 #[path = "../containers/servers.rs"]
 mod servers;
+#[path = "../chaos/signals.rs"]
+mod signals;
+#[path = "../chaos/tenants.rs"]
+mod tenants;
 #[path = "../chaos/truth.rs"]
 mod truth;
 
@@ -30,8 +34,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, interval};
 
 use field::{Field, Figures, LOOK_EVERY, Session, Worker};
 use ledger::Ledger;
@@ -63,20 +66,10 @@ const WORKS_MAX: Duration = Duration::from_secs(30);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let signalled = async {
-        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    };
     // Every container and the network are removed when they are dropped.
     let outcome = tokio::select! {
         outcome = test() => outcome,
-        () = signalled => {
+        () = signals::asked_to_end() => {
             eprintln!("\nstopped; removing the containers");
             return ExitCode::from(130);
         }
@@ -230,11 +223,12 @@ async fn until(
     mut condition: impl AsyncFnMut() -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
     let limit = Instant::now() + most;
+    let mut looks = interval(LOOK_EVERY);
     while !condition().await? {
         if Instant::now() > limit {
             return Err(format!("not within {most:?}: {what}").into());
         }
-        sleep(LOOK_EVERY).await;
+        looks.tick().await;
     }
     Ok(())
 }
