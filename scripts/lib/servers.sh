@@ -102,6 +102,15 @@ broker_environment() {
 
 broker_port_is_open() { (exec 3<> "/dev/tcp/127.0.0.1/$BROKER_PORT"); }
 
+# Erlang's port mapper: ours, and in the foreground, so that we know whom to stop.
+start_epmd() {
+  running "$dir/epmd.pid" && return 0
+  local epmd
+  epmd=$(command -v epmd || ls /usr/lib/erlang/erts-*/bin/epmd 2> /dev/null | head -n 1) || die "epmd of Erlang is missing"
+  setsid nohup "$epmd" -port "$EPMD_PORT" -address 127.0.0.1 > "$dir/epmd.out" 2>&1 < /dev/null &
+  echo $! > "$dir/epmd.pid"
+}
+
 start_broker() (
   broker_environment
   cd "$dir/rabbitmq"
@@ -113,13 +122,7 @@ start_broker() (
     printf '%s\n' 'prometheus.tcp.ip = 127.0.0.1' "prometheus.tcp.port = $BROKER_METRICS_PORT" >> "$dir/rabbitmq/rabbitmq.conf"
   fi
   if [ -e "$dir/more.conf" ]; then cat "$dir/more.conf" >> "$dir/rabbitmq/rabbitmq.conf"; fi
-  if ! running "$dir/epmd.pid"; then
-    # Ours, and in the foreground, so that we know whom to stop.
-    local epmd
-    epmd=$(command -v epmd || ls /usr/lib/erlang/erts-*/bin/epmd 2> /dev/null | head -n 1) || die "epmd of Erlang is missing"
-    setsid nohup "$epmd" -port "$EPMD_PORT" -address 127.0.0.1 > "$dir/rabbitmq/epmd.out" 2>&1 < /dev/null &
-    echo $! > "$dir/epmd.pid"
-  fi
+  start_epmd
   setsid nohup "$(find_rabbitmq rabbitmq-server)" > "$dir/rabbitmq/out" 2>&1 < /dev/null &
   # The server script becomes the Erlang machine, or starts it and waits.
   echo $! > "$dir/broker.pid"

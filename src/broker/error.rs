@@ -19,8 +19,12 @@ pub enum BrokerError {
     /// No answer in time; the connection is as good as lost.
     #[error("the broker did not answer to {0} within {1:?}")]
     TimedOut(&'static str, Duration),
-    /// The broker ended the subscription: the queue was deleted, moved, or the broker goes down.
-    #[error("the broker ended the subscription to the request queue")]
+    /// The broker ended the subscription: the queue was deleted, moved, or the broker goes down. From
+    /// RabbitMQ 4.3 on also since a request was not acknowledged in time; before, that ends a channel.
+    #[error(
+        "the broker ended the subscription to the request queue: it was deleted or moved, or a request was not \
+         acknowledged within the broker's consumer_timeout"
+    )]
     Cancelled,
     /// A queue that must be there is not.
     #[error("RabbitMQ does not know {0} any more")]

@@ -115,7 +115,8 @@ async fn restart_of_the_session_by_the_acknowledgement_timeout_is_survived() {
     lock.batch_execute("BEGIN; LOCK TABLE profiles").await.expect("locked");
     publish(&world, 30, "b").await;
     let line = worker.until_said("lost RabbitMQ").await;
-    assert!(line.contains("timed out"), "{line}");
+    // The first words are those of RabbitMQ before 4.3, which closes the channel.
+    assert!(line.contains("timed out") || line.contains("consumer_timeout"), "{line}");
     lock.batch_execute("ROLLBACK").await.expect("unlocked");
     until_done(&world, 50).await;
     ends_well(worker).await;
