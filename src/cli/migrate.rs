@@ -19,7 +19,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let url = arguments.flags.source().database()?;
     block_on(async {
         let store = Store::new(&url, 1)?;
-        let done = migrate::run(&store).await?;
+        let done = migrate::run(&store, || say("another process migrates this database; waiting for it")).await?;
         for name in &done {
             say(format_args!("ran migration {name}"));
         }

@@ -63,13 +63,14 @@ pub fn needed_version() -> i32 {
     MIGRATIONS.last().map_or(0, |migration| migration.number)
 }
 
-/// Runs the migrations that are missing; returns the names of those.
-pub async fn run(store: &Store) -> Result<Vec<String>, MigrateError> {
+/// Runs the migrations that are missing; returns the names of those. If another process is at it, calls
+/// `waits` and waits for that one, however long it takes.
+pub async fn run(store: &Store, waits: impl FnOnce()) -> Result<Vec<String>, MigrateError> {
     let lease = store.lease().await?;
     check_encoding(&lease).await?;
     // Waiting for another migration may take longer than a statement of the worker should.
     batch(&lease, "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0").await?;
-    lock(&lease).await?;
+    lock(&lease, waits).await?;
     batch(
         &lease,
         "CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -90,10 +91,10 @@ pub async fn run(store: &Store) -> Result<Vec<String>, MigrateError> {
     Ok(done)
 }
 
-async fn lock(lease: &Lease) -> Result<(), StoreError> {
+async fn lock(lease: &Lease, waits: impl FnOnce()) -> Result<(), StoreError> {
     let free: bool = lease.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]).await?.get(0);
     if !free {
-        tracing::info!("another process migrates this database; waiting for it");
+        waits();
         // However long: the time limit for locks is for those of others in the way of a statement.
         let wait = format!("BEGIN; SET LOCAL lock_timeout = 0; SELECT pg_advisory_lock({LOCK}); COMMIT");
         batch(lease, &wait).await?;

@@ -91,7 +91,7 @@ impl Field {
         File::create(logs.join("memory.log"))?;
         let mut field = Self { servers, workers: Vec::new(), logs, troubles: Vec::new(), queue_type };
         let store = Store::new(&DatabaseUrl::parse(&field.servers.servers.database_url)?, 2)?;
-        migrate::run(&store).await?;
+        migrate::run(&store, || {}).await?;
         tenants::make(&store, tokens).await?;
         for number in 1..=workers {
             let worker = Worker::new(number, &field.servers, &field.logs, queue_type, arena).await?;

@@ -1,8 +1,10 @@
 //! What the tables promise, whoever writes to them.
 
+use std::process::Stdio;
+
 use profile_worker::store::migrate;
 
-use crate::worker::until;
+use crate::worker::{command, until};
 use crate::world::{World, connect};
 
 #[tokio::test]
@@ -42,10 +44,10 @@ async fn the_columns_that_operators_rely_on_are_there() {
 async fn migrating_at_once_or_again_is_harmless() {
     let world = World::new().await;
     world.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
-    let (one, two) = tokio::join!(migrate::run(&world.store), migrate::run(&world.store));
+    let (one, two) = tokio::join!(migrate::run(&world.store, || {}), migrate::run(&world.store, || {}));
     let done = [one.expect("migrated"), two.expect("migrated")].concat();
     assert_eq!(done, ["0001_create_schema", "0002_define_fields", "0003_keep_suspects"], "once in all");
-    assert!(migrate::run(&world.store).await.expect("migrated").is_empty());
+    assert!(migrate::run(&world.store, || {}).await.expect("migrated").is_empty());
 }
 
 #[tokio::test]
@@ -55,24 +57,27 @@ async fn migrating_waits_for_another_that_takes_long() {
     let world = World::new().await;
     let another = connect(&world.database_url).await;
     another.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await.expect("the lock");
-    let migrating = migrate::run(&world.store);
-    tokio::pin!(migrating);
+    let mut migrating = command();
+    migrating.arg("migrate").env("DATABASE_URL", &world.database_url).stderr(Stdio::piped());
+    let mut migrating = migrating.spawn().expect("a process");
     // Longer than a statement of a worker waits for a lock.
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'
                  AND now() - state_change > interval '3 seconds'";
     tokio::select! {
-        ended = &mut migrating => panic!("it did not wait: {ended:?}"),
+        ended = migrating.wait() => panic!("it did not wait: {ended:?}"),
         () = until(async || world.number(waits).await == 1) => {}
     }
     another.execute("SELECT pg_advisory_unlock($1)", &[&LOCK]).await.expect("unlocked");
-    let done = migrating.await.expect("migrated");
-    assert!(done.is_empty(), "{done:?}");
+    let output = migrating.wait_with_output().await.expect("its end");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said, "another process migrates this database; waiting for it\nthe schema is up to date (version 3)\n");
 }
 
 #[tokio::test]
 async fn a_migration_that_was_changed_afterwards_is_noticed() {
     let world = World::new().await;
     world.execute("UPDATE schema_migrations SET checksum = 'x'").await;
-    let error = migrate::run(&world.store).await.expect_err("noticed");
+    let error = migrate::run(&world.store, || {}).await.expect_err("noticed");
     assert!(error.to_string().contains("was changed"), "{error}");
 }

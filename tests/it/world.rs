@@ -40,7 +40,7 @@ impl World {
         admin.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a new database");
         let database_url = with_database(&servers.database_url, &name);
         let store = Store::new(&DatabaseUrl::parse(&database_url).expect("a URL"), 2).expect("a pool");
-        migrate::run(&store).await.expect("the schema");
+        migrate::run(&store, || {}).await.expect("the schema");
         let mut world = Self { servers, database_url, name, token: String::new(), store };
         let db_id = world.store.create_database("one", false).await.expect("a database");
         assert_eq!(db_id, 1);
