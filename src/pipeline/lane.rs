@@ -43,8 +43,9 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 const BULK_PART_MAX: usize = 250;
 
 /// What a lane holds of requests in the batch form, in bytes ([`Job::size`]); with more it takes
-/// nothing new until some are done. It bounds the memory of what was read but is not stored yet.
-const BULK_SIZE_MAX: usize = 16 * 1024 * 1024;
+/// nothing new until some are done. It bounds the memory of what was read but is not stored yet. One
+/// request as large as the default `BODY_MAX` is less: small ones are taken beside it.
+const BULK_SIZE_MAX: usize = 24 * 1024 * 1024;
 
 /// Of a batch, requests of this size ([`Job::size`]) are decided on at a time and stored before the
 /// rest. Small bodies may say much: ten thousand empty profiles are 30 KB.
