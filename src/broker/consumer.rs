@@ -27,6 +27,8 @@ pub struct BatchLimits {
     pub requests_max: usize,
     /// Bytes of their bodies; the request that reaches the limit is the last one.
     pub bytes_max: usize,
+    /// If the first one has more, there is no batch for now.
+    pub first_bytes_max: usize,
 }
 
 /// Requests that were ready at one moment, in the order of their delivery.
@@ -115,8 +117,13 @@ pub struct Share {
 #[derive(Debug)]
 pub struct AtWork {
     _one: OwnedSemaphorePermit,
-    /// Only one batch with large bodies is worked on at a time.
-    _bulky: Option<OwnedSemaphorePermit>,
+    bulky: Option<BulkyTurn>,
+}
+
+/// The turn with large bodies: only one batch with such is worked on at a time.
+#[derive(Debug)]
+pub struct BulkyTurn {
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Receipt {
@@ -131,6 +138,15 @@ impl Receipt {
             *bytes -= size;
         }
         Self::Single { channel, tag, bytes: size }
+    }
+
+    /// The turn that the batch has with large bodies, for what was taken out of it: it goes on until this
+    /// is dropped, and not only until the batch is settled.
+    pub fn take_bulky_turn(&mut self) -> Option<BulkyTurn> {
+        match self {
+            Self::Batch { at_work, .. } => at_work.bulky.take(),
+            Self::Single { .. } => None,
+        }
     }
 }
 
@@ -299,11 +315,11 @@ impl Subscription {
             if turn.is_err() {
                 *unpoisoned(&self.bulky) = one_at_work();
             }
-            turn.ok().and_then(Result::ok)
+            turn.ok().and_then(Result::ok).map(|_permit| BulkyTurn { _permit })
         } else {
             None
         };
-        let at_work = AtWork { _one: one, _bulky: bulky };
+        let at_work = AtWork { _one: one, bulky };
         Ok(Some(Batch { envelopes, receipt: Receipt::Batch { shares, requests, bytes, at_work } }))
     }
 

@@ -133,10 +133,13 @@ impl Incoming {
         }
     }
 
-    /// The first of what is ready, within the limits.
+    /// The first of what is ready, within the limits; none, if the very first is beyond them.
     pub(super) fn first(&mut self, limits: BatchLimits) -> (Vec<Envelope>, usize) {
         let mut bytes = 0;
         let mut count = 0;
+        if self.ready.front().is_some_and(|first| first.body().len() > limits.first_bytes_max) {
+            return (Vec::new(), 0);
+        }
         while count < limits.requests_max.min(self.ready.len()) && bytes < limits.bytes_max {
             bytes += self.ready[count].body().len();
             count += 1;

@@ -20,7 +20,7 @@ use super::respond::{Outbox, Responder};
 use super::shutdown::Stop;
 use super::suspects::{Suspects, is_suspect};
 use super::vitals::Vitals;
-use crate::broker::consumer::{Batch, BatchLimits, Envelope, LOOK_EVERY, Receipt, Subscription};
+use crate::broker::consumer::{Batch, BatchLimits, BulkyTurn, Envelope, LOOK_EVERY, Receipt, Subscription};
 use crate::broker::error::BrokerError;
 use crate::broker::publisher::Publisher;
 use crate::config::WorkerConfig;
@@ -44,8 +44,14 @@ const BULK_PART_MAX: usize = 250;
 
 /// What a lane holds of requests in the batch form, in bytes ([`Job::size`]); with more it takes
 /// nothing new until some are done. It bounds the memory of what was read but is not stored yet. One
-/// request as large as the default `BODY_MAX` is less: small ones are taken beside it.
+/// request as large as the default `BODY_MAX` is less.
 const BULK_SIZE_MAX: usize = 24 * 1024 * 1024;
+
+/// With more than so much of them it takes small batches only, and no other lane takes large ones.
+const BULK_SIZE_ENOUGH: usize = BULK_SIZE_MAX / 3;
+
+/// Bytes of bodies in a small batch.
+const SMALL_BATCH_BYTES_MAX: usize = 256 * 1024;
 
 /// Of a batch, requests of this size ([`Job::size`]) are decided on at a time and stored before the
 /// rest. Small bodies may say much: ten thousand empty profiles are 30 KB.
@@ -83,6 +89,8 @@ pub struct Lane {
     progress: Arc<Progress>,
     /// Requests in the batch form: they are stored part by part, between batches of the others.
     bulk: VecDeque<Job>,
+    /// As long as much of `bulk` is left of a batch with large bodies.
+    bulky_turn: Option<BulkyTurn>,
     /// Requests to be taken alone, one between two batches of the others.
     suspects: VecDeque<(Envelope, Receipt)>,
 }
@@ -141,7 +149,15 @@ impl Lane {
     /// A lane that has taken nothing yet.
     pub fn new(shared: Arc<Shared>, subscription: Arc<Subscription>, publisher: Publisher) -> Self {
         let progress = Arc::new(Progress::new(shared.vitals.clone()));
-        Self { shared, subscription, publisher, progress, bulk: VecDeque::new(), suspects: VecDeque::new() }
+        Self {
+            shared,
+            subscription,
+            publisher,
+            progress,
+            bulk: VecDeque::new(),
+            bulky_turn: None,
+            suspects: VecDeque::new(),
+        }
     }
 
     /// Works until the subscription ends, or there is another reason to.
@@ -166,10 +182,16 @@ impl Lane {
 
     /// Waits for requests, unless there is something else to do.
     async fn next_turn(&self) -> Result<Turn, BrokerError> {
-        let limits = BatchLimits { requests_max: self.shared.config.batch_max, bytes_max: BATCH_BYTES_MAX };
+        let bulk_size = self.bulk_size();
+        let (bytes_max, first_bytes_max) = if bulk_size > BULK_SIZE_ENOUGH {
+            (SMALL_BATCH_BYTES_MAX, SMALL_BATCH_BYTES_MAX)
+        } else {
+            (BATCH_BYTES_MAX, usize::MAX)
+        };
+        let limits = BatchLimits { requests_max: self.shared.config.batch_max, bytes_max, first_bytes_max };
         let taken = if !self.has_more() {
             self.subscription.next_batch(limits).await?
-        } else if self.holds_enough_bulk() {
+        } else if bulk_size > BULK_SIZE_MAX {
             return Ok(Turn::Work(None));
         } else {
             match self.subscription.ready_batch(limits).await? {
@@ -188,8 +210,8 @@ impl Lane {
         !self.bulk.is_empty() || !self.suspects.is_empty()
     }
 
-    fn holds_enough_bulk(&self) -> bool {
-        self.bulk.iter().map(Job::size).sum::<usize>() > BULK_SIZE_MAX
+    fn bulk_size(&self) -> usize {
+        self.bulk.iter().map(Job::size).sum()
     }
 
     /// Works, and looks at what comes in meanwhile, so that it does not become too much.
@@ -256,9 +278,12 @@ impl Lane {
                 }
             }
             stored += self.store_and_respond(&mut jobs, usize::MAX, &mut hold).await?;
-            while self.holds_enough_bulk() {
+            while self.bulk_size() > BULK_SIZE_MAX {
                 self.work_on_bulk().await?;
             }
+        }
+        if self.bulk_size() > BULK_SIZE_ENOUGH {
+            self.bulky_turn = receipt.take_bulky_turn().or(self.bulky_turn.take());
         }
         self.settle(receipt).await?;
         shared.settled(&arrivals);
@@ -352,6 +377,9 @@ impl Lane {
         }
         debug!(waiting = jobs.len(), stored, elapsed_ms = elapsed_ms(started), "part of bulk");
         self.bulk = jobs;
+        if self.bulk_size() <= BULK_SIZE_ENOUGH {
+            self.bulky_turn = None;
+        }
         Ok(())
     }
 
