@@ -350,11 +350,13 @@ impl Lane {
                 break;
             }
         }
-        self.settle(receipt).await?;
-        shared.settled(&[arrived_at]);
+        // Before the acknowledgement: what is acknowledged never comes again, and if another lane's request
+        // ended the process in between, nobody would cross this one out.
         if let Err(error) = turn.clear(&shared.store).await {
             debug!(%error, "to be crossed out with the next one");
         }
+        self.settle(receipt).await?;
+        shared.settled(&[arrived_at]);
         Ok(())
     }
 
