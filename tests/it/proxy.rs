@@ -139,7 +139,9 @@ async fn pump(
         }
         if let Network::Slow { bytes_per_second, latency } = now {
             let seconds = read as f64 / bytes_per_second.max(1) as f64;
-            tokio::time::sleep(latency + Duration::from_secs_f64(seconds)).await;
+            let late = latency + Duration::from_secs_f64(seconds);
+            // The latency itself, which ends with the slow network.
+            tokio::time::timeout(late, network.changed()).await.ok();
         }
         if to.write_all(&buffer[..read]).await.is_err() {
             return false;
