@@ -4,7 +4,9 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::LazyLock;
+
+use crate::worker::PATIENCE;
 
 /// Addresses of a broker and a database server.
 #[derive(Debug, Clone)]
@@ -16,22 +18,52 @@ pub(crate) struct Servers {
 impl Servers {
     /// The ones that `make test` has started, or that its caller has named.
     pub(crate) fn shared() -> Self {
-        let variable = |name| {
-            #[expect(clippy::disallowed_methods, reason = "a test is told of its servers by the environment")]
-            std::env::var(name).unwrap_or_else(|_| give_up(name))
-        };
-        Self { amqp_url: variable("AMQP_URL"), database_url: variable("DATABASE_URL") }
+        static SHARED: LazyLock<Servers> = LazyLock::new(|| {
+            let variable = |name| {
+                #[expect(clippy::disallowed_methods, reason = "a test is told of its servers by the environment")]
+                std::env::var(name).unwrap_or_else(|_| give_up(&format!("{name} is not set")))
+            };
+            let servers = Servers { amqp_url: variable("AMQP_URL"), database_url: variable("DATABASE_URL") };
+            // On a thread of its own, as a test may have a runtime already.
+            let login = std::thread::scope(|scope| scope.spawn(|| servers.log_in()).join().expect("no panic"));
+            if let Err(reason) = login {
+                give_up(&reason);
+            }
+            servers
+        });
+        SHARED.clone()
+    }
+
+    /// Whether both let us in, or which one does not and why.
+    #[tokio::main(flavor = "current_thread")]
+    async fn log_in(&self) -> Result<(), String> {
+        let broker = lapin::Connection::connect(&self.amqp_url, lapin::ConnectionProperties::default());
+        let database = tokio_postgres::connect(&self.database_url, tokio_postgres::NoTls);
+        match tokio::time::timeout(PATIENCE, broker).await {
+            Err(_) => return Err("the RabbitMQ of AMQP_URL does not answer".to_owned()),
+            Ok(Err(error)) => return Err(format!("the RabbitMQ of AMQP_URL does not let us in: {error}")),
+            Ok(Ok(connection)) => drop(connection.close(200, "".into()).await),
+        }
+        match tokio::time::timeout(PATIENCE, database).await {
+            Err(_) => Err("the PostgreSQL of DATABASE_URL does not answer".to_owned()),
+            Ok(Err(error)) => {
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+                Err(format!("the PostgreSQL of DATABASE_URL does not let us in: {error}{cause}"))
+            }
+            Ok(Ok(_)) => Ok(()),
+        }
     }
 }
 
-/// Ends all tests with one line, where each of them would fail with a trace of its own.
-fn give_up(missing: &str) -> ! {
-    static FIRST: Mutex<()> = Mutex::new(());
-    // Never unlocked: the others wait here for the end.
-    let _first = FIRST.lock();
+/// Ends all tests with a few words, where each of them would fail with a trace of its own.
+fn give_up(reason: &str) -> ! {
     // Past the test harness, which keeps what is printed for later.
-    let line = format!("\nNo servers to test with, as {missing} is not set. Run `make test`, which starts them.\n");
-    std::io::stderr().write_all(line.as_bytes()).expect("somebody listens");
+    let lines = format!(
+        "\nNo servers to test with: {}.\n\
+         `make test` starts its own where neither AMQP_URL nor DATABASE_URL is set; `scripts/servers up FOLDER` starts some to keep.\n",
+        reason.trim_end_matches('.')
+    );
+    std::io::stderr().write_all(lines.as_bytes()).expect("somebody listens");
     std::process::exit(1);
 }
 
