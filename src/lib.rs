@@ -6,7 +6,7 @@
 //! 1. A **lane** ([`pipeline::lane`]) takes the requests that are ready right now: one, if only one
 //!    is. It works on them as one batch. Meanwhile the next batch gathers by itself in the broker's
 //!    prefetch window, so nobody ever waits for a batch to fill. All lanes share one subscription
-//!    ([`broker::consumer`]), which sees to it that under a light load one of them works, with batches
+//!    ([`broker::subscription`]), which sees to it that under a light load one of them works, with batches
 //!    as large as they get, and under a heavy load all.
 //! 2. Each message is **decided** on ([`pipeline::decide`]), which is pure: bytes become a tree of
 //!    values ([`wire::json`], [`wire::xml`]), the tree a request ([`wire::request`]), the request is
@@ -20,20 +20,20 @@
 //!    nothing is added twice.
 //! 4. Replies, trigger events and dead letters are **published** ([`pipeline::respond`],
 //!    [`broker::publisher`]), and the broker confirms each of them.
-//! 5. Only then is the batch **settled**, by one acknowledgement ([`broker::consumer`] again). If the worker dies anywhere
+//! 5. Only then is the batch **settled**, by one acknowledgement ([`broker::subscription`] again). If the worker dies anywhere
 //!    before, the broker delivers the batch again, and step 3 finds what was done.
 //!
 //! # When something breaks
 //!
 //! - *The answer is "no"*: a [`domain::outcome::Rejection`]. A result like any other.
 //! - *A server is away*: the batch is held ([`pipeline::hold`]) or the session is made anew
-//!   ([`pipeline::session`]). Never a reply.
+//!   ([`worker`]). Never a reply.
 //! - *One message can't be stored though its neighbours can*: it is found by halving the batch, and
 //!   ends as a 500 and a dead letter.
 //! - *One message may have killed the process*: it is taken alone, and given up after three times
 //!   ([`pipeline::suspects`]).
 //! - *The setup is wrong*: the worker says what, and does not start ([`config`],
-//!   [`pipeline::session::StartError`]).
+//!   [`worker::StartError`]).
 //!
 //! # What operators see
 //!
@@ -56,3 +56,4 @@ pub mod pipeline;
 pub mod store;
 pub mod telemetry;
 pub mod wire;
+pub mod worker;

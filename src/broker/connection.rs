@@ -7,7 +7,7 @@ use lapin::uri::AMQPUri;
 use lapin::{Channel, ConnectionProperties};
 
 use super::error::{ANSWER_MAX, BrokerError, within};
-use super::intake::{self, Intake};
+use super::read_gate::{self, ReadGate};
 use crate::hosts;
 
 /// The heartbeat where `AMQP_URL` names none: a dead peer is noticed after two of them. RabbitMQ's
@@ -91,7 +91,7 @@ impl std::fmt::Debug for BrokerUrl {
 #[derive(Clone)]
 pub struct Connection {
     connection: Arc<lapin::Connection>,
-    intake: Arc<Intake>,
+    intake: Arc<ReadGate>,
     url: BrokerUrl,
     /// Which of the addresses it leads to.
     place: usize,
@@ -150,7 +150,7 @@ impl Connection {
     }
 
     /// What came in over it.
-    pub(super) fn intake(&self) -> &Arc<Intake> {
+    pub(super) fn intake(&self) -> &Arc<ReadGate> {
         &self.intake
     }
 
@@ -182,14 +182,14 @@ async fn connect(
     place: usize,
     name: &str,
     frames: Frames,
-) -> Result<(lapin::Connection, Arc<Intake>), BrokerError> {
+) -> Result<(lapin::Connection, Arc<ReadGate>), BrokerError> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let mut uri = url.0[place].clone();
     if frames == Frames::Small {
         uri.query.frame_max.get_or_insert(SMALL_FRAME_BYTES);
     }
-    let intake = Arc::<Intake>::default();
-    let runtime = intake::runtime(intake.clone());
+    let intake = Arc::<ReadGate>::default();
+    let runtime = read_gate::runtime(intake.clone());
     let limit = if url.0.len() > 1 { ONE_OF_SEVERAL_MAX } else { ANSWER_MAX };
     let connecting = lapin::Connection::connect_uri_with_runtime(uri, properties, runtime);
     Ok((within(limit, "connect", connecting).await?, intake))

@@ -13,9 +13,10 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 use tokio::time::Instant;
 
-use super::consumer::{BatchLimits, Envelope};
+use super::batch::BatchLimits;
+use super::envelope::Envelope;
 use super::error::{ANSWER_MAX, BrokerError, within};
-use super::intake::Intake;
+use super::read_gate::ReadGate;
 use super::window::{Step, Window};
 
 /// A batch of so many requests is worth its cost: in a larger one each costs hardly less.
@@ -32,7 +33,7 @@ pub(super) struct Incoming {
     /// What was taken out of the streams and is in no batch yet.
     ready: VecDeque<Envelope>,
     ready_bytes: usize,
-    intake: Arc<Intake>,
+    intake: Arc<ReadGate>,
     window: Window,
     /// Why a channel was lost. All streams end then, and only one of them says why.
     lost: Option<BrokerError>,
@@ -48,7 +49,7 @@ impl fmt::Debug for Incoming {
 
 impl Incoming {
     /// Nothing is asked for yet.
-    pub(super) fn new(queue: &str, channels: Vec<Channel>, intake: Arc<Intake>, window: Window) -> Self {
+    pub(super) fn new(queue: &str, channels: Vec<Channel>, intake: Arc<ReadGate>, window: Window) -> Self {
         Self {
             queue: queue.to_owned(),
             streams: channels.iter().map(|_| None).collect(),

@@ -4,14 +4,17 @@
 //! It does not know what a request says; it moves bytes and properties, and says what became of
 //! them. Every wait for the broker ends by itself (see [`error::BrokerError::TimedOut`]).
 
+mod acks;
+pub mod batch;
 pub mod connection;
-pub mod consumer;
+pub mod envelope;
 pub mod error;
 mod incoming;
-mod intake;
-pub mod properties;
+pub mod messages;
+pub mod outgoing;
 pub mod publisher;
+mod read_gate;
 pub mod requester;
-mod settling;
+pub mod subscription;
 pub mod topology;
 mod window;

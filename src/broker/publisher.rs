@@ -12,7 +12,7 @@ use lapin::{Channel, Confirmation};
 
 use super::connection::Connection;
 use super::error::{ANSWER_MAX, BrokerError, CONFIRM_MAX, within};
-use super::properties::{Outgoing, our_id};
+use super::outgoing::{Outgoing, our_id};
 
 /// Of so many queues it is remembered that they take nothing.
 const GIVEN_UP_MAX: usize = 1000;

@@ -7,7 +7,7 @@ use lapin::types::FieldTable;
 
 use super::connection::Connection;
 use super::error::{ANSWER_MAX, BrokerError, within};
-use super::properties::Outgoing;
+use super::outgoing::Outgoing;
 use super::publisher::Publisher;
 
 /// RabbitMQ's direct reply-to: replies come back on the channel that published the request,

@@ -12,10 +12,11 @@ use super::flags::WorkerFlags;
 use super::output::Failure;
 use crate::admin::Server;
 use crate::config::{AdminAddress, WorkerConfig};
-use crate::pipeline::session::{End, Worker};
+
 use crate::pipeline::shutdown::{self, StopHandle};
 use crate::pipeline::vitals::Vitals;
 use crate::telemetry::logs;
+use crate::worker::{End, Worker};
 
 /// Take requests, store them, answer them, until SIGTERM or SIGINT.
 ///

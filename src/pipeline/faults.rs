@@ -1,7 +1,7 @@
 //! Faults on demand, so that tests can see what becomes of them. Builds for use (`--release`) do not
 //! have this.
 
-use crate::broker::consumer::Envelope;
+use crate::broker::envelope::Envelope;
 
 /// The header that asks for a fault.
 const HEADER: &str = "x-fault";

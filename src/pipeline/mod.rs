@@ -12,7 +12,7 @@
 //! - [`commit`] stores a batch: it waits while the database is away, and halves the batch until a
 //!   message that can't be stored stands alone.
 //! - [`respond`] knows what goes where.
-//! - [`lane`] is the loop, [`job`] a request on its way through it; [`session`] makes lanes and their
+//! - [`lane`] is the loop, [`job`] a request on its way through it; [`crate::worker`] makes lanes and their
 //!   connections, and makes new ones when something is lost; [`shutdown`] is how all of it ends.
 //! - [`vitals`] is what can be seen of a worker from outside: [`health`], and the metrics that [`progress`] and the
 //!   others record.
@@ -29,7 +29,6 @@ pub mod job;
 pub mod lane;
 pub mod progress;
 pub mod respond;
-pub mod session;
 pub mod shutdown;
 pub mod suspects;
 mod tally;

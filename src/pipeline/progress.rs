@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::job::Job;
 use super::vitals::Vitals;
-use crate::broker::consumer::Envelope;
+use crate::broker::envelope::Envelope;
 use crate::telemetry::labels::{Label, Stage};
 use crate::telemetry::traces::{BatchTrace, Passed, Traced};
 

@@ -12,9 +12,10 @@ use super::backoff::Backoff;
 use super::health::Part;
 use super::tally::Tally;
 use super::vitals::Vitals;
-use crate::broker::consumer::Envelope;
+use crate::broker::envelope::Envelope;
 use crate::broker::error::BrokerError;
-use crate::broker::properties::{self, DeathNote, Outgoing, ReplyMessage};
+use crate::broker::messages::{self, DeathNote, ReplyMessage};
+use crate::broker::outgoing::Outgoing;
 use crate::broker::publisher::{Loss, Publisher};
 use crate::config::TopologySettings;
 use crate::domain::event;
@@ -228,7 +229,7 @@ impl Responder<'_> {
     fn event(&self, trace: TraceHeaders<'_>, announcement: &Announcement<'_>) -> Outgoing {
         let Announcement { id, added_at, profile } = *announcement;
         let email = profile.email.as_deref();
-        properties::event(
+        messages::event(
             &self.topology.event_exchange,
             &event::routing_key(profile.db_id),
             &event::message_id(id),
@@ -245,7 +246,7 @@ impl Responder<'_> {
             timestamp: self.timestamp(),
             worker: self.worker,
         };
-        properties::dead_letter(&self.topology.dead_letter_queue, self.new_id().to_string(), envelope, &note)
+        messages::dead_letter(&self.topology.dead_letter_queue, self.new_id().to_string(), envelope, &note)
     }
 
     fn new_id(&self) -> ProfileId {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tracing::debug;
 
-use crate::broker::consumer::Envelope;
+use crate::broker::envelope::Envelope;
 use crate::domain::identity::{RequestId, RequestIdentity, RequestName};
 use crate::store::error::StoreError;
 use crate::store::pool::Store;

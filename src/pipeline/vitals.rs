@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::health::Health;
 use crate::broker::connection::Connection;
-use crate::broker::consumer::{Held, Subscription};
 use crate::broker::error::BrokerError;
+use crate::broker::subscription::{Held, Subscription};
 use crate::store::directory::{DirectoryKeeper, DirectoryState};
 use crate::store::error::StoreError;
 use crate::store::pool::{PoolState, Store};

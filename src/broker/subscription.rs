@@ -7,64 +7,19 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use lapin::Channel;
-use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
-use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio::time::Instant;
 
+use super::acks::{Acks, HELD_UP_AFTER, Unsettled};
+use super::batch::{AtWork, Batch, BatchLimits, BulkyTurn, Receipt, Share};
 use super::connection::Connection;
+use super::envelope::Envelope;
 use super::error::{ANSWER_MAX, BrokerError, within};
 use super::incoming::Incoming;
-use super::intake::Intake;
-use super::settling::{Acks, HELD_UP_AFTER, Unsettled};
+use super::read_gate::ReadGate;
 use super::window::{RESUME_BYTES, Window};
 use crate::config::LANES_MAX;
-
-/// How much may be taken at once.
-#[derive(Debug, Clone, Copy)]
-pub struct BatchLimits {
-    /// Requests.
-    pub requests_max: usize,
-    /// Bytes of their bodies; the request that reaches the limit is the last one.
-    pub bytes_max: usize,
-    /// If the first one has more, there is no batch for now.
-    pub first_bytes_max: usize,
-}
-
-/// Requests that were ready at one moment, in the order of their delivery.
-#[derive(Debug)]
-pub struct Batch {
-    /// At least one.
-    pub envelopes: Vec<Envelope>,
-    /// To be used once all of them are answered.
-    pub receipt: Receipt,
-}
-
-/// One delivered request: body, properties, and how it came here.
-#[derive(Debug)]
-pub struct Envelope {
-    /// On the heap, as it is large and handed on several times.
-    pub(super) delivery: Box<Delivery>,
-    pub(super) channel: usize,
-    pub(super) arrived_at: Instant,
-}
-
-impl Envelope {
-    /// The body, untouched.
-    pub fn body(&self) -> &[u8] {
-        &self.delivery.data
-    }
-
-    /// When it came in.
-    pub fn arrived_at(&self) -> Instant {
-        self.arrived_at
-    }
-
-    /// Whether it may have been delivered before.
-    pub fn redelivered(&self) -> bool {
-        self.delivery.redelivered
-    }
-}
 
 /// What came in over a subscription and is not settled.
 #[derive(Debug, Clone, Copy, Default)]
@@ -77,79 +32,6 @@ pub struct Held {
     pub asked_for: u16,
 }
 
-/// The duty to settle something.
-#[derive(Debug)]
-#[must_use = "what is not settled is delivered again when the channel closes"]
-pub enum Receipt {
-    /// Of a batch.
-    Batch {
-        /// What of it came over which channel.
-        shares: Vec<Share>,
-        /// How many requests.
-        requests: usize,
-        /// Of the bodies.
-        bytes: usize,
-        /// As long as there is this, the batch is being worked on.
-        at_work: AtWork,
-    },
-    /// Of one request that was taken out of its batch.
-    Single {
-        /// The place of its channel.
-        channel: usize,
-        /// Its delivery tag.
-        tag: u64,
-        /// Of the body.
-        bytes: usize,
-    },
-}
-
-/// What of a batch came over one channel.
-#[derive(Debug)]
-pub struct Share {
-    channel: usize,
-    /// All that came between the two: a channel counts its deliveries without gaps.
-    tags: RangeInclusive<u64>,
-    /// Those of them that have receipts of their own.
-    aside: Vec<u64>,
-}
-
-/// The permits of a batch that is being worked on.
-#[derive(Debug)]
-pub struct AtWork {
-    _one: OwnedSemaphorePermit,
-    bulky: Option<BulkyTurn>,
-}
-
-/// The turn with large bodies: only one batch with such is worked on at a time.
-#[derive(Debug)]
-pub struct BulkyTurn {
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Receipt {
-    /// Takes a request out of the batch: it takes longer, and gets a receipt of its own.
-    pub fn set_aside(&mut self, envelope: &Envelope) -> Self {
-        let (channel, tag, size) = (envelope.channel, envelope.delivery.delivery_tag, envelope.body().len());
-        if let Self::Batch { shares, requests, bytes, .. } = self
-            && let Some(share) = shares.iter_mut().find(|share| share.channel == channel)
-        {
-            share.aside.push(tag);
-            *requests -= 1;
-            *bytes -= size;
-        }
-        Self::Single { channel, tag, bytes: size }
-    }
-
-    /// The turn that the batch has with large bodies, for what was taken out of it: it goes on until this
-    /// is dropped, and not only until the batch is settled.
-    pub fn take_bulky_turn(&mut self) -> Option<BulkyTurn> {
-        match self {
-            Self::Batch { at_work, .. } => at_work.bulky.take(),
-            Self::Single { .. } => None,
-        }
-    }
-}
-
 /// A subscription to the request queue, over one channel or several. The lanes of a session share
 /// it.
 #[derive(Debug)]
@@ -160,7 +42,7 @@ pub struct Subscription {
     at_work: std::sync::Mutex<Arc<Semaphore>>,
     /// One permit, for a batch with large bodies; likewise.
     bulky: std::sync::Mutex<Arc<Semaphore>>,
-    intake: Arc<Intake>,
+    intake: Arc<ReadGate>,
     has_settled: AtomicBool,
     cancelled: AtomicBool,
     /// Wakes the lane that waits for requests, as there is something else to look at.

@@ -29,7 +29,7 @@ const BYTES_MAX: usize = 48 << 20;
 
 /// What came in over one connection.
 #[derive(Debug, Default)]
-pub(super) struct Intake {
+pub(super) struct ReadGate {
     /// Bytes of bodies that came in and are not settled.
     held: AtomicUsize,
     /// How many requests that is.
@@ -47,7 +47,7 @@ pub(super) struct Intake {
 
 /// As long as there is this, everything is read.
 #[derive(Debug)]
-pub(super) struct Open<'i>(&'i Intake);
+pub(super) struct Open<'i>(&'i ReadGate);
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
@@ -55,7 +55,7 @@ impl Drop for Open<'_> {
     }
 }
 
-impl Intake {
+impl ReadGate {
     /// Bytes of bodies that came in and are not settled.
     pub(super) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
@@ -122,7 +122,7 @@ impl Intake {
 }
 
 /// A runtime for the client library whose connections heed `intake`.
-pub(super) fn runtime(intake: Arc<Intake>) -> Runtime<RuntimeParts<Tokio, Heedful>> {
+pub(super) fn runtime(intake: Arc<ReadGate>) -> Runtime<RuntimeParts<Tokio, Heedful>> {
     let tokio = Tokio::current();
     Runtime::new(RuntimeParts::new(tokio.clone(), Heedful { tokio, intake }))
 }
@@ -131,7 +131,7 @@ pub(super) fn runtime(intake: Arc<Intake>) -> Runtime<RuntimeParts<Tokio, Heedfu
 #[derive(Debug, Clone)]
 pub(super) struct Heedful {
     tokio: Tokio,
-    intake: Arc<Intake>,
+    intake: Arc<ReadGate>,
 }
 
 type TokioStream = <Tokio as Reactor>::TcpStream;
@@ -167,10 +167,10 @@ impl Reactor for Heedful {
 /// A connection that is not read from while too much is held.
 pub(super) struct HeedfulStream {
     stream: TokioStream,
-    intake: Arc<Intake>,
+    intake: Arc<ReadGate>,
 }
 
-impl Intake {
+impl ReadGate {
     /// Ready as long as there is room for more.
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.is_full() {

@@ -1,0 +1,147 @@
+//! The process: what is made once, and what is made again when it is lost.
+//!
+//! [`startup`] waits for the database, [`supervisor`] holds one [`session`] after the other: two connections
+//! and the lanes on them.
+
+mod session;
+mod startup;
+mod supervisor;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use self::startup::wait_for_database;
+use self::supervisor::supervise;
+use crate::broker::error::BrokerError;
+use crate::config::{TraceConfig, WorkerConfig};
+use crate::domain::identity::IdSource;
+use crate::pipeline::hold::Holding;
+use crate::pipeline::lane::Shared;
+use crate::pipeline::shutdown::Stop;
+use crate::pipeline::suspects::Suspects;
+use crate::pipeline::vitals::Vitals;
+use crate::store::error::StoreError;
+use crate::store::migrate::MigrateError;
+use crate::store::pool::Store;
+use crate::telemetry::otlp::{self, Delivery};
+use crate::telemetry::traces::{self, About, Traces};
+
+/// Why a worker could not start. Once it has started nothing but a signal ends it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Nothing that waiting would mend.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// Nothing that waiting would mend.
+    #[error(transparent)]
+    Store(#[from] MigrateError),
+    /// The operating system gives no random bytes.
+    #[error("no random numbers from the operating system: {0}")]
+    Random(#[from] getrandom::Error),
+    /// Traces can't be sent.
+    #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
+    Traces(String),
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// How the worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// All that was held is finished.
+    Finished,
+    /// Some of it was given back to the queue, since time ran out.
+    GaveBack,
+}
+
+/// The end of a worker waits so long for its last spans to be sent, as part of the grace period and at most.
+const LAST_SPANS_SHARE: f64 = 0.1;
+const LAST_SPANS_MAX: Duration = Duration::from_secs(3);
+
+/// A worker that can be run.
+#[derive(Debug)]
+pub struct Worker {
+    config: WorkerConfig,
+    name: String,
+    ids: IdSource,
+    store: Store,
+    vitals: Arc<Vitals>,
+    /// Of spans, if requests are recorded.
+    delivery: Option<Delivery>,
+}
+
+impl Worker {
+    /// Nothing is connected yet. `name` is what people find it by.
+    pub fn new(config: WorkerConfig, name: String) -> Result<Self, StartError> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random)?;
+        // One connection for each lane, and one for the directory.
+        let store = Store::new(&config.database_url, config.lanes + 1)?;
+        let (traces, delivery) = match &config.traces {
+            Some(traces) => {
+                let (traces, delivery) = open_traces(traces, &config, &name).map_err(StartError::Traces)?;
+                (Some(traces), Some(delivery))
+            }
+            None => (None, None),
+        };
+        let vitals = Arc::new(Vitals::new(store.clone(), traces));
+        Ok(Self { config, name, ids: IdSource::from_random(random), store, vitals, delivery })
+    }
+
+    /// What can be seen of it from outside.
+    pub fn vitals(&self) -> &Arc<Vitals> {
+        &self.vitals
+    }
+
+    /// Runs until it is asked to stop.
+    ///
+    /// At start it waits for servers that can't be reached, and gives up on those that refuse it:
+    /// somebody is there to read why. Later it waits for either.
+    pub async fn run(self, mut stop: Stop) -> Result<End, StartError> {
+        let Self { config, name, ids, store, vitals, delivery } = self;
+        let directory = tokio::select! {
+            () = stop.requested() => return Ok(End::Finished),
+            directory = wait_for_database(&store, &vitals) => directory?,
+        };
+        let mut upkeep = JoinSet::new();
+        upkeep.spawn(directory.clone().run());
+        let shared = Arc::new(Shared {
+            config,
+            store,
+            directory,
+            ids,
+            worker: name,
+            settled: AtomicU64::new(0),
+            holding: Holding::default(),
+            suspects: Suspects::default(),
+            vitals,
+        });
+        let delivering = delivery.map(Delivery::start);
+        let end = supervise(&shared, stop).await;
+        if let Some(delivering) = delivering {
+            let grace = shared.config.shutdown_grace;
+            delivering.finish(grace.mul_f64(LAST_SPANS_SHARE).min(LAST_SPANS_MAX)).await;
+        }
+        end
+    }
+}
+
+/// What records requests, and what sends the records.
+fn open_traces(traces: &TraceConfig, config: &WorkerConfig, name: &str) -> Result<(Traces, Delivery), String> {
+    let resource = traces::resource(&traces.service_name, name);
+    let (spans, delivery) = otlp::open(&traces.endpoint, &traces.headers, &resource)?;
+    let about = About {
+        request_queue: config.topology.request_queue.clone(),
+        broker: traces::server(&config.broker_url.address()),
+        database: traces::server(&config.database_url.address()),
+        database_name: config.database_url.name().map(str::to_owned),
+    };
+    Ok((Traces::new(spans, traces.ratio, about), delivery))
+}
