@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check manifests observability chaos cluster-test scaling-test fuzz bench bench-quick profile deps fmt clean
+.PHONY: help demo down test check manifests observability attack chaos cluster-test scaling-test fuzz bench bench-quick profile deps fmt clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -16,7 +16,7 @@ test: ## Check everything, with servers (containers or processes) that are remov
 check: ## Formatting, lints and documentation only; no servers
 	cargo fmt --all -- --check
 	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --test chaos --test containers --test scaling -- -D warnings
+	cargo clippy --locked --test attack --test chaos --test containers --test scaling -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
 
 manifests: ## Check deploy/kubernetes against the schemas of Kubernetes, KEDA and the Prometheus operator
@@ -24,6 +24,9 @@ manifests: ## Check deploy/kubernetes against the schemas of Kubernetes, KEDA an
 
 observability: ## Check alerts and dashboard against a Prometheus that watches a real run, in a minute
 	@scripts/observability
+
+attack: ## Messages that want to harm others, each with neighbours whose waits are measured; half an hour
+	@scripts/attack
 
 chaos: ## Attack the promises: servers and workers killed under load; SEED=1 repeats a run
 	@scripts/chaos $(if $(SEED),--seed $(SEED))

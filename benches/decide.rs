@@ -97,7 +97,7 @@ fn main() {
     let directory = directory();
     let ids = IdSource::from_random([7; 8]);
     let rules = Rules { directory: &directory, ids: &ids, now: Timestamp::now(), body_max: 10 << 20 };
-    let properties = Properties { message_id: Some("8b0a45f2-6d4e-4b0e-9a71-0f6f0b7a5a10"), ..Properties::default() };
+    let properties = Properties { message_id: Some(b"8b0a45f2-6d4e-4b0e-9a71-0f6f0b7a5a10"), ..Properties::default() };
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("decide");
     for (name, body) in [

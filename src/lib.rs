@@ -18,8 +18,9 @@
 //!    ([`pipeline::job`]). What conflicts with a row that is there is looked at: if that row was made
 //!    by this very request, delivered before, it is a success, else the email is taken. That is how
 //!    nothing is added twice.
-//! 4. Replies, trigger events and dead letters are **published** ([`pipeline::respond`],
-//!    [`broker::publisher`]), and the broker confirms each of them.
+//! 4. Replies, trigger events and dead letters are **published** ([`pipeline::compose`],
+//!    [`pipeline::outlets`], [`broker::publisher`]), and the broker confirms each of them. What waits for one
+//!    queue waits beside the lanes ([`pipeline::deferred`]).
 //! 5. Only then is the batch **settled**, by one acknowledgement ([`broker::subscription`] again). If the worker dies anywhere
 //!    before, the broker delivers the batch again, and step 3 finds what was done.
 //!

@@ -100,6 +100,18 @@ broker_environment() {
   export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1}"
 }
 
+# An authority of its own, and a certificate for 127.0.0.1 by it.
+make_certificates() (
+  mkdir -p "$dir/tls"
+  cd "$dir/tls"
+  {
+    openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj '/CN=test authority' -keyout ca.key -out ca.pem
+    openssl req -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -keyout server.key -out server.csr
+    echo 'subjectAltName=IP:127.0.0.1,DNS:localhost' > server.ext
+    openssl x509 -req -days 30 -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile server.ext -out server.pem
+  } > openssl.out 2>&1 || { tail -n 15 openssl.out >&2; die "openssl could not make certificates"; }
+)
+
 broker_port_is_open() { (exec 3<> "/dev/tcp/127.0.0.1/$BROKER_PORT"); }
 
 # Erlang's port mapper: ours, and in the foreground, so that we know whom to stop.
@@ -120,6 +132,11 @@ start_broker() (
   if [ -e "$dir/broker-metrics" ]; then
     echo '[rabbitmq_prometheus].' > "$dir/rabbitmq/plugins"
     printf '%s\n' 'prometheus.tcp.ip = 127.0.0.1' "prometheus.tcp.port = $BROKER_METRICS_PORT" >> "$dir/rabbitmq/rabbitmq.conf"
+  fi
+  if [ -e "$dir/tls" ]; then
+    printf '%s\n' "listeners.ssl.default = 127.0.0.1:$BROKER_TLS_PORT" "ssl_options.cacertfile = $dir/tls/ca.pem" \
+      "ssl_options.certfile = $dir/tls/server.pem" "ssl_options.keyfile = $dir/tls/server.key" \
+      'ssl_options.verify = verify_none' >> "$dir/rabbitmq/rabbitmq.conf"
   fi
   if [ -e "$dir/more.conf" ]; then cat "$dir/more.conf" >> "$dir/rabbitmq/rabbitmq.conf"; fi
   start_epmd

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::status;
-use crate::pipeline::vitals::Vitals;
+use crate::pipeline::vitals::{Reading, Vitals};
 use crate::telemetry::metrics;
 
 /// So many may ask at a time; others wait.
@@ -98,7 +98,7 @@ fn answer(request: &Request<Incoming>, vitals: &Vitals) -> Response<Full<Bytes>>
     }
     match request.uri().path() {
         "/live" => respond(StatusCode::OK, TEXT, "alive\n".to_owned()),
-        "/ready" => ready(&vitals.read().troubles),
+        "/ready" => ready(&vitals.read()),
         "/metrics" => match vitals.metrics_text() {
             Ok(text) => respond(StatusCode::OK, metrics::CONTENT_TYPE, text),
             Err(_) => respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the metrics can't be written\n".to_owned()),
@@ -109,11 +109,11 @@ fn answer(request: &Request<Incoming>, vitals: &Vitals) -> Response<Full<Bytes>>
     }
 }
 
-fn ready(troubles: &[String]) -> Response<Full<Bytes>> {
-    if troubles.is_empty() {
-        return respond(StatusCode::OK, TEXT, "ready\n".to_owned());
-    }
-    respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready\n{}\n", troubles.join("\n")))
+fn ready(Reading { troubles, notes, .. }: &Reading) -> Response<Full<Bytes>> {
+    let (status, word) =
+        if troubles.is_empty() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    let lines: Vec<_> = [word].into_iter().chain(troubles.iter().chain(notes).map(String::as_str)).collect();
+    respond(status, TEXT, format!("{}\n", lines.join("\n")))
 }
 
 fn respond(status: StatusCode, content_type: &'static str, text: String) -> Response<Full<Bytes>> {

@@ -18,6 +18,8 @@ struct Status {
     ready: bool,
     /// Why it is not ready.
     reasons: Vec<String>,
+    /// What is no reason not to be ready, but worth knowing.
+    notes: Vec<String>,
     broker: Option<Broker>,
     database: Database,
     directory: Option<Directory>,
@@ -32,6 +34,8 @@ struct Broker {
     unsettled_requests: usize,
     unsettled_bytes: usize,
     prefetch: u16,
+    /// Replies, events and dead letters that wait for a queue of their own.
+    deferred_messages: usize,
 }
 
 #[derive(Serialize)]
@@ -73,13 +77,14 @@ impl<N: Serialize> Serialize for Counts<N> {
 
 /// Of this worker, now.
 pub(super) fn of(vitals: &Vitals) -> String {
-    let Reading { troubles, pool, directory, broker } = vitals.read();
+    let Reading { troubles, notes, pool, directory, broker } = vitals.read();
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         started_at: vitals.started_at(),
         uptime_seconds: Timestamp::now().duration_since(vitals.started_at()).max(SignedDuration::ZERO).as_secs(),
         ready: troubles.is_empty(),
         reasons: troubles,
+        notes,
         broker: broker.map(Broker::from),
         database: Database::of(pool, vitals.database_address()),
         directory: directory.map(Directory::from),
@@ -92,13 +97,14 @@ pub(super) fn of(vitals: &Vitals) -> String {
 }
 
 impl From<BrokerState> for Broker {
-    fn from(BrokerState { address, is_blocked, held }: BrokerState) -> Self {
+    fn from(BrokerState { address, is_blocked, held, backlogs }: BrokerState) -> Self {
         Self {
             address,
             publishing_blocked: is_blocked,
             unsettled_requests: held.requests,
             unsettled_bytes: held.bytes,
             prefetch: held.asked_for,
+            deferred_messages: backlogs.iter().map(|backlog| backlog.messages).sum(),
         }
     }
 }

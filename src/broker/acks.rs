@@ -26,6 +26,8 @@ pub(super) struct Unsettled {
     set_aside: BTreeSet<u64>,
     /// Those that were, of batches that are not acknowledged yet: they must not be named again.
     settled_apart: BTreeSet<u64>,
+    /// The last delivery tag of all batches that were begun.
+    begun: u64,
 }
 
 /// A batch that is being worked on, or was answered before an earlier one.
@@ -49,6 +51,7 @@ pub(super) struct Acks {
 impl Unsettled {
     /// A batch is begun.
     pub(super) fn begin(&mut self, tags: RangeInclusive<u64>, now: Instant) {
+        self.begun = self.begun.max(*tags.end());
         self.batches.push_back(Unanswered { tags, since: now, is_answered: false });
     }
 
@@ -61,9 +64,9 @@ impl Unsettled {
     /// One that was set aside is acknowledged.
     pub(super) fn settled_apart(&mut self, tag: u64) {
         self.set_aside.remove(&tag);
-        if self.batches.iter().any(|batch| batch.tags.contains(&tag)) {
-            self.settled_apart.insert(tag);
-        }
+        // One that overtook those around it may be in the middle of a batch that is yet to begin.
+        self.settled_apart.insert(tag);
+        self.forget_settled_apart();
     }
 
     /// Notes that a batch is answered; returns what can be acknowledged now: the batches that are
@@ -98,8 +101,8 @@ impl Unsettled {
 
     /// Of batches that are gone nothing is named any more.
     fn forget_settled_apart(&mut self) {
-        let batches = &self.batches;
-        self.settled_apart.retain(|tag| batches.iter().any(|batch| batch.tags.contains(tag)));
+        let Self { batches, begun, .. } = self;
+        self.settled_apart.retain(|tag| tag > begun || batches.iter().any(|batch| batch.tags.contains(tag)));
     }
 
     /// Whether the first batch keeps others waiting for too long.
@@ -131,7 +134,7 @@ mod tests {
         let now = Instant::now();
         let batches = [1..=3, 4..=4, 5..=9, 10..=12];
         let batches = batches.map(|tags| Unanswered { tags, since: now, is_answered: false });
-        (Unsettled { batches: batches.into(), ..Unsettled::default() }, now)
+        (Unsettled { batches: batches.into(), begun: 12, ..Unsettled::default() }, now)
     }
 
     fn acks(up_to: impl Into<Option<u64>>, singly: &[u64]) -> Acks {
@@ -198,6 +201,16 @@ mod tests {
         unsettled.settled_apart(5);
         assert_eq!(unsettled.answer(&(1..=3), now), acks(3, &[]));
         assert_eq!(unsettled.answer(&(4..=4), now), acks(4, &[]));
+    }
+
+    #[test]
+    fn one_that_was_settled_before_its_neighbours_were_begun_is_not_named_again() {
+        let (mut unsettled, now) = four_batches();
+        unsettled.set_aside(vec![15]);
+        unsettled.settled_apart(15);
+        unsettled.begin(13..=17, now);
+        assert_eq!(unsettled.answer(&(13..=17), now + HELD_UP_AFTER * 2), acks(None, &[13, 14, 16, 17]));
+        assert!(unsettled.settled_apart.is_empty());
     }
 
     #[test]

@@ -7,7 +7,9 @@ use lapin::uri::AMQPUri;
 use lapin::{Channel, ConnectionProperties};
 
 use super::error::{ANSWER_MAX, BrokerError, within};
-use super::read_gate::{self, ReadGate};
+use super::frames::set_aside::SetAside;
+use super::read_gate::ReadGate;
+use super::stream::{self, Passage};
 use crate::hosts;
 
 /// The heartbeat where `AMQP_URL` names none: a dead peer is noticed after two of them. RabbitMQ's
@@ -23,6 +25,23 @@ pub enum Frames {
     Large,
     /// 32 KiB. Bodies are split, headers are not: see [`SMALL_HEADERS_MAX_BYTES`].
     Small,
+}
+
+/// What a connection is for. A size of frames alone will do for most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// How large its frames may be.
+    pub frames: Frames,
+    /// Whether replies go over it whose correlation id is no text, see
+    /// [`Outgoing::needs_rewriting`](super::outgoing::Outgoing::needs_rewriting). All that is written is
+    /// copied once more then.
+    pub carries_raw_ids: bool,
+}
+
+impl From<Frames> for Options {
+    fn from(frames: Frames) -> Self {
+        Self { frames, carries_raw_ids: false }
+    }
 }
 
 const SMALL_FRAME_BYTES: u32 = 32 * 1024;
@@ -91,11 +110,10 @@ impl std::fmt::Debug for BrokerUrl {
 #[derive(Clone)]
 pub struct Connection {
     connection: Arc<lapin::Connection>,
-    intake: Arc<ReadGate>,
+    passage: Passage,
     url: BrokerUrl,
     /// Which of the addresses it leads to.
     place: usize,
-    name: Arc<str>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -109,28 +127,28 @@ impl Connection {
     ///
     /// The client library's own recovery stays off: it gives up in silence after some minutes and
     /// leaves its callers waiting for ever.
-    pub async fn open(url: &BrokerUrl, name: &str, frames: Frames) -> Result<Self, BrokerError> {
-        Self::open_in_order(url, &url.order(None), name, frames).await
+    pub async fn open(url: &BrokerUrl, name: &str, options: impl Into<Options>) -> Result<Self, BrokerError> {
+        Self::open_in_order(url, &url.order(None), name, options.into()).await
     }
 
     /// Another connection, to the same address if it still answers. A session whose connections lead to
     /// two nodes would be lost with either.
-    pub async fn open_another(&self, name: &str, frames: Frames) -> Result<Self, BrokerError> {
-        Self::open_in_order(&self.url, &self.url.order(Some(self.place)), name, frames).await
+    pub async fn open_another(&self, name: &str, options: impl Into<Options>) -> Result<Self, BrokerError> {
+        Self::open_in_order(&self.url, &self.url.order(Some(self.place)), name, options.into()).await
     }
 
-    /// Another connection of the same name, for what does not fit into this one's frames.
-    pub(super) async fn with_large_frames(&self) -> Result<Self, BrokerError> {
-        self.open_another(&self.name, Frames::Large).await
-    }
-
-    async fn open_in_order(url: &BrokerUrl, order: &[usize], name: &str, frames: Frames) -> Result<Self, BrokerError> {
+    async fn open_in_order(
+        url: &BrokerUrl,
+        order: &[usize],
+        name: &str,
+        options: Options,
+    ) -> Result<Self, BrokerError> {
         let mut failures = Vec::new();
         for &place in order {
-            match connect(url, place, name, frames).await {
-                Ok((connection, intake)) => {
+            match connect(url, place, name, options).await {
+                Ok((connection, passage)) => {
                     let connection = Arc::new(connection);
-                    return Ok(Self { connection, intake, url: url.clone(), place, name: name.into() });
+                    return Ok(Self { connection, passage, url: url.clone(), place });
                 }
                 Err(failure) => failures.push((place, failure)),
             }
@@ -145,13 +163,29 @@ impl Connection {
         address(&self.url.0[self.place])
     }
 
+    /// The virtual host and the user, as commands for administrators need them.
+    pub(super) fn vhost_and_user(&self) -> (&str, &str) {
+        let uri = &self.url.0[self.place];
+        (&uri.vhost, &uri.authority.userinfo.username)
+    }
+
     pub(super) async fn channel(&self) -> Result<Channel, BrokerError> {
         within(ANSWER_MAX, "opening a channel", self.connection.create_channel()).await
     }
 
     /// What came in over it.
-    pub(super) fn intake(&self) -> &Arc<ReadGate> {
-        &self.intake
+    pub(super) fn gate(&self) -> &Arc<ReadGate> {
+        &self.passage.gate
+    }
+
+    /// What came in over it that the client library can't take.
+    pub(super) fn set_aside(&self) -> &Arc<SetAside> {
+        &self.passage.set_aside
+    }
+
+    /// The largest frame that may go over it, in bytes, as agreed with the broker.
+    pub fn frame_max(&self) -> usize {
+        usize::try_from(self.connection.configuration().frame_max()).unwrap_or(usize::MAX)
     }
 
     /// Whether the connection is usable.
@@ -168,7 +202,7 @@ impl Connection {
     /// Says goodbye. A connection that is gone already needs none.
     pub async fn close(&self) {
         if self.is_open() {
-            let _open = self.intake.open();
+            let _open = self.passage.gate.open();
             let goodbye = self.connection.close(200, "bye".into());
             if let Err(error) = within(ANSWER_MAX, "close", goodbye).await {
                 tracing::debug!(%error, "the connection did not close in order");
@@ -181,18 +215,17 @@ async fn connect(
     url: &BrokerUrl,
     place: usize,
     name: &str,
-    frames: Frames,
-) -> Result<(lapin::Connection, Arc<ReadGate>), BrokerError> {
+    Options { frames, carries_raw_ids }: Options,
+) -> Result<(lapin::Connection, Passage), BrokerError> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let mut uri = url.0[place].clone();
     if frames == Frames::Small {
         uri.query.frame_max.get_or_insert(SMALL_FRAME_BYTES);
     }
-    let intake = Arc::<ReadGate>::default();
-    let runtime = read_gate::runtime(intake.clone());
+    let passage = Passage { carries_raw_ids, ..Passage::default() };
     let limit = if url.0.len() > 1 { ONE_OF_SEVERAL_MAX } else { ANSWER_MAX };
-    let connecting = lapin::Connection::connect_uri_with_runtime(uri, properties, runtime);
-    Ok((within(limit, "connect", connecting).await?, intake))
+    let connecting = stream::connect(uri, properties, passage.clone());
+    Ok((within(limit, "connect", connecting).await?, passage))
 }
 
 /// What is said when no address would do. Only if all of them refuse us is waiting of no use: a node

@@ -1,9 +1,20 @@
 //! One delivered request, and what its properties say.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lapin::BasicProperties;
 use lapin::message::Delivery;
-use lapin::types::{AMQPValue, ShortString};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use tokio::time::Instant;
 
+use super::frames::inbound::{SET_ASIDE_HEADER, number_of, read_names};
+use super::frames::properties::bit;
+use super::frames::set_aside::SetAside;
+use super::properties_size::{properties_list, table_size};
+use super::raw_properties::{self, RawProperties};
+use super::subscribed::Subscribed;
 use crate::telemetry::context::TraceHeaders;
 
 /// One delivered request: body, properties, and how it came here.
@@ -11,14 +22,74 @@ use crate::telemetry::context::TraceHeaders;
 pub struct Envelope {
     /// On the heap, as it is large and handed on several times.
     pub(super) delivery: Box<Delivery>,
-    pub(super) channel: usize,
+    /// The channel that it came over.
+    pub(super) subscribed: Arc<Subscribed>,
     pub(super) arrived_at: Instant,
+    frame_max: usize,
+    /// Bytes of body and headers.
+    size: usize,
+    /// What the client library could not take, of the few messages that have such a thing.
+    unplain: Option<Box<Unplain>>,
+}
+
+/// What was set aside of a message.
+#[derive(Debug, Default)]
+struct Unplain {
+    properties: Option<RawProperties>,
+    /// Exchange and routing key.
+    names: Option<[Name; 2]>,
+}
+
+/// A name that need not be a text.
+#[derive(Debug)]
+struct Name {
+    bytes: Vec<u8>,
+    /// For people.
+    text: String,
+}
+
+impl Name {
+    fn new(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), text: String::from_utf8_lossy(bytes).into_owned() }
+    }
 }
 
 impl Envelope {
+    /// A delivery over a channel of a connection with frames of up to `frame_max` bytes,
+    /// with what was set aside of it.
+    pub(super) fn new(delivery: Delivery, subscribed: Arc<Subscribed>, frame_max: usize, set_aside: &SetAside) -> Self {
+        let unplain =
+            Unplain { properties: raw_properties(&delivery, set_aside), names: raw_names(&delivery, set_aside) };
+        let is_plain = unplain.properties.is_none() && unplain.names.is_none();
+        let headers = match &unplain.properties {
+            Some(raw) => raw.as_bytes().len(),
+            None => delivery.properties.headers().as_ref().map_or(0, table_size),
+        };
+        let size = delivery.data.len() + headers;
+        Self {
+            delivery: Box::new(delivery),
+            subscribed,
+            arrived_at: Instant::now(),
+            frame_max,
+            size,
+            unplain: (!is_plain).then(|| Box::new(unplain)),
+        }
+    }
+
     /// The body, untouched.
     pub fn body(&self) -> &[u8] {
         &self.delivery.data
+    }
+
+    /// Bytes of body and headers: what counts for how much may come in.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The largest frame of the connection that it came over, in bytes. Its dead letter is published over
+    /// one whose frames are as large.
+    pub fn frame_max(&self) -> usize {
+        self.frame_max
     }
 
     /// When it came in.
@@ -28,51 +99,118 @@ impl Envelope {
 
     /// Whether it may have been delivered before.
     pub fn redelivered(&self) -> bool {
-        self.delivery.redelivered
+        // With RabbitMQ 4.3 what was given back may carry a count and no flag.
+        self.delivery.redelivered || self.deliveries_before().is_some_and(|count| count > 0)
     }
 }
 
+fn raw_properties(delivery: &Delivery, set_aside: &SetAside) -> Option<RawProperties> {
+    let headers = delivery.properties.headers().as_ref()?;
+    let AMQPValue::LongLongInt(number) = *headers.inner().get(SET_ASIDE_HEADER)? else { return None };
+    Some(RawProperties::new(set_aside.take(number).unwrap_or_default()))
+}
+
+fn raw_names(delivery: &Delivery, set_aside: &SetAside) -> Option<[Name; 2]> {
+    let names = set_aside.take(number_of(delivery.routing_key.as_str())?)?;
+    let (exchange, routing_key) = read_names(&names)?;
+    Some([Name::new(exchange), Name::new(routing_key)])
+}
+
 impl Envelope {
-    /// The body's format, as the producer declares it.
+    /// The body's format, as the producer declares it; none if that is no text.
     pub fn content_type(&self) -> Option<&str> {
-        text(self.delivery.properties.content_type())
+        let bytes = self.short(bit::CONTENT_TYPE, BasicProperties::content_type)?;
+        std::str::from_utf8(bytes).ok()
     }
 
     /// The producer's name for this request; an empty one is none.
-    pub fn message_id(&self) -> Option<&str> {
-        text(self.delivery.properties.message_id())
+    pub fn message_id(&self) -> Option<&[u8]> {
+        self.short(bit::MESSAGE_ID, BasicProperties::message_id)
     }
 
     /// How the producer matches the reply.
-    pub fn correlation_id(&self) -> Option<&str> {
-        text(self.delivery.properties.correlation_id())
+    pub fn correlation_id(&self) -> Option<&[u8]> {
+        self.short(bit::CORRELATION_ID, BasicProperties::correlation_id)
     }
 
-    /// Where the producer wants the reply.
-    pub fn reply_to(&self) -> Option<&str> {
-        text(self.delivery.properties.reply_to())
+    /// Where the producer wants the reply: see [`ReplyAddress`](super::reply_address::ReplyAddress).
+    pub fn reply_to(&self) -> Option<&[u8]> {
+        self.short(bit::REPLY_TO, BasicProperties::reply_to)
     }
 
     /// A header with a text value. Clients write texts in two of AMQP's types.
     pub fn header(&self, name: &str) -> Option<&str> {
-        match self.delivery.properties.headers().as_ref()?.inner().get(name)? {
+        if let Some(raw) = self.raw() {
+            let entry = raw.header(name).filter(|entry| entry.kind == b'S')?;
+            return std::str::from_utf8(entry.value).ok();
+        }
+        match self.headers()?.inner().get(name)? {
             AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
             AMQPValue::ShortString(text) => Some(text.as_str()),
             _ => None,
+        }
+    }
+
+    /// A property that is a short string; an empty one is none.
+    fn short<'e>(
+        &'e self,
+        place: u8,
+        of: impl FnOnce(&'e BasicProperties) -> &'e Option<ShortString>,
+    ) -> Option<&'e [u8]> {
+        let bytes = match self.raw() {
+            Some(raw) => raw.short(place),
+            None => of(&self.delivery.properties).as_ref().map(|text| text.as_str().as_bytes()),
+        };
+        bytes.filter(|bytes| !bytes.is_empty())
+    }
+
+    fn raw(&self) -> Option<&RawProperties> {
+        self.unplain.as_ref()?.properties.as_ref()
+    }
+
+    fn headers(&self) -> Option<&FieldTable> {
+        self.delivery.properties.headers().as_ref()
+    }
+
+    /// The properties as far as the client library can carry them, and the whole list if that is not
+    /// all.
+    pub(super) fn carriable(&self) -> (Cow<'_, BasicProperties>, Option<&[u8]>) {
+        match self.raw() {
+            Some(raw) => (Cow::Owned(raw.carriable()), Some(raw.as_bytes())),
+            None => (Cow::Borrowed(&self.delivery.properties), None),
         }
     }
 }
 
 /// Where RabbitMQ says how often a message was delivered before; what each of them counts differs
 /// between its versions, and classic queues have none.
-const DELIVERY_COUNTS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
+pub(super) const DELIVERY_COUNTS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
 
 impl Envelope {
     /// How often it was delivered before, as far as the broker tells.
     pub fn deliveries_before(&self) -> Option<u64> {
-        let headers = self.delivery.properties.headers().as_ref()?.inner();
-        DELIVERY_COUNTS.iter().filter_map(|name| unsigned(headers.get(*name)?)).max()
+        let count = |name: &&str| match self.raw() {
+            Some(raw) => raw_properties::unsigned(raw.header(name)?),
+            None => unsigned(self.headers()?.inner().get(*name)?),
+        };
+        DELIVERY_COUNTS.iter().filter_map(count).max()
     }
+
+    /// All properties as bytes, but for what the broker adds when it delivers a message again: equal for
+    /// deliveries of the same message, and for others only if their properties are equal.
+    pub fn lasting_properties(&self) -> Vec<u8> {
+        match self.raw() {
+            Some(raw) => raw.without_headers(&DELIVERY_COUNTS),
+            None => properties_list(&without_counts(&self.delivery.properties)),
+        }
+    }
+}
+
+fn without_counts(properties: &BasicProperties) -> BasicProperties {
+    let Some(headers) = properties.headers() else { return properties.clone() };
+    let lasting = headers.into_iter().filter(|(name, _)| !DELIVERY_COUNTS.contains(&name.as_str()));
+    let lasting: BTreeMap<_, _> = lasting.map(|(name, value)| (name.clone(), value.clone())).collect();
+    properties.clone().with_headers(lasting.into())
 }
 
 fn unsigned(value: &AMQPValue) -> Option<u64> {
@@ -88,10 +226,6 @@ fn unsigned(value: &AMQPValue) -> Option<u64> {
     }
 }
 
-fn text(property: &Option<ShortString>) -> Option<&str> {
-    property.as_ref().map(ShortString::as_str).filter(|text| !text.is_empty())
-}
-
 /// The longest trace header that is passed on: what W3C asks everybody to carry.
 const TRACE_MAX_BYTES: usize = 512;
 
@@ -102,13 +236,25 @@ impl Envelope {
         TraceHeaders { traceparent: header("traceparent"), tracestate: header("tracestate") }
     }
 
-    /// The exchange that it was published to.
+    /// The exchange that it was published to, for people.
     pub fn exchange(&self) -> &str {
-        self.delivery.exchange.as_str()
+        self.names().map_or(self.delivery.exchange.as_str(), |[exchange, _]| &exchange.text)
     }
 
-    /// The routing key that it was published with.
+    /// The routing key that it was published with, for people.
     pub fn routing_key(&self) -> &str {
-        self.delivery.routing_key.as_str()
+        self.names().map_or(self.delivery.routing_key.as_str(), |[_, routing_key]| &routing_key.text)
+    }
+
+    /// Exchange and routing key as they came.
+    pub(super) fn raw_names(&self) -> [&[u8]; 2] {
+        match self.names() {
+            Some([exchange, routing_key]) => [&exchange.bytes, &routing_key.bytes],
+            None => [self.exchange().as_bytes(), self.routing_key().as_bytes()],
+        }
+    }
+
+    fn names(&self) -> Option<&[Name; 2]> {
+        self.unplain.as_ref()?.names.as_ref()
     }
 }

@@ -4,6 +4,9 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 use super::connection::SMALL_HEADERS_MAX_BYTES;
+use super::frames::outbound::CORRELATION_ID_HEADER;
+use super::properties_size::table_size;
+use super::reply_address::ReplyAddress;
 
 /// Delivery mode of a message that survives a restart of the broker (AMQP 0-9-1, basic class).
 pub(super) const PERSISTENT: u8 = 2;
@@ -39,11 +42,34 @@ pub(super) struct OurProperties {
     pub(super) content_type: &'static str,
     pub(super) kind: &'static str,
     pub(super) timestamp: u64,
-    pub(super) correlation_id: Option<ShortString>,
+    pub(super) correlation_id: Option<CorrelationId>,
     /// The code of a reply.
     pub(super) error: Option<u16>,
-    pub(super) original_reply_to: Option<ShortString>,
+    pub(super) original_reply_to: Option<LongString>,
     pub(super) trace: Vec<(&'static str, LongString)>,
+}
+
+impl AsRef<Self> for Outgoing {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+/// How the producer matches a reply, as it came.
+#[derive(Debug)]
+pub(super) enum CorrelationId {
+    Text(ShortString),
+    /// What is no text, which the client library can't write: see [`super::frames::outbound`].
+    Bytes(LongString),
+}
+
+impl CorrelationId {
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(short(text)),
+            Err(_) => Self::Bytes(bytes.into()),
+        }
+    }
 }
 
 impl Outgoing {
@@ -73,17 +99,101 @@ impl Outgoing {
         Some(self.routing_key.as_str()).filter(|queue| is_reply && *queue != result_queue)
     }
 
+    /// How it is to be published.
+    pub fn route(&self, result_queue: &str) -> Route {
+        match self.requester(result_queue) {
+            _ if self.has_large_headers() => Route::Alone,
+            Some(queue) if matches!(ReplyAddress::of(queue.as_bytes()), ReplyAddress::Direct(_)) => Route::Interpreted,
+            _ if self.needs_rewriting() => Route::Interpreted,
+            Some(_) => Route::Requester,
+            None => Route::Own,
+        }
+    }
+
+    /// About the memory that it takes, in bytes.
+    pub fn size(&self) -> usize {
+        const PROPERTIES: usize = 512;
+        let headers = match &self.properties {
+            Properties::Ours(_) => 0,
+            Properties::Other(properties) => properties.headers().as_ref().map_or(0, table_size),
+        };
+        PROPERTIES + self.body.len() + headers
+    }
+
+    /// Keeps no more of the body of a dead letter than the broker takes; a header says how large it was.
+    pub fn cut_body(&mut self, bytes_max: usize) {
+        let size = self.body.len();
+        if size <= bytes_max {
+            return;
+        }
+        self.body.truncate(bytes_max);
+        if let Properties::Other(properties) = &mut self.properties {
+            let mut headers = properties.headers().clone().unwrap_or_default();
+            let size = i64::try_from(size).unwrap_or(i64::MAX);
+            headers.insert("x-original-body-size".into(), AMQPValue::LongLongInt(size));
+            **properties = properties.as_ref().clone().with_headers(headers);
+        }
+    }
+
+    /// Whether it goes to a queue by the queue's name.
+    pub fn is_to_queue(&self) -> bool {
+        self.exchange.as_str().is_empty()
+    }
+
+    /// Bytes of its body, which the broker has a limit for.
+    pub fn body_size(&self) -> usize {
+        self.body.len()
+    }
+
+    /// The exchange; empty for the default one.
+    pub fn exchange(&self) -> &str {
+        self.exchange.as_str()
+    }
+
+    /// The routing key.
+    pub fn routing_key(&self) -> &str {
+        self.routing_key.as_str()
+    }
+
+    /// Leaves out what is not needed: publishing it as it is cost the connection. False if there is
+    /// nothing to be left out any more.
+    pub fn strip(&mut self, result_queue: &str) -> bool {
+        if self.redirect(result_queue) {
+            return true;
+        }
+        match &mut self.properties {
+            Properties::Ours(ours) => ours.strip(),
+            Properties::Other(properties) => {
+                let bare = bare(properties);
+                let is_less = bare != **properties;
+                **properties = bare;
+                is_less
+            }
+        }
+    }
+
     /// A reply that its requester does not get, to be kept in the result queue. False if it is no
     /// reply, or was on its way there already.
     pub fn redirect(&mut self, result_queue: &str) -> bool {
         match &mut self.properties {
             Properties::Ours(ours) if ours.error.is_some() && self.routing_key.as_str() != result_queue => {
-                ours.original_reply_to = Some(std::mem::replace(&mut self.routing_key, short(result_queue)));
+                let original = std::mem::replace(&mut self.routing_key, short(result_queue));
+                ours.original_reply_to = Some(original.as_str().into());
                 self.mandatory = true;
                 true
             }
             _ => false,
         }
+    }
+
+    /// Whether its correlation id is no text: then it must be published over a connection that carries
+    /// such ids ([`Options::carries_raw_ids`](super::connection::Options::carries_raw_ids)), or it has
+    /// none but a header of ours.
+    pub fn needs_rewriting(&self) -> bool {
+        matches!(
+            &self.properties,
+            Properties::Ours(OurProperties { correlation_id: Some(CorrelationId::Bytes(_)), .. })
+        )
     }
 
     /// Whether its headers may be too large for a small frame. Ours never are.
@@ -105,7 +215,43 @@ impl Outgoing {
     }
 }
 
+/// Over what a message is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// To our own queues and exchange, over the channel for those.
+    Own,
+    /// To a queue that a request named, over the channel for those.
+    Requester,
+    /// To an address that the broker interprets, or with an id that is not text: over a connection
+    /// for those.
+    Interpreted,
+    /// It does not fit into the frames of the other connections.
+    Alone,
+}
+
+/// Our own headers of a dead letter begin like this.
+const OUR_HEADERS: [&str; 3] = ["x-error", "x-worker", MATCH_HEADER];
+
+/// Of the properties of a dead letter those that are ours.
+fn bare(properties: &BasicProperties) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    for (name, value) in properties.headers().iter().flat_map(FieldTable::inner) {
+        if OUR_HEADERS.iter().any(|ours| name.as_str().starts_with(ours)) {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(headers)
+}
+
 impl OurProperties {
+    /// Leaves out what came with the request; false if nothing is left of it.
+    fn strip(&mut self) -> bool {
+        let is_less = self.correlation_id.is_some() || self.original_reply_to.is_some() || !self.trace.is_empty();
+        (self.correlation_id, self.original_reply_to) = (None, None);
+        self.trace.clear();
+        is_less
+    }
+
     fn with_id(&self, message_id: ShortString) -> BasicProperties {
         let mut properties = BasicProperties::default()
             .with_content_type(self.content_type.into())
@@ -114,7 +260,7 @@ impl OurProperties {
             .with_timestamp(self.timestamp)
             .with_type(self.kind.into())
             .with_app_id(APP_ID.into());
-        if let Some(id) = &self.correlation_id {
+        if let Some(CorrelationId::Text(id)) = &self.correlation_id {
             properties = properties.with_correlation_id(id.clone());
         }
         let headers = self.headers();
@@ -127,7 +273,10 @@ impl OurProperties {
             headers.insert("error".into(), AMQPValue::LongInt(i32::from(code)));
         }
         if let Some(original) = &self.original_reply_to {
-            insert_text(&mut headers, "x-original-reply-to", original.as_str());
+            insert_bytes(&mut headers, "x-original-reply-to", original.as_bytes());
+        }
+        if let Some(CorrelationId::Bytes(id)) = &self.correlation_id {
+            insert_bytes(&mut headers, CORRELATION_ID_HEADER, id.as_bytes());
         }
         for (name, value) in &self.trace {
             headers.insert((*name).into(), AMQPValue::LongString(value.clone()));
@@ -156,24 +305,10 @@ pub(super) fn our_id(properties: &BasicProperties) -> Option<String> {
     }
 }
 
-/// About the bytes of a table in a frame, rather more than less.
-fn table_size(table: &FieldTable) -> usize {
-    table.inner().iter().map(|(name, value)| name.as_str().len() + value_size(value)).sum()
-}
-
-fn value_size(value: &AMQPValue) -> usize {
-    const OVERHEAD: usize = 16;
-    OVERHEAD
-        + match value {
-            AMQPValue::ShortString(text) => text.as_str().len(),
-            AMQPValue::LongString(text) => text.as_bytes().len(),
-            AMQPValue::ByteArray(bytes) => bytes.len(),
-            AMQPValue::FieldArray(values) => values.as_slice().iter().map(value_size).sum(),
-            AMQPValue::FieldTable(table) => table_size(table),
-            _ => 0,
-        }
-}
-
 pub(super) fn insert_text(headers: &mut FieldTable, name: &str, value: &str) {
+    headers.insert(name.into(), AMQPValue::LongString(value.into()));
+}
+
+pub(super) fn insert_bytes(headers: &mut FieldTable, name: &str, value: &[u8]) {
     headers.insert(name.into(), AMQPValue::LongString(value.into()));
 }

@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
-use futures_util::future::maybe_done;
+use futures_util::FutureExt;
+use futures_util::future::{MaybeDone, maybe_done};
+use lapin::PublisherConfirm;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Confirmation};
@@ -14,140 +16,260 @@ use super::connection::Connection;
 use super::error::{ANSWER_MAX, BrokerError, CONFIRM_MAX, within};
 use super::outgoing::{Outgoing, our_id};
 
-/// Of so many queues it is remembered that they take nothing.
-const GIVEN_UP_MAX: usize = 1000;
+/// How long a queue may take to say how many messages it has.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 
 /// A channel for publishing. One task uses it, one batch at a time: the client library gives out
-/// confirm numbers without a lock.
+/// confirm numbers without a lock, and hands a returned message to whichever confirm comes next.
 #[derive(Debug)]
 pub struct Publisher {
-    channel: Mutex<Channel>,
-    /// Queues that refused for so long that nobody waits for them any more.
-    given_up: Mutex<HashSet<String>>,
+    channel: Channel,
     connection: Connection,
+}
+
+/// What became of a message that was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The broker has it safe.
+    Confirmed,
+    /// The broker sent it back: nobody is behind its routing key.
+    Returned,
+    /// The broker refused it: a queue is full, or has no leader.
+    Refused,
+    /// The broker has said nothing yet.
+    Unconfirmed,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub enum Published {
+    /// The broker has all of it safe.
+    Confirmed,
+    /// Not all of it.
+    Partly {
+        /// One for each message, in their order.
+        fates: Vec<Fate>,
+        /// Those that the broker has said nothing about can be waited for here.
+        unconfirmed: Option<Box<Unconfirmed>>,
+    },
 }
 
 impl Publisher {
     /// Opens a channel with confirms.
     pub async fn open(connection: &Connection) -> Result<Self, BrokerError> {
-        let channel = Mutex::new(with_confirms(connection).await?);
-        Ok(Self { channel, given_up: Mutex::default(), connection: connection.clone() })
+        Ok(Self { channel: with_confirms(connection).await?, connection: connection.clone() })
     }
 
-    /// Goes on with a new channel. RabbitMQ remembers for each channel who leads a quorum queue, and one
-    /// whose first message to it met a leader that was gone refuses all others as long as that node is
-    /// away, though there is another leader since.
-    pub async fn renew(&self) -> Result<(), BrokerError> {
-        let new = with_confirms(&self.connection).await?;
-        let old = std::mem::replace(&mut *self.channel.lock().unwrap_or_else(PoisonError::into_inner), new);
-        let closing = old.close(200, "renewed".into());
-        within(ANSWER_MAX, "closing a channel", closing).await
+    pub(super) fn channel(&self) -> &Channel {
+        &self.channel
     }
 
-    pub(super) fn channel(&self) -> Channel {
-        self.channel.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Goes on with a new channel. A channel that was closed over a message takes no other; one with
+    /// messages that are not confirmed can't tell whose a return is. And RabbitMQ remembers for each
+    /// channel who leads a quorum queue: one whose first message to it met a leader that was gone
+    /// refuses all others as long as that node is away, though there is another leader since.
+    pub async fn renew(&mut self) -> Result<(), BrokerError> {
+        self.channel = with_confirms(&self.connection).await?;
+        Ok(())
     }
 
-    /// Publishes all messages and waits until the broker has each of them safe. The result tells of
-    /// those that it has not, in their order. A broker that is low on memory or disk takes nothing;
-    /// that is waited out.
+    /// Publishes all messages and waits until the broker has each of them safe, but not for longer
+    /// than `patience`, or without one not for longer than a live broker could take. The time in
+    /// which the broker lets nobody publish, as it is low on memory or disk, does not count.
     ///
-    /// Which message was returned is told by our own id in it, never by the confirm that happened
-    /// to carry it: the library hands a return to whichever confirm completes next.
-    pub async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Loss>, BrokerError> {
-        let Losses { returned, refused } = self.unless_blocked(self.send_all(messages)).await?;
-        if returned.is_empty() && refused.is_empty() {
-            return Ok(Vec::new());
+    /// # Errors
+    ///
+    /// The channel is of no use any more, and which messages the broker has taken is not known. If
+    /// the broker closed it, the error says why.
+    pub async fn publish<M: AsRef<Outgoing>>(
+        &mut self,
+        messages: &[M],
+        patience: Option<Duration>,
+    ) -> Result<Published, BrokerError> {
+        if messages.is_empty() {
+            return Ok(Published::Confirmed);
         }
-        let loss = |(place, message): (usize, &Outgoing)| {
-            if refused.contains(&place) {
-                Some(Loss { place, is_refused: true })
-            } else {
-                returned.contains(message.message_id.as_str()).then_some(Loss { place, is_refused: false })
-            }
+        let handed_over = hand_over(&self.channel, messages);
+        let handed_over = self.unless_blocked(CONFIRM_MAX, handed_over).await;
+        let mut confirms = handed_over.ok_or(BrokerError::TimedOut("published messages", CONFIRM_MAX))??;
+        let waited = self.unless_blocked(patience.unwrap_or(CONFIRM_MAX), confirms.all()).await;
+        if waited.is_none() && patience.is_none() {
+            return Err(BrokerError::TimedOut("published messages", CONFIRM_MAX));
+        }
+        let mut returns = HashSet::new();
+        let mut fates = confirms.take(&mut returns)?;
+        if fates.iter().all(|fate| *fate == Fate::Confirmed) && returns.is_empty() {
+            return Ok(Published::Confirmed);
+        }
+        sort_returned(&mut fates, messages, &returns);
+        let unconfirmed = if confirms.is_done() {
+            None
+        } else {
+            let ids = messages.iter().map(|message| message.as_ref().message_id.as_str().to_owned()).collect();
+            Some(Box::new(Unconfirmed { confirms, returns, ids, _channel: self.channel.clone() }))
         };
-        Ok(messages.iter().enumerate().filter_map(loss).collect())
-    }
-
-    /// A queue refuses for too long: from now on it counts as full.
-    pub fn give_up_on(&self, queue: &str) {
-        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
-        if given_up.len() < GIVEN_UP_MAX {
-            given_up.insert(queue.to_owned());
-        }
+        Ok(Published::Partly { fates, unconfirmed })
     }
 
     /// Whether a queue that has refused a message is full. A quorum queue refuses as well while it has no
     /// leader, for a moment after a node of the cluster is gone; it seems to hold nothing then, which a
     /// full one does not. What we may not look at counts as full: nobody would tell us when to try again.
     pub async fn is_full(&self, queue: &str) -> Result<bool, BrokerError> {
-        if self.given_up.lock().unwrap_or_else(PoisonError::into_inner).contains(queue) {
-            return Ok(true);
-        }
         let channel = self.connection.channel().await?;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let look = channel.queue_declare(queue.into(), options, FieldTable::default());
-        match within(ANSWER_MAX, "looking at a queue", look).await {
+        match within(LOOK_MAX, "looking at a queue", look).await {
             Ok(queue) => Ok(queue.message_count() > 0),
             Err(_) if self.connection.is_open() => Ok(true),
             Err(error) => Err(error),
         }
     }
 
-    /// Waits for confirms. The time in which the broker lets nobody publish does not count.
-    async fn unless_blocked<T>(
-        &self,
-        confirms: impl Future<Output = Result<T, BrokerError>>,
-    ) -> Result<T, BrokerError> {
-        tokio::pin!(confirms);
+    /// Waits for something for so long; `None` if it did not come in time. The time in which the
+    /// broker lets nobody publish does not count.
+    async fn unless_blocked<T>(&self, limit: Duration, something: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(something);
         loop {
-            let confirmed = within(CONFIRM_MAX, "published messages", &mut confirms).await;
-            match confirmed {
-                Err(BrokerError::TimedOut(..)) if self.connection.is_blocked() => {
-                    tracing::warn!("RabbitMQ is low on memory or disk and takes no messages; requests are held");
-                }
-                confirmed => return confirmed,
+            match tokio::time::timeout(limit, &mut something).await {
+                Ok(done) => return Some(done),
+                Err(_) if self.connection.is_blocked() => {}
+                Err(_) => return None,
             }
         }
     }
+}
 
-    /// Hands all messages to the library before it waits for any, and then for the last one first:
-    /// when that one is done the others mostly are. So the task is woken a few times for a batch
-    /// and not for each message, as it would be by `join_all`.
-    async fn send_all(&self, messages: &[Outgoing]) -> Result<Losses, BrokerError> {
-        let (large, small): (Vec<_>, Vec<_>) =
-            messages.iter().enumerate().partition(|(_, message)| message.has_large_headers());
-        let channel = self.channel();
-        let each = small.into_iter().map(|(place, message)| (place, maybe_done(Box::pin(send(&channel, message)))));
-        let mut sending: Vec<_> = each.collect();
-        sending.iter_mut().for_each(|(_, future)| start(future));
-        if let Some((_, last)) = sending.last_mut() {
+/// Messages that were published and not confirmed in time. The channel is theirs alone from now on.
+#[derive(Debug)]
+pub struct Unconfirmed {
+    confirms: Confirms,
+    returns: HashSet<String>,
+    /// Our own ids of all messages of the batch.
+    ids: Vec<String>,
+    /// As long as there is this, the channel stays open.
+    _channel: Channel,
+}
+
+impl Unconfirmed {
+    /// Waits for those that were not confirmed, for so long at most; one fate for each message of the
+    /// batch that they were a part of, in its order.
+    pub async fn settle(mut self, limit: Duration) -> Result<Vec<Fate>, BrokerError> {
+        // Whoever is late is told by its fate.
+        tokio::time::timeout(limit, self.confirms.all()).await.ok();
+        let mut fates = self.confirms.take(&mut self.returns)?;
+        for (fate, id) in fates.iter_mut().zip(&self.ids) {
+            if *fate == Fate::Confirmed && self.returns.contains(id) {
+                *fate = Fate::Returned;
+            }
+        }
+        Ok(fates)
+    }
+}
+
+/// The confirms of a batch, each at the place of its message.
+#[derive(Debug)]
+struct Confirms(Vec<MaybeDone<PublisherConfirm>>);
+
+impl Confirms {
+    /// Waits for all, and for the last one first: when that one is there the others mostly are. So
+    /// the task is woken a few times for a batch and not for each message, as it would be by
+    /// `join_all`.
+    async fn all(&mut self) {
+        // What was taken already must not be waited for again.
+        let mut open = self.0.iter_mut().filter(|confirm| matches!(confirm, MaybeDone::Future(_)));
+        if let Some(last) = open.next_back() {
             last.await;
         }
-        let mut losses = Losses::default();
-        for (place, mut future) in sending {
-            (&mut future).await;
-            if let Some(confirmation) = Pin::new(&mut future).take_output() {
-                losses.note(place, confirmation?);
-            }
+        for confirm in open {
+            confirm.await;
         }
-        if !large.is_empty() {
-            self.send_apart(large, &mut losses).await?;
-        }
-        Ok(losses)
     }
 
-    /// Sends what does not fit into the frames of our connection over one that is made for it: dead
-    /// letters of messages with headers that nobody expects.
-    async fn send_apart(&self, messages: Vec<(usize, &Outgoing)>, losses: &mut Losses) -> Result<(), BrokerError> {
-        let connection = self.connection.with_large_frames().await?;
-        let publisher = Self::open(&connection).await?;
-        let channel = publisher.channel();
-        for (place, message) in messages {
-            losses.note(place, send(&channel, message).await?);
+    fn is_done(&self) -> bool {
+        !self.0.iter().any(|confirm| matches!(confirm, MaybeDone::Future(_)))
+    }
+
+    /// What is known of each by now; those that were taken before count as confirmed.
+    fn take(&mut self, returns: &mut HashSet<String>) -> Result<Vec<Fate>, BrokerError> {
+        let mut fates = Vec::with_capacity(self.0.len());
+        let mut failure: Option<BrokerError> = None;
+        for confirm in &mut self.0 {
+            if matches!(confirm, MaybeDone::Future(_)) && (&mut *confirm).now_or_never().is_none() {
+                fates.push(Fate::Unconfirmed);
+                continue;
+            }
+            match Pin::new(confirm).take_output() {
+                Some(Ok(confirmation)) => fates.push(note(confirmation, returns)),
+                Some(Err(error)) => {
+                    let error = BrokerError::from(error);
+                    failure = Some(match failure {
+                        Some(earlier) => earlier.or_more_telling(error),
+                        None => error,
+                    });
+                }
+                None => fates.push(Fate::Confirmed),
+            }
         }
-        connection.close().await;
-        Ok(())
+        failure.map_or(Ok(fates), Err)
+    }
+}
+
+/// A returned message may be attached to any confirm, so it says nothing of this one.
+fn note(confirmation: Confirmation, returns: &mut HashSet<String>) -> Fate {
+    let (fate, message) = match confirmation {
+        Confirmation::Ack(message) => (Fate::Confirmed, message),
+        Confirmation::Nack(message) => (Fate::Refused, message),
+        // The channel is not in confirm mode, so nothing is known of any message.
+        Confirmation::NotRequested => (Fate::Refused, None),
+    };
+    returns.extend(message.and_then(|message| our_id(&message.delivery.properties)));
+    fate
+}
+
+/// Which message was returned is told by our own id in it.
+fn sort_returned<M: AsRef<Outgoing>>(fates: &mut [Fate], messages: &[M], returns: &HashSet<String>) {
+    if returns.is_empty() {
+        return;
+    }
+    for (fate, message) in fates.iter_mut().zip(messages) {
+        if *fate == Fate::Confirmed && returns.contains(message.as_ref().message_id.as_str()) {
+            *fate = Fate::Returned;
+        }
+    }
+}
+
+/// Hands all messages to the library before it waits for any to be written, and then for the last
+/// one first.
+async fn hand_over<M: AsRef<Outgoing>>(channel: &Channel, messages: &[M]) -> Result<Confirms, BrokerError> {
+    let each = messages.iter().map(|message| maybe_done(Box::pin(send(channel, message.as_ref()))));
+    let mut sending: Vec<_> = each.collect();
+    sending.iter_mut().for_each(start);
+    if let Some(last) = sending.last_mut() {
+        last.await;
+    }
+    let mut confirms = Vec::with_capacity(sending.len());
+    let mut failure: Option<BrokerError> = None;
+    for mut future in sending {
+        (&mut future).await;
+        match Pin::new(&mut future).take_output() {
+            Some(Ok(confirm)) => confirms.push(maybe_done(confirm)),
+            Some(Err(error)) => {
+                let error = BrokerError::from(error);
+                failure = Some(match failure {
+                    Some(earlier) => earlier.or_more_telling(error),
+                    None => error,
+                });
+            }
+            None => {}
+        }
+    }
+    match failure {
+        None => Ok(Confirms(confirms)),
+        // Those that were sent before the channel was closed may have heard why.
+        Some(failure) => Err(Confirms(confirms)
+            .take(&mut HashSet::new())
+            .err()
+            .map_or(failure.clone(), |told| told.or_more_telling(failure))),
     }
 }
 
@@ -158,49 +280,11 @@ async fn with_confirms(connection: &Connection) -> Result<Channel, BrokerError> 
     Ok(channel)
 }
 
-/// Resolves when the broker has the message.
-async fn send(channel: &Channel, message: &Outgoing) -> lapin::Result<Confirmation> {
+/// Resolves when the message is written.
+async fn send(channel: &Channel, message: &Outgoing) -> lapin::Result<PublisherConfirm> {
     let options = BasicPublishOptions { mandatory: message.mandatory, immediate: false };
     let (exchange, routing_key) = (message.exchange.clone(), message.routing_key.clone());
-    let publishing = channel.basic_publish(exchange, routing_key, options, &message.body, message.properties());
-    publishing.await?.await
-}
-
-/// A message that the broker has not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Loss {
-    /// Its place among those that were published.
-    pub place: usize,
-    /// Refused, as a queue is full or has no leader; otherwise returned, as nobody is behind its routing key.
-    pub is_refused: bool,
-}
-
-/// What the broker has not taken of a batch.
-#[derive(Default)]
-struct Losses {
-    /// Our own ids of the messages that it sent back.
-    returned: HashSet<String>,
-    /// The places of those that it refused.
-    refused: HashSet<usize>,
-}
-
-impl Losses {
-    fn note(&mut self, place: usize, confirmation: Confirmation) {
-        // A returned message may be attached to any confirm, so it says nothing of this place.
-        let message = match confirmation {
-            Confirmation::Ack(message) => message,
-            Confirmation::Nack(message) => {
-                self.refused.insert(place);
-                message
-            }
-            // The channel is not in confirm mode, so nothing is known of any message.
-            Confirmation::NotRequested => {
-                self.refused.insert(place);
-                None
-            }
-        };
-        self.returned.extend(message.and_then(|message| our_id(&message.delivery.properties)));
-    }
+    channel.basic_publish(exchange, routing_key, options, &message.body, message.properties()).await
 }
 
 /// Lets a future begin. Nobody is told when it can go on; it is waited for later.

@@ -5,21 +5,9 @@
 //! while they were small keeps coming when large ones follow, for as long as the broker has not heard
 //! otherwise, and the client library takes in whatever comes.
 
-use std::future::Future;
-use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
-use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll};
 
-use async_rs::traits::Reactor;
-use async_rs::util::RuntimeParts;
-use async_rs::{Runtime, Tokio};
-use futures_util::io::{AsyncRead, AsyncWrite};
-use futures_util::stream::Stream;
 use futures_util::task::AtomicWaker;
 
 /// With more than so many bytes nothing more is read, until some of it is settled. It is more than the
@@ -121,58 +109,9 @@ impl ReadGate {
     }
 }
 
-/// A runtime for the client library whose connections heed `intake`.
-pub(super) fn runtime(intake: Arc<ReadGate>) -> Runtime<RuntimeParts<Tokio, Heedful>> {
-    let tokio = Tokio::current();
-    Runtime::new(RuntimeParts::new(tokio.clone(), Heedful { tokio, intake }))
-}
-
-/// Tokio, but for its connections.
-#[derive(Debug, Clone)]
-pub(super) struct Heedful {
-    tokio: Tokio,
-    intake: Arc<ReadGate>,
-}
-
-type TokioStream = <Tokio as Reactor>::TcpStream;
-
-impl Reactor for Heedful {
-    type TcpStream = HeedfulStream;
-    type Sleep = <Tokio as Reactor>::Sleep;
-
-    fn register<H>(&self, socket: H) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static>
-    where
-        H: io::Read + io::Write + AsFd + AsRawFd + Send + 'static,
-    {
-        self.tokio.register(socket)
-    }
-
-    fn sleep(&self, duration: Duration) -> Self::Sleep {
-        self.tokio.sleep(duration)
-    }
-
-    fn interval(&self, duration: Duration) -> impl Stream<Item = Instant> + Send + 'static {
-        self.tokio.interval(duration)
-    }
-
-    fn tcp_connect_addr(
-        &self,
-        address: SocketAddr,
-    ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
-        let (connecting, intake) = (self.tokio.tcp_connect_addr(address), self.intake.clone());
-        async move { Ok(HeedfulStream { stream: connecting.await?, intake }) }
-    }
-}
-
-/// A connection that is not read from while too much is held.
-pub(super) struct HeedfulStream {
-    stream: TokioStream,
-    intake: Arc<ReadGate>,
-}
-
 impl ReadGate {
     /// Ready as long as there is room for more.
-    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.is_full() {
             return Poll::Ready(());
         }
@@ -180,46 +119,9 @@ impl ReadGate {
         // It may have changed in between.
         if self.is_full() { Poll::Pending } else { Poll::Ready(()) }
     }
-}
 
-impl AsyncRead for HeedfulStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        ready!(self.intake.poll_room(cx));
-        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        self.intake.unseen.fetch_add(read, Ordering::Relaxed);
-        Poll::Ready(Ok(read))
-    }
-
-    fn poll_read_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &mut [io::IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        ready!(self.intake.poll_room(cx));
-        let read = ready!(Pin::new(&mut self.stream).poll_read_vectored(cx, buffers))?;
-        self.intake.unseen.fetch_add(read, Ordering::Relaxed);
-        Poll::Ready(Ok(read))
-    }
-}
-
-impl AsyncWrite for HeedfulStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_close(cx)
+    /// So many bytes were read.
+    pub(super) fn read(&self, bytes: usize) {
+        self.unseen.fetch_add(bytes, Ordering::Relaxed);
     }
 }

@@ -8,7 +8,7 @@ use lapin::types::FieldTable;
 use super::connection::Connection;
 use super::error::{ANSWER_MAX, BrokerError, within};
 use super::outgoing::Outgoing;
-use super::publisher::Publisher;
+use super::publisher::{Published, Publisher};
 
 /// RabbitMQ's direct reply-to: replies come back on the channel that published the request,
 /// without a queue.
@@ -51,7 +51,7 @@ impl Requester {
         let publisher = Publisher::open(connection).await?;
         let replies = if replies {
             let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-            let channel = publisher.channel();
+            let channel = publisher.channel().clone();
             let consuming = channel.basic_consume(DIRECT_REPLY_TO.into(), "".into(), options, FieldTable::default());
             Some(within(ANSWER_MAX, "consume", consuming).await?)
         } else {
@@ -61,12 +61,11 @@ impl Requester {
     }
 
     /// Publishes requests to a queue, and waits until the broker has them safe.
-    pub async fn publish(&self, queue: &str, requests: Vec<RequestMessage>) -> Result<(), BrokerError> {
+    pub async fn publish(&mut self, queue: &str, requests: Vec<RequestMessage>) -> Result<(), BrokerError> {
         let outgoing: Vec<_> = requests.into_iter().map(|request| self.outgoing(queue, request)).collect();
-        if self.publisher.publish(&outgoing).await?.is_empty() {
-            Ok(())
-        } else {
-            Err(BrokerError::Unroutable(queue.to_owned()))
+        match self.publisher.publish(&outgoing, None).await? {
+            Published::Confirmed => Ok(()),
+            Published::Partly { .. } => Err(BrokerError::Unroutable(queue.to_owned())),
         }
     }
 

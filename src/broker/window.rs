@@ -52,6 +52,11 @@ impl Window {
         Self { first, most, asked: first, paused: true, mean: 0.0, seen: 0, seen_since: 0 }
     }
 
+    /// The most requests that are ever asked for.
+    pub(super) fn most(&self) -> u16 {
+        self.most
+    }
+
     /// A request of so many bytes came in.
     pub(super) fn saw(&mut self, bytes: usize) {
         self.seen = self.seen.saturating_add(1);

@@ -151,7 +151,10 @@ fn reply_schema(at: References) -> Value {
         "properties": properties,
         "additionalProperties": false,
         "if": {"properties": {"error": {"const": 0}}},
-        "then": {"oneOf": [{"required": ["profile_id"]}, {"required": ["result"]}]},
+        "then": {
+            "description": "Neither of the two: results that are larger than the broker takes; the text has their numbers",
+            "not": {"required": ["profile_id", "result"]},
+        },
         "else": {"not": {"anyOf": [{"required": ["profile_id"]}, {"required": ["result"]}]}},
     })
 }
@@ -175,7 +178,11 @@ fn result_properties(at: References) -> Map<String, Value> {
         ("error", json!({"enum": codes, "description": "0 is success"})),
         (
             "error_text",
-            json!({"type": "string", "description": "What is wrong, with the path to it; empty on success"}),
+            json!({
+                "type": "string",
+                "description": "What is wrong, with the path to it; empty on success. Of a reply that is larger than \
+                    the broker takes, what was stored and what was left out",
+            }),
         ),
         ("profile_id", profile_id()),
         ("skipped_subscriptions", at.to("skippedSubscriptions")),
@@ -201,7 +208,8 @@ fn event_schema() -> Value {
     json!({
         "description": "A profile was added.",
         "type": "object",
-        "required": ["event", "db_id", "profile_id", "email", "subscriptions", "added_at"],
+        "required": ["event", "db_id", "profile_id", "email", "added_at"],
+        "oneOf": [{"required": ["subscriptions"]}, {"required": ["subscriptions_omitted"]}],
         "properties": {
             "event": {"const": "profile.added"},
             "db_id": kind(Kind::Id),
@@ -225,6 +233,10 @@ fn event_schema() -> Value {
                         "url": {"type": "string"},
                     },
                 },
+            },
+            "subscriptions_omitted": {
+                "const": true,
+                "description": "The event with its subscriptions is larger than the broker takes",
             },
             "added_at": kind(Kind::DateTime),
         },

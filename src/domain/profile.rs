@@ -95,37 +95,50 @@ impl Fields {
             other => return Err(wrong_type("an object", &other).into()),
         };
         let mut email = None;
-        let mut data = Vec::with_capacity(8);
         let mut subscriptions = Checked::default();
-        for (name, value) in object.into_fields().filter(|(_, value)| *value != Value::Null) {
+        let fields = object.into_fields().filter(|(_, value)| *value != Value::Null);
+        let kept = fields.filter_map(|(name, value)| {
             if name == SUBSCRIPTIONS {
                 let checked = subscription::check_all(value, db_id, skip_invalid_subscriptions, lookup);
-                subscriptions = checked.map_err(|flaw| flaw.in_field(SUBSCRIPTIONS))?;
-                continue;
+                return match checked {
+                    Ok(checked) => {
+                        subscriptions = checked;
+                        None
+                    }
+                    Err(flaw) => Some(Err(flaw.in_field(SUBSCRIPTIONS))),
+                };
             }
             if name == "email" && is_blank(&value) {
-                continue;
+                return None;
             }
-            let kept = kind_of(&name, db_id, lookup).and_then(|kind| kind.check(value));
-            let kept = kept.map_err(|flaw| {
-                if Field::find(FIELDS, &name).is_none() {
-                    lookup.doubt();
+            match check_field(&name, value, db_id, lookup) {
+                Ok(Value::String(address)) if name == "email" => {
+                    email = Some(address.into_owned());
+                    None
                 }
-                flaw.in_field(&name)
-            })?;
-            match kept {
-                Value::String(address) if name == "email" => email = Some(address.into_owned()),
-                kept => data.push((name, kept)),
+                kept => Some(kept.map(|value| (name, value))),
             }
-        }
+        });
+        // Collected where they stand: a profile may have a million fields.
+        let data = Object::from_distinct(kept.collect::<Result<_, Flaw>>()?);
         let in_profile = |(index, flaw): (usize, Flaw)| (index, flaw.in_field(SUBSCRIPTIONS));
         Ok(Fields {
             email,
-            data: Json::from(&Value::Object(Object::from_fields(data))),
+            data: Json::from(&Value::Object(data)),
             subscriptions: subscriptions.valid,
             skipped: subscriptions.invalid.into_iter().map(in_profile).collect(),
         })
     }
+}
+
+fn check_field<'a>(name: &str, value: Value<'a>, db_id: i64, lookup: &Lookup<'_>) -> Result<Value<'a>, Flaw> {
+    let kept = kind_of(name, db_id, lookup).and_then(|kind| kind.check(value));
+    kept.map_err(|flaw| {
+        if Field::find(FIELDS, name).is_none() {
+            lookup.doubt();
+        }
+        flaw.in_field(name)
+    })
 }
 
 /// An email of nothing but blanks is none.

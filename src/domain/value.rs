@@ -4,7 +4,9 @@
 //! where the format allows. Numbers keep their digits: what is stored is what was sent.
 
 use std::borrow::Cow;
+use std::hash::{BuildHasher, RandomState};
 
+use hashbrown::HashTable;
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 use serde_json::value::RawValue;
@@ -108,16 +110,43 @@ fn has_repeated_name(fields: &[(Cow<'_, str>, Value<'_>)]) -> bool {
     if fields.len() <= PAIRWISE_MAX {
         return fields.iter().enumerate().any(|(i, (name, _))| fields[..i].iter().any(|(earlier, _)| earlier == name));
     }
-    let mut seen = std::collections::HashSet::with_capacity(fields.len());
-    fields.iter().any(|(name, _)| !seen.insert(name.as_ref()))
+    let mut places = Places::default();
+    (0..fields.len()).any(|place| places.find_or_add(fields, place).is_some())
 }
 
 fn keep_last<'a>(mut fields: Vec<(Cow<'a, str>, Value<'a>)>) -> Vec<(Cow<'a, str>, Value<'a>)> {
-    let mut seen = std::collections::HashSet::new();
+    let mut places = Places::default();
     // Beginning with the last field, so that they are taken from the end for the first field on.
-    let mut kept: Vec<bool> = fields.iter().rev().map(|(name, _)| seen.insert(name.as_ref())).collect();
+    let mut kept: Vec<bool> =
+        (0..fields.len()).rev().map(|place| places.find_or_add(&fields, place).is_none()).collect();
     fields.retain(|_| kept.pop() == Some(true));
     fields
+}
+
+/// Where the names of an object's fields stand, for objects of many fields. Only the places are
+/// kept: a million of them take 19 MB, where a set of the names takes 36 and a map of them 69.
+#[derive(Debug, Default)]
+pub struct Places {
+    table: HashTable<usize>,
+    hasher: RandomState,
+}
+
+impl Places {
+    /// The place among `fields`, which are those that the places were added of, of this name.
+    pub fn find(&self, fields: &[(Cow<'_, str>, Value<'_>)], name: &str) -> Option<usize> {
+        self.table.find(self.hasher.hash_one(name), |place| fields[*place].0 == name).copied()
+    }
+
+    /// The place of an earlier field with the same name as the one at `place`; else adds `place`.
+    pub fn find_or_add(&mut self, fields: &[(Cow<'_, str>, Value<'_>)], place: usize) -> Option<usize> {
+        let name = |place: usize| fields[place].0.as_ref();
+        let found = self.find(fields, name(place));
+        if found.is_none() {
+            let hasher = |place: &usize| self.hasher.hash_one(name(*place));
+            self.table.insert_unique(self.hasher.hash_one(name(place)), place, hasher);
+        }
+        found
+    }
 }
 
 impl<'a> Value<'a> {

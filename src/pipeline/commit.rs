@@ -32,11 +32,43 @@ impl Committed {
     }
 }
 
+/// Profiles that are stored together.
+#[derive(Debug)]
+struct Piece {
+    range: Range<usize>,
+    /// It stands alone, and was denied although the database took another profile after that.
+    is_suspect: bool,
+}
+
+impl From<Range<usize>> for Piece {
+    fn from(range: Range<usize>) -> Self {
+        Self { range, is_suspect: false }
+    }
+}
+
+/// What a failed attempt says about its profiles.
+#[derive(Debug)]
+enum Finding {
+    /// Nothing: the same again.
+    Nothing,
+    /// Some of them have to wait, and others need not.
+    SomeWait,
+    /// At least one of them is refused, with this SQLSTATE.
+    Refused(String),
+    /// At least one of them is refused, unless a right was missing that is there again.
+    Denied(String),
+}
+
 /// Stores all profiles; the result has their order.
 ///
 /// Each attempt carries the same profile ids. So if a connection is lost in the middle of a commit
 /// the next attempt finds the rows of the first by their ids, if there are any: the outcome is
 /// looked up, not guessed.
+///
+/// # Errors
+///
+/// The database is away for too long, or it is its setup that is at fault. What was stored by then
+/// a redelivery will find.
 pub async fn commit(
     store: &Store,
     profiles: &[&NewProfile],
@@ -44,11 +76,11 @@ pub async fn commit(
     metrics: &Metrics,
 ) -> Result<Vec<Committed>, GaveUp> {
     let mut outcomes = vec![Committed::Stored(Stored::Added); profiles.len()];
-    let mut work: Vec<Range<usize>> = Vec::new();
+    let mut work: Vec<Piece> = Vec::new();
     if !profiles.is_empty() {
-        work.push(0..profiles.len());
+        work.push((0..profiles.len()).into());
     }
-    while let Some(range) = work.pop() {
+    while let Some(Piece { range, is_suspect }) = work.pop() {
         let error = match store.insert(&profiles[range.clone()]).await {
             Ok(stored) => {
                 hold.succeeded();
@@ -61,26 +93,46 @@ pub async fn commit(
             }
             Err(error) => error,
         };
-        match error {
-            StoreError::Refused(_) => hold.refused(&error),
-            // Perhaps it is only one of them that waits for somebody's lock: then the database is not away.
-            StoreError::Slow(_) if store.probe().await.is_ok() => hold.after_lock(&error).await,
-            _ => {
-                if hold.after(&error).await.is_err() && store.probe().await.is_err() {
-                    return Err(GaveUp);
-                }
+        match find_out(error, store, hold).await? {
+            Finding::Nothing => work.push(range.into()),
+            Finding::SomeWait | Finding::Refused(_) | Finding::Denied(_) if range.len() > 1 => {
+                work.extend(halves(range).map(Piece::from));
             }
-        }
-        match error {
-            StoreError::Refused(code) if range.len() == 1 => {
+            Finding::SomeWait => work.push(range.into()),
+            Finding::Denied(_) if !is_suspect => work.push(Piece { range, is_suspect: true }),
+            Finding::Refused(code) | Finding::Denied(code) => {
                 outcomes[range.start] = Committed::Poison(code);
                 metrics.profiles.of(ProfileOutcome::Unstorable).inc();
             }
-            StoreError::Refused(_) | StoreError::Slow(_) if range.len() > 1 => work.extend(halves(range)),
-            _ => work.push(range),
         }
     }
     Ok(outcomes)
+}
+
+/// Finds out whose fault a failure is, and waits if it is one that passes.
+async fn find_out(error: StoreError, store: &Store, hold: &mut Hold<'_>) -> Result<Finding, GaveUp> {
+    let fault = match error {
+        StoreError::Refused(code) => return Ok(refused(code, hold, Finding::Refused)),
+        // Whether it is only one of them, a profile tells that has nothing of theirs.
+        StoreError::Slow(_) | StoreError::Unwell(_) | StoreError::Denied { .. } => match (store.probe().await, error) {
+            (Ok(()), StoreError::Denied { code, .. }) => return Ok(refused(code, hold, Finding::Denied)),
+            (Ok(()), error) => {
+                hold.after_lock(&error).await;
+                return Ok(Finding::SomeWait);
+            }
+            (Err(fault), _) => fault,
+        },
+        StoreError::Unavailable(_) | StoreError::Conflict(_) | StoreError::Setup(_) => error,
+    };
+    if hold.after(&fault).await.is_err() && store.probe().await.is_err() {
+        return Err(GaveUp);
+    }
+    Ok(Finding::Nothing)
+}
+
+fn refused(code: String, hold: &mut Hold<'_>, finding: fn(String) -> Finding) -> Finding {
+    hold.refused(&StoreError::Refused(code.clone()));
+    finding(code)
 }
 
 /// The second half first, so that the work stays in order on the stack.

@@ -12,7 +12,7 @@ use crate::domain::profile::{Fields, NewProfile};
 use crate::domain::subscription::Skipped;
 use crate::domain::value::{Object, Value};
 use crate::wire::request::{self, DATA, Data, PROFILES_MAX, Request};
-use crate::wire::{self, Format, Keep, Unreadable, VALUES_MAX};
+use crate::wire::{self, Format, Outline, Unreadable, VALUES_MAX};
 
 /// The properties of a message that count.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,15 +20,16 @@ pub struct Properties<'a> {
     /// The body's declared format.
     pub content_type: Option<&'a str>,
     /// The producer's name for the request.
-    pub message_id: Option<&'a str>,
+    pub message_id: Option<&'a [u8]>,
     /// How the producer matches the reply.
-    pub correlation_id: Option<&'a str>,
+    pub correlation_id: Option<&'a [u8]>,
     /// Where the producer wants the reply.
-    pub reply_to: Option<&'a str>,
+    pub reply_to: Option<&'a [u8]>,
     /// The header of this name.
     pub authorization: Option<&'a str>,
-    /// The broker may have delivered it before.
-    pub redelivered: bool,
+    /// If the broker may have delivered it before, all properties that last from one delivery to the
+    /// next, as bytes.
+    pub redelivered: Option<&'a [u8]>,
 }
 
 /// What a message is judged by, besides itself.
@@ -107,9 +108,10 @@ fn judge(
     lookup: &Lookup<'_>,
     feedback_id: &mut Option<String>,
 ) -> Result<Verdict, Verdict> {
-    let (document, too_large) = read(body, format, properties.content_type, rules.body_max)
-        .map_err(|unreadable| Verdict::DeadLetter(DeadLetterReason::Unreadable, Rejection::unreadable(unreadable)))?;
-    let request = Request::from_document(document).map_err(|misshapen| {
+    let unreadable = |flaw: Unreadable| Verdict::DeadLetter(DeadLetterReason::Unreadable, Rejection::unreadable(flaw));
+    let TopLevel { document, is_outline, too_large } =
+        TopLevel::read(body, format, properties.content_type, rules.body_max).map_err(unreadable)?;
+    let mut request = Request::from_document(document).map_err(|misshapen| {
         *feedback_id = misshapen.feedback_id.map(Cow::into_owned);
         Verdict::Refuse(misshapen.rejection)
     })?;
@@ -121,11 +123,15 @@ fn judge(
         return Err(Verdict::Refuse(Rejection::too_many_profiles(PROFILES_MAX)));
     }
     authorize(&request, properties, rules, lookup).map_err(Verdict::Refuse)?;
+    if is_outline {
+        let document = format.read(body).map_err(unreadable)?;
+        request = Request::from_document(document).map_err(|misshapen| Verdict::Refuse(misshapen.rejection))?;
+    }
     let adding = Adding {
         db_id: request.db_id,
         skip_triggers: request.skip_triggers,
         skip_invalid_subscriptions: request.skip_invalid_subscriptions,
-        identities: Identities { body, properties, known: OnceCell::new() },
+        identities: Identities { body, properties, named: OnceCell::new(), unnamed: OnceCell::new() },
         rules,
         lookup,
     };
@@ -150,26 +156,36 @@ fn judge(
     }
 }
 
-/// The document, and the 413 that its size earns it. Of one that is too large only so much is kept
-/// as the checks before that one need.
-fn read<'a>(
-    body: &'a [u8],
-    format: Format,
-    content_type: Option<&str>,
-    body_max: u64,
-) -> Result<(Object<'a>, Option<Rejection>), Unreadable> {
-    if content_type.is_some_and(wire::is_foreign_charset) {
-        return Err(Unreadable::NotUtf8);
-    }
-    let too_large = if body.len() as u64 > body_max {
-        Rejection::body_too_large(body_max)
-    } else {
-        match format.read(body, Keep::Everything) {
-            Err(Unreadable::TooManyValues) => Rejection::too_many_values(VALUES_MAX),
-            document => return Ok((document?, None)),
+/// A body of so many bytes is read at once: reading it twice would take longer, and its tree can't
+/// be large.
+const READ_AT_ONCE_MAX: usize = 16 * 1024;
+
+/// What the checks before that of the profiles need of a message.
+struct TopLevel<'a> {
+    document: Object<'a>,
+    /// The document is an outline: nobody without a token makes us build more than that.
+    is_outline: bool,
+    /// The 413 that the size earns it.
+    too_large: Option<Rejection>,
+}
+
+impl<'a> TopLevel<'a> {
+    fn read(body: &'a [u8], format: Format, content_type: Option<&str>, body_max: u64) -> Result<Self, Unreadable> {
+        if content_type.is_some_and(wire::is_foreign_charset) {
+            return Err(Unreadable::NotUtf8);
         }
-    };
-    Ok((format.read(body, Keep::TopLevel(request::NAMES))?, Some(too_large)))
+        let is_too_large = body.len() as u64 > body_max;
+        if body.len() <= READ_AT_ONCE_MAX && !is_too_large {
+            return Ok(Self { document: format.read(body)?, is_outline: false, too_large: None });
+        }
+        let Outline { fields, values } = format.outline(body, request::NAMES)?;
+        let too_large = if is_too_large {
+            Some(Rejection::body_too_large(body_max))
+        } else {
+            (values > VALUES_MAX).then(|| Rejection::too_many_values(VALUES_MAX))
+        };
+        Ok(Self { document: fields, is_outline: true, too_large })
+    }
 }
 
 fn authorize(
@@ -218,7 +234,7 @@ impl Adding<'_> {
             db_id: self.db_id,
             id: self.rules.ids.next(self.rules.now.as_second()),
             request_id: self.identities.profile(index, fields.email.is_some()),
-            repeatable: properties.message_id.is_some() || properties.redelivered,
+            repeatable: properties.message_id.is_some() || properties.redelivered.is_some(),
             added_at: self.rules.now,
             email: fields.email,
             data: fields.data,
@@ -230,30 +246,43 @@ impl Adding<'_> {
     }
 }
 
-/// By what a redelivery of a request finds its rows. The body is hashed once, if at all.
+/// By what a redelivery of a request finds its rows. For each name the body is hashed once, if at all.
 struct Identities<'r> {
     body: &'r [u8],
     properties: &'r Properties<'r>,
-    known: OnceCell<RequestIdentity>,
+    /// Of profiles that have an email, or whose request has a `message_id`.
+    named: OnceCell<RequestIdentity>,
+    /// Of all others.
+    unnamed: OnceCell<RequestIdentity>,
 }
 
 impl Identities<'_> {
-    /// Without a `message_id` two equal requests are two requests; a profile with an email is kept
-    /// from being stored twice by the email, one without must not be kept from it.
+    /// Without a `message_id` two equal requests are two requests. A profile with an email is kept
+    /// from being stored twice by the email; one without leaves a trace from the second delivery on.
     fn profile(&self, index: u32, has_email: bool) -> Option<RequestId> {
-        let Properties { message_id, reply_to, correlation_id, .. } = *self.properties;
-        let name = match message_id {
-            Some(id) => RequestName::MessageId(id),
-            None if has_email => RequestName::Unnamed {
-                reply_to: reply_to.unwrap_or_default(),
-                correlation_id: correlation_id.unwrap_or_default(),
-            },
-            None => return None,
+        let Properties { message_id, reply_to, correlation_id, redelivered, .. } = *self.properties;
+        let identity = match message_id {
+            Some(id) => self.named.get_or_init(|| RequestIdentity::of(RequestName::MessageId(id), self.body)),
+            None if has_email => self.named.get_or_init(|| {
+                let name = RequestName::Unnamed {
+                    reply_to: reply_to.unwrap_or_default(),
+                    correlation_id: correlation_id.unwrap_or_default(),
+                };
+                RequestIdentity::of(name, self.body)
+            }),
+            None => {
+                let lasting = redelivered?;
+                self.unnamed.get_or_init(|| identity_of_unnamed(lasting, self.body))
+            }
         };
-        // The name is the same for all profiles of a request that have one.
-        let identity = self.known.get_or_init(|| RequestIdentity::of(name, self.body));
         Some(identity.profile(index))
     }
+}
+
+/// The identity that profiles without an email, of a request without a `message_id`, have from its
+/// second delivery on; `lasting` are its properties but for what the broker adds.
+pub fn identity_of_unnamed(lasting: &[u8], body: &[u8]) -> RequestIdentity {
+    RequestIdentity::of(RequestName::Redelivered { properties: lasting }, body)
 }
 
 #[cfg(test)]

@@ -113,6 +113,48 @@ fn error_413_says_the_limit_and_comes_after_the_shape_and_before_the_token() {
     assert!(refusal(decided(&format!("{{{blank}"))).2);
 }
 
+/// A body that is read twice is judged like one that is read once, check by check.
+#[test]
+fn a_large_body_is_judged_like_a_small_one() {
+    let directory = directory();
+    let ids = IdSource::from_random([7; 8]);
+    let now = Timestamp::from_second(NOW).unwrap();
+    let rules = Rules { directory: &directory, ids: &ids, now, body_max: 1 << 20 };
+    let judged = |body: &str| {
+        let Decision { verdict, feedback_id, .. } = decide(body.as_bytes(), &Properties::default(), &rules);
+        let said = match verdict {
+            Verdict::Add(addition) => addition.profile.data.as_str().to_owned(),
+            Verdict::AddEach(each) => format!("{:?}", each.iter().map(Result::is_ok).collect::<Vec<_>>()),
+            Verdict::Refuse(rejection) => format!("{rejection:?}"),
+            Verdict::DeadLetter(reason, rejection) => format!("{reason:?} {rejection:?}"),
+        };
+        (said, feedback_id)
+    };
+    let many = "{},".repeat(PROFILES_MAX);
+    for body in [
+        r#"{"token":"one","db_id":1,"feedback_id":"f","data":{"email":"a@example.com","_fname":"Eve","x":[1,{"y":2}]}}"#,
+        r#"{"token":"one","db_id":1,"data":[{},{"email":"bad"},{}]}"#,
+        r#"{"token":"one","db_id":1,"data":[]}"#,
+        r#"{"token":"one","db_id":1,"data":{"email":"bad"},"feedback_id":"f"}"#,
+        r#"{"token":"one","db_id":1,"data":{"x":1,"x":2},"data":{"x":1,"x":3}}"#,
+        r#"{"token":"nobody","db_id":1,"data":{"email":"bad"}}"#,
+        r#"{"token":"one","db_id":2,"data":{"email":"bad"}}"#,
+        r#"{"token":"all","db_id":3,"data":{"email":"bad"}}"#,
+        r#"{"token":[1],"db_id":1,"data":{"email":"bad"},"feedback_id":"f"}"#,
+        r#"{"token":"nobody","db_id":1,"data":7}"#,
+        r#"{"token":"nobody","db_id":1,"data":{"x":[1,]}}"#,
+        "<xml><token>one</token><db_id>1</db_id><data><x>1</x><y array='true'>2</y></data></xml>",
+        "<xml><token>one</token><db_id>1</db_id><data><email>bad</email></data></xml>",
+        "<xml><token>one</token><db_id>1</db_id><data><_fname>a</_fname></data><data><_fname>b</_fname></data></xml>",
+        "<xml><token>nobody</token><db_id>1</db_id><data><email>bad</email></data></xml>",
+        "<xml><token>nobody</token><db_id>1</db_id><data><a>x<b/></a></data></xml>",
+        &format!(r#"{{"token":"nobody","db_id":1,"data":[{many}{{}}]}}"#),
+    ] {
+        let large = format!("{body}{}", " ".repeat(READ_AT_ONCE_MAX));
+        assert_eq!(judged(&large), judged(body), "{}", &body[..body.len().min(100)]);
+    }
+}
+
 #[test]
 fn error_401_says_which_and_never_the_token() {
     for (token, text) in [
@@ -227,27 +269,46 @@ const WITH_EMAIL: &str = r#"{"email":"a@example.com"}"#;
 #[test]
 fn a_request_with_message_id_knows_itself_always() {
     for data in [WITH_EMAIL, "{}"] {
-        let named = Properties { message_id: Some("m"), ..Properties::default() };
+        let named = Properties { message_id: Some(b"m"), ..Properties::default() };
         let (first, repeatable) = identity(data, named);
         assert!(first.is_some() && repeatable);
-        let elsewhere = Properties { reply_to: Some("q"), redelivered: true, ..named };
+        let elsewhere = Properties { reply_to: Some(b"q"), redelivered: Some(b"p"), ..named };
         assert_eq!(identity(data, elsewhere).0, first, "only message_id and body count");
-        assert_ne!(identity(data, Properties { message_id: Some("n"), ..named }).0, first);
+        assert_ne!(identity(data, Properties { message_id: Some(b"n"), ..named }).0, first);
     }
-    let named = Properties { message_id: Some("m"), ..Properties::default() };
+    let named = Properties { message_id: Some(b"m"), ..Properties::default() };
     assert_ne!(identity(WITH_EMAIL, named).0, identity("{}", named).0, "another body is another request");
 }
 
 #[test]
 fn a_request_without_message_id_knows_itself_if_it_is_redelivered_and_has_an_email() {
-    let plain = Properties { reply_to: Some("q"), correlation_id: Some("1"), ..Properties::default() };
+    let plain = Properties { reply_to: Some(b"q"), correlation_id: Some(b"1"), ..Properties::default() };
     let (first, repeatable) = identity(WITH_EMAIL, plain);
     assert!(first.is_some() && !repeatable);
-    let (again, repeatable) = identity(WITH_EMAIL, Properties { redelivered: true, ..plain });
+    let (again, repeatable) = identity(WITH_EMAIL, Properties { redelivered: Some(b"p"), ..plain });
     assert!(again == first && repeatable);
-    assert_ne!(identity(WITH_EMAIL, Properties { correlation_id: Some("2"), ..plain }).0, first);
-    assert_ne!(identity(WITH_EMAIL, Properties { reply_to: Some("r"), ..plain }).0, first);
+    assert_ne!(identity(WITH_EMAIL, Properties { correlation_id: Some(b"2"), ..plain }).0, first);
+    assert_ne!(identity(WITH_EMAIL, Properties { reply_to: Some(b"r"), ..plain }).0, first);
     assert_eq!(identity("{}", plain).0, None, "two equal requests are two profiles");
+}
+
+/// A profile that nothing names is stored without a trace once at most.
+#[test]
+fn a_redelivered_request_leaves_a_trace_in_any_case() {
+    let again = Properties { redelivered: Some(b"p"), ..Properties::default() };
+    let (id, repeatable) = identity("{}", again);
+    assert!(id.is_some() && repeatable);
+    assert_eq!(identity("{}", again).0, id);
+    assert_ne!(identity("{}", Properties { redelivered: Some(b"q"), ..again }).0, id, "another message");
+    assert_ne!(identity(r#"{"x":1}"#, again).0, id, "another body");
+    let body = with_data("{}");
+    assert_eq!(Some(identity_of_unnamed(b"p", body.as_bytes()).profile(0)), id);
+    let both = with_data(r#"[{"email":"a@example.com"},{}]"#);
+    let Verdict::AddEach(entries) = decide_with(both.as_bytes(), &again).verdict else { panic!("batch form") };
+    let ids: Vec<_> = entries.into_iter().map(|entry| entry.unwrap().profile.request_id).collect();
+    let named = RequestName::Unnamed { reply_to: b"", correlation_id: b"" };
+    assert_eq!(ids[0], Some(RequestIdentity::of(named, both.as_bytes()).profile(0)), "as on its first delivery");
+    assert_eq!(ids[1], Some(identity_of_unnamed(b"p", both.as_bytes()).profile(1)));
 }
 
 // ---- profile fields
@@ -607,16 +668,16 @@ fn each_entry_of_the_batch_form_is_judged_by_itself() {
 #[test]
 fn entries_of_the_batch_form_have_identities_of_their_own() {
     let body = with_data(r#"[{"email":"a@b.ru"},{},{}]"#);
-    let ids = |message_id| {
+    let ids = |message_id: Option<&'static [u8]>| {
         let properties = Properties { message_id, ..Properties::default() };
         let Verdict::AddEach(entries) = decide_with(body.as_bytes(), &properties).verdict else { panic!("batch form") };
         entries.into_iter().map(|entry| entry.unwrap().profile.request_id).collect::<Vec<_>>()
     };
-    let named = ids(Some("m"));
+    let named = ids(Some(b"m"));
     assert!(named.iter().all(Option::is_some));
     assert!(named[0] != named[1] && named[1] != named[2]);
-    assert_eq!(ids(Some("m")), named);
-    assert_ne!(ids(Some("n")), named);
+    assert_eq!(ids(Some(b"m")), named);
+    assert_ne!(ids(Some(b"n")), named);
     let unnamed = ids(None);
     assert!(unnamed[0].is_some() && unnamed[1].is_none(), "an email is needed where nothing names the request");
 }

@@ -1,5 +1,6 @@
 //! Holding a batch while the database is away: waiting, for ever if it must be, but not with
-//! requests that others could do meanwhile.
+//! requests that others could do meanwhile. A fault of the setup is not waited for with requests at
+//! all, as it may take somebody days to mend it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,24 +11,81 @@ use tracing::{info, warn};
 use super::backoff::Backoff;
 use super::health::Part;
 use super::progress::Progress;
+use super::reasons::Reasons;
 use super::vitals::Vitals;
 use crate::store::error::StoreError;
 use crate::telemetry::labels::Stage;
 
-/// The database is away for too long to hold a batch any longer.
+/// A batch can't be held any longer: the database is away for too long, or its setup is at fault.
+/// It goes back to the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GaveUp;
 
-/// How many lanes of a worker hold a batch now: the first one says that the database is away, the
-/// last one that it is back.
+/// What all lanes of a worker know of the database's trouble, so that each kind of it is said once,
+/// and its end when the last one has noticed.
 #[derive(Debug, Default)]
-pub struct Holding(Mutex<usize>);
+pub struct Holding(Mutex<Trouble>);
+
+#[derive(Debug, Default)]
+struct Trouble {
+    /// How many lanes hold a batch now.
+    lanes: usize,
+    said: Reasons,
+}
+
+/// What becomes of requests while the database can't be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meanwhile {
+    /// A lane has some, and tries again.
+    Held,
+    /// They stay in the queue.
+    NotTaken,
+}
 
 impl Holding {
     /// Locked while it is said, so that what is said last is true.
-    fn lanes(&self) -> MutexGuard<'_, usize> {
+    fn trouble(&self) -> MutexGuard<'_, Trouble> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The database can't be used, for this reason: it is the one that operators see from now on.
+    pub fn failed(&self, vitals: &Vitals, error: &StoreError, meanwhile: Meanwhile) {
+        self.trouble().failed(vitals, error, meanwhile);
+    }
+
+    /// The database can store profiles. Whether somebody had said that it can't.
+    pub fn is_over(&self, vitals: &Vitals) -> bool {
+        self.trouble().is_over(vitals)
+    }
+}
+
+impl Trouble {
+    fn failed(&mut self, vitals: &Vitals, error: &StoreError, meanwhile: Meanwhile) {
+        let words = words(error, meanwhile);
+        if self.said.is_new(&error.to_string()) {
+            warn!("{words}");
+        }
+        vitals.health.trouble(Part::Database, words);
+    }
+
+    fn is_over(&mut self, vitals: &Vitals) -> bool {
+        vitals.health.well(Part::Database);
+        self.said.forget()
+    }
+}
+
+/// What a failure means.
+fn words(error: &StoreError, meanwhile: Meanwhile) -> String {
+    let what = match error {
+        StoreError::Setup(_) | StoreError::Denied { .. } => "the setup of the database is at fault",
+        StoreError::Slow(_) | StoreError::Unwell(_) => "the database can store nothing",
+        StoreError::Unavailable(_) | StoreError::Conflict(_) | StoreError::Refused(_) => "the database is away",
+    };
+    let follows = match meanwhile {
+        Meanwhile::Held => "requests are held until that is over",
+        Meanwhile::NotTaken => "no requests are taken until that is over",
+    };
+    format!("{what}; {follows}: {error}")
 }
 
 /// Waits between attempts to reach the database.
@@ -46,7 +104,7 @@ impl Drop for Hold<'_> {
     /// The lane ends; whoever makes new ones looks at the database first, and says how it is.
     fn drop(&mut self) {
         if self.since.is_some() {
-            *self.holding.lanes() -= 1;
+            self.holding.trouble().lanes -= 1;
         }
     }
 }
@@ -60,7 +118,12 @@ impl<'h> Hold<'h> {
         Self { holding, vitals, progress, park_after, backoff, since: None, waits_for_lock: false }
     }
 
-    /// An attempt failed; waits before the next one.
+    /// An attempt failed, and not for what it carried; waits before the next one.
+    ///
+    /// # Errors
+    ///
+    /// Waiting has taken too long, or is of no use: after a fault of the setup there is one wait,
+    /// so that one which is over by then parks nobody.
     pub async fn after(&mut self, error: &StoreError) -> Result<(), GaveUp> {
         self.vitals.database_failed(error);
         if matches!(error, StoreError::Conflict(_)) {
@@ -68,17 +131,20 @@ impl<'h> Hold<'h> {
             self.wait().await;
             return Ok(());
         }
-        let since = *self.since.get_or_insert_with(|| {
-            let mut lanes = self.holding.lanes();
-            *lanes += 1;
-            if *lanes == 1 {
-                warn!(%error, "the database is away; requests are held until it is back");
-                self.vitals.health.trouble(Part::Database, format!("the database is away; requests are held: {error}"));
-            }
-            Instant::now()
-        });
+        let is_setup = matches!(error, StoreError::Setup(_) | StoreError::Denied { .. });
+        let since = self.begin(error, if is_setup { Meanwhile::NotTaken } else { Meanwhile::Held });
         self.wait().await;
-        if since.elapsed() > self.park_after { Err(GaveUp) } else { Ok(()) }
+        if is_setup || since.elapsed() > self.park_after { Err(GaveUp) } else { Ok(()) }
+    }
+
+    /// The batch is held, if it was not before. Returns since when.
+    fn begin(&mut self, error: &StoreError, meanwhile: Meanwhile) -> Instant {
+        let mut trouble = self.holding.trouble();
+        if self.since.is_none() {
+            trouble.lanes += 1;
+        }
+        trouble.failed(self.vitals, error, meanwhile);
+        *self.since.get_or_insert_with(Instant::now)
     }
 
     /// An attempt failed, but the database takes other profiles; waits before the next one. Others
@@ -114,11 +180,11 @@ impl<'h> Hold<'h> {
     /// The database has answered.
     fn over(&mut self) {
         let Some(since) = self.since.take() else { return };
-        let mut lanes = self.holding.lanes();
-        *lanes -= 1;
-        if *lanes == 0 {
+        let mut trouble = self.holding.trouble();
+        trouble.lanes -= 1;
+        if trouble.lanes == 0 {
             info!(elapsed_ms = since.elapsed().as_millis() as u64, "the database is back");
-            self.vitals.health.well(Part::Database);
+            trouble.is_over(self.vitals);
         }
     }
 }

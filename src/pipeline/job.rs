@@ -1,12 +1,16 @@
 //! A request on its way through a lane: what was decided, what has been stored of it so far, and
 //! what is to be said.
 
+use std::cell::OnceCell;
+
 use jiff::Timestamp;
 use tracing::{Level, debug, enabled, error};
 
 use super::commit::Committed;
-use super::decide::{Addition, Decision, Verdict};
-use super::respond::{Announcement, Answer};
+use super::compose::{Announcement, Answer};
+use super::decide::{Addition, Decision, Verdict, identity_of_unnamed};
+use super::deferred::Owing;
+use super::owed::Unmarked;
 use crate::broker::batch::Receipt;
 use crate::broker::envelope::Envelope;
 use crate::domain::identity::{IdSource, ProfileId};
@@ -26,6 +30,10 @@ pub struct Job {
     pub receipt: Option<Receipt>,
     /// If it is recorded.
     pub traced: Option<Box<Traced>>,
+    /// If something of it is still to be said, beside the lanes.
+    pub owing: Option<Owing>,
+    /// What is to be said of it may cost the connection.
+    pub is_alone: bool,
     decision: Decision,
     /// What became of its additions, as far as they are stored.
     outcomes: Vec<Result<Landed, Rejection>>,
@@ -54,7 +62,7 @@ struct Landed {
 impl Job {
     /// A request that was decided on.
     pub fn new(envelope: Envelope, decision: Decision) -> Self {
-        Self { envelope, receipt: None, traced: None, decision, outcomes: Vec::new() }
+        Self { envelope, receipt: None, traced: None, owing: None, is_alone: false, decision, outcomes: Vec::new() }
     }
 
     /// Whether it is the batch form, which may have more profiles than its neighbours should wait
@@ -79,12 +87,18 @@ impl Job {
     }
 
     fn additions(&self) -> impl Iterator<Item = &Addition> {
+        self.indexed().map(|(_, addition)| addition)
+    }
+
+    /// What is to be added, each with its index in the request.
+    fn indexed(&self) -> impl Iterator<Item = (u32, &Addition)> {
         let (one, many) = match &self.decision.verdict {
             Verdict::Add(addition) => (Some(&**addition), &[][..]),
             Verdict::AddEach(additions) => (None, &additions[..]),
             Verdict::Refuse(_) | Verdict::DeadLetter(..) => (None, &[][..]),
         };
-        one.into_iter().chain(many.iter().flatten())
+        let many = (0..).zip(many).filter_map(|(index, entry)| Some((index, entry.as_ref().ok()?)));
+        one.into_iter().map(|addition| (0, addition)).chain(many)
     }
 
     /// Takes what became of the next ones of [`Self::open`], as many as there are; returns how many
@@ -95,6 +109,24 @@ impl Job {
             self.open().zip(committed).map(|(profile, committed)| self.landed(profile, committed, ids)).collect();
         self.outcomes.extend(outcomes);
         before
+    }
+
+    /// Its profiles in the database of which no row says whose they are: a redelivery would not find
+    /// them, and store them again.
+    pub fn unmarked(&self) -> Vec<Unmarked> {
+        if self.envelope.message_id().is_some() {
+            return Vec::new();
+        }
+        let identity = OnceCell::new();
+        let stored = self.indexed().zip(&self.outcomes).filter_map(|((index, addition), outcome)| {
+            let (profile, landed) = (&addition.profile, outcome.as_ref().ok()?);
+            if profile.request_id.is_some() {
+                return None;
+            }
+            let lasting = || identity_of_unnamed(&self.envelope.lasting_properties(), self.envelope.body());
+            Some((profile.db_id, landed.id, identity.get_or_init(lasting).profile(index)))
+        });
+        stored.collect()
     }
 
     /// What is to be said now, when the first `announced` of its profiles have been announced.
@@ -156,6 +188,7 @@ impl Job {
             return;
         }
         let Outline { message_id, correlation_id, db_id, code, profile_id, profiles, .. } = self.outline();
+        let (message_id, correlation_id) = (message_id.as_deref(), correlation_id.as_deref());
         let profile_id = profile_id.map(tracing::field::display);
         debug!(message_id, correlation_id, db_id, code, profile_id, profiles, "answered");
     }
@@ -199,8 +232,8 @@ pub fn failed(envelope: &Envelope, ids: &IdSource, cause: &str) -> Rejection {
     error!(
         reference,
         cause,
-        message_id = cut(envelope.message_id()),
-        correlation_id = cut(envelope.correlation_id()),
+        message_id = cut(envelope.message_id()).as_deref(),
+        correlation_id = cut(envelope.correlation_id()).as_deref(),
         code = Code::Failed.number(),
         "a request can't be stored; it was answered with 500 and dead-lettered"
     );

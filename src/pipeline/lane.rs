@@ -1,109 +1,52 @@
-//! The loop: take what is ready, decide, commit, respond, settle; again.
+//! The loop: take what is ready, decide, commit, say what is to be said, settle; again.
 
-use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::backlog::Backlog;
 use super::commit::commit;
-use super::decide::{Decision, Properties, Rules, Verdict, decide};
-#[cfg(debug_assertions)]
-use super::faults;
-use super::hold::{GaveUp, Hold, Holding};
-use super::job::{self, Job, failed};
+use super::compose::{Parcel, Responder};
+use super::context::Context;
+use super::deferred::{Deferred, Owing};
+use super::hold::{GaveUp, Hold};
+use super::job::Job;
+use super::outlets::{Left, Outlets};
+use super::owed::Owed;
 use super::progress::Progress;
-use super::respond::{Outbox, Responder};
 use super::shutdown::Stop;
-use super::suspects::{Suspects, is_suspect};
-use super::vitals::Vitals;
-use crate::broker::batch::{Batch, BatchLimits, BulkyTurn, Receipt};
+use super::tally::Tally;
+use crate::broker::batch::{Batch, BatchReceipt, Ready, Receipt};
 use crate::broker::envelope::Envelope;
 use crate::broker::error::BrokerError;
-use crate::broker::publisher::Publisher;
 use crate::broker::subscription::{LOOK_EVERY, Subscription};
-use crate::config::WorkerConfig;
-use crate::domain::directory::Directory;
-use crate::domain::identity::IdSource;
 use crate::domain::outcome::DeadLetterReason;
-use crate::store::directory::DirectoryKeeper;
-use crate::store::error::StoreError;
-use crate::store::pool::Store;
 use crate::telemetry::labels::{Redelivered, Stage};
-use crate::wire::Format;
-
-/// Bytes of bodies in one batch. A batch of small requests never comes near it; with large ones it
-/// bounds the memory of a batch and the size of its statement.
-const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Profiles of requests in the batch form that are stored at a time, before the next batch of other
 /// requests gets its turn. With 100 the batch form was a tenth slower, with 500 or more it was hardly
 /// faster, and others waited longer (`make bench` has the figures).
 const BULK_PART_MAX: usize = 250;
 
-/// What a lane holds of requests in the batch form, in bytes ([`Job::size`]); with more it takes
-/// nothing new until some are done. It bounds the memory of what was read but is not stored yet. One
-/// request as large as the default `BODY_MAX` is less.
-const BULK_SIZE_MAX: usize = 24 * 1024 * 1024;
+/// How long a lane waits until what is to be said of a suspect is said. It is published alone; what takes
+/// longer is one queue's trouble, and no reason to suspect anybody.
+const SUSPECT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// With more than so much of them it takes small batches only, and no other lane takes large ones.
-const BULK_SIZE_ENOUGH: usize = BULK_SIZE_MAX / 3;
-
-/// Bytes of bodies in a small batch.
-const SMALL_BATCH_BYTES_MAX: usize = 256 * 1024;
-
-/// Of a batch, requests of this size ([`Job::size`]) are decided on at a time and stored before the
-/// rest. Small bodies may say much: ten thousand empty profiles are 30 KB.
-const DECIDED_SIZE_MAX: usize = 8 * 1024 * 1024;
-
-/// What all lanes of a worker share.
-#[derive(Debug)]
-pub struct Shared {
-    /// The settings.
-    pub config: WorkerConfig,
-    /// The database.
-    pub store: Store,
-    /// Who may do what.
-    pub directory: DirectoryKeeper,
-    /// Where ids come from.
-    pub ids: IdSource,
-    /// This process's name in dead letters.
-    pub worker: String,
-    /// Requests settled so far.
-    pub settled: AtomicU64,
-    /// Who waits for the database.
-    pub holding: Holding,
-    /// Requests that may have ended a worker.
-    pub suspects: Suspects,
-    /// What can be seen of the worker from outside.
-    pub vitals: Arc<Vitals>,
-}
+/// So often what is said is made shorter; a broker whose limit allows nothing is set up wrongly.
+const SHORTENED_MAX: u32 = 3;
 
 /// One lane: a loop over the session's subscription.
 #[derive(Debug)]
 pub struct Lane {
-    shared: Arc<Shared>,
+    context: Arc<Context>,
     subscription: Arc<Subscription>,
-    publisher: Publisher,
+    outlets: Outlets,
+    deferred: Arc<Deferred>,
     progress: Arc<Progress>,
-    /// Requests in the batch form: they are stored part by part, between batches of the others.
-    bulk: VecDeque<Job>,
-    /// As long as much of `bulk` is left of a batch with large bodies.
-    bulky_turn: Option<BulkyTurn>,
-    /// Requests to be taken alone, one between two batches of the others.
-    suspects: VecDeque<(Envelope, Receipt)>,
-}
-
-/// What a lane does next.
-#[derive(Debug)]
-enum Turn {
-    /// Work on a batch, if there is one, and on what takes longer.
-    Work(Option<Batch>),
-    /// The subscription has ended.
-    Ended,
+    backlog: Backlog,
 }
 
 /// Why a lane ended. Whatever it held and did not settle is given back by its session, or by the
@@ -114,9 +57,10 @@ pub enum LaneEnd {
     Finished,
     /// It was asked to, but its time ran out first.
     OutOfTime,
-    /// The database is away for so long that others should have its requests.
+    /// The database is away for so long that others should have its requests, or its setup is at
+    /// fault.
     Parked,
-    /// The broker is lost.
+    /// The broker is lost, or something that the worker needs of it is missing.
     Lost(BrokerError),
 }
 
@@ -132,34 +76,16 @@ impl From<GaveUp> for LaneEnd {
     }
 }
 
-impl Shared {
-    fn hold<'h>(&'h self, progress: &'h Progress) -> Hold<'h> {
-        Hold::new(&self.holding, &self.vitals, progress, self.config.park_after)
-    }
-
-    /// Requests are acknowledged.
-    fn settled(&self, arrivals: &[Instant]) {
-        self.settled.fetch_add(arrivals.len() as u64, Ordering::Relaxed);
-        let now = Instant::now();
-        for arrived_at in arrivals {
-            self.vitals.metrics.request_duration.observe((now - *arrived_at).as_secs_f64());
-        }
-    }
-}
-
 impl Lane {
     /// A lane that has taken nothing yet.
-    pub fn new(shared: Arc<Shared>, subscription: Arc<Subscription>, publisher: Publisher) -> Self {
-        let progress = Arc::new(Progress::new(shared.vitals.clone()));
-        Self {
-            shared,
-            subscription,
-            publisher,
-            progress,
-            bulk: VecDeque::new(),
-            bulky_turn: None,
-            suspects: VecDeque::new(),
-        }
+    pub fn new(
+        context: Arc<Context>,
+        subscription: Arc<Subscription>,
+        outlets: Outlets,
+        deferred: Arc<Deferred>,
+    ) -> Self {
+        let progress = Arc::new(Progress::new(context.vitals.clone()));
+        Self { context, subscription, outlets, deferred, progress, backlog: Backlog::default() }
     }
 
     /// Works until the subscription ends, or there is another reason to.
@@ -174,46 +100,25 @@ impl Lane {
 
     async fn work_until_the_end(&mut self) -> Result<(), LaneEnd> {
         loop {
-            match self.next_turn().await? {
-                Turn::Work(batch) => self.work(batch).await?,
-                Turn::Ended if !self.has_more() => return Ok(()),
-                Turn::Ended => self.work(None).await?,
+            match self.next().await? {
+                Ready::Batch(batch) => self.work(Some(batch)).await?,
+                Ready::Ended if self.backlog.is_empty() => return Ok(()),
+                Ready::Nothing | Ready::Ended => self.work(None).await?,
             }
         }
     }
 
     /// Waits for requests, unless there is something else to do.
-    async fn next_turn(&self) -> Result<Turn, BrokerError> {
-        let bulk_size = self.bulk_size();
-        let (bytes_max, first_bytes_max) = if bulk_size > BULK_SIZE_ENOUGH {
-            (SMALL_BATCH_BYTES_MAX, SMALL_BATCH_BYTES_MAX)
+    async fn next(&self) -> Result<Ready, BrokerError> {
+        self.deferred.until_room().await;
+        let limits = self.backlog.limits(self.context.config.batch_max);
+        if self.backlog.is_empty() {
+            self.subscription.next_batch(limits).await
+        } else if self.backlog.is_full() {
+            Ok(Ready::Nothing)
         } else {
-            (BATCH_BYTES_MAX, usize::MAX)
-        };
-        let limits = BatchLimits { requests_max: self.shared.config.batch_max, bytes_max, first_bytes_max };
-        let taken = if !self.has_more() {
-            self.subscription.next_batch(limits).await?
-        } else if bulk_size > BULK_SIZE_MAX {
-            return Ok(Turn::Work(None));
-        } else {
-            match self.subscription.ready_batch(limits).await? {
-                Some(taken) => taken,
-                None => return Ok(Turn::Work(None)),
-            }
-        };
-        Ok(match taken {
-            Some(batch) => Turn::Work(Some(batch)),
-            None => Turn::Ended,
-        })
-    }
-
-    /// Whether it has something to do without another batch.
-    fn has_more(&self) -> bool {
-        !self.bulk.is_empty() || !self.suspects.is_empty()
-    }
-
-    fn bulk_size(&self) -> usize {
-        self.bulk.iter().map(Job::size).sum()
+            self.subscription.ready_batch(limits).await
+        }
     }
 
     /// Works, and looks at what comes in meanwhile, so that it does not become too much.
@@ -248,7 +153,7 @@ impl Lane {
         }
         self.work_on_bulk().await?;
         self.progress.finish();
-        if let Some((envelope, receipt)) = self.suspects.pop_front() {
+        if let Some((envelope, receipt)) = self.backlog.take_suspect() {
             self.work_on_suspect(envelope, receipt).await?;
             self.progress.finish();
         }
@@ -258,263 +163,228 @@ impl Lane {
     /// One batch, from the first look to the acknowledgement.
     async fn work_on_batch(&mut self, Batch { envelopes, mut receipt }: Batch) -> Result<(), LaneEnd> {
         let started = Instant::now();
-        let (shared, progress) = (self.shared.clone(), self.progress.clone());
-        let mut hold = shared.hold(&progress);
+        let (context, progress) = (self.context.clone(), self.progress.clone());
+        let mut hold = context.hold(&progress);
         self.note_deliveries(&envelopes);
-        let envelopes = self.without_suspects(envelopes, &mut receipt);
+        let envelopes = self.backlog.without_suspects(envelopes, &mut receipt);
         let mut open = envelopes.into_iter();
         let mut stored = 0;
         let mut arrivals = Vec::with_capacity(open.len());
         while !open.as_slice().is_empty() {
-            let decisions = self.decide_some(open.as_slice(), started, &mut hold).await?;
+            progress.enter(Stage::Decide);
+            let decisions = context.decide_some(open.as_slice(), started, &mut hold).await?;
             let mut jobs = Vec::with_capacity(decisions.len());
             for (decision, envelope) in decisions.into_iter().zip(open.by_ref()) {
                 let mut job = Job::new(envelope, decision);
                 job.traced = progress.trace(&job.envelope, started);
                 if job.is_bulk() {
                     job.receipt = Some(receipt.set_aside(&job.envelope));
-                    self.bulk.push_back(job);
+                    self.backlog.push(job);
                 } else {
-                    arrivals.push(job.envelope.arrived_at());
                     jobs.push(job);
                 }
             }
-            stored += self.store_and_respond(&mut jobs, usize::MAX, &mut hold).await?;
-            while self.bulk_size() > BULK_SIZE_MAX {
+            stored += self.store_and_say(&mut jobs, usize::MAX, &mut hold).await?;
+            for job in jobs {
+                match job.owing {
+                    Some(owing) => self.leave(&job.envelope, owing, &mut receipt).await?,
+                    None => arrivals.push(job.envelope.arrived_at()),
+                }
+            }
+            while self.backlog.is_full() {
                 self.work_on_bulk().await?;
             }
         }
-        if self.bulk_size() > BULK_SIZE_ENOUGH {
-            self.bulky_turn = receipt.take_bulky_turn().or(self.bulky_turn.take());
-        }
-        self.settle(receipt).await?;
-        shared.settled(&arrivals);
+        self.backlog.keep_large_turn(&mut receipt);
+        self.progress.enter(Stage::Settle);
+        self.subscription.settle_batch(receipt).await?;
+        context.settled(&arrivals);
         debug!(requests = arrivals.len(), stored, elapsed_ms = elapsed_ms(started), "batch");
         Ok(())
     }
 
+    /// Something of a request is still to be said: it is settled later than its batch.
+    async fn leave(&self, envelope: &Envelope, owing: Owing, receipt: &mut BatchReceipt) -> Result<(), BrokerError> {
+        let mut own = receipt.set_aside(envelope);
+        self.subscription.leave_beside(&mut own);
+        self.deferred.lane_done(owing, own).await
+    }
+
     fn note_deliveries(&self, envelopes: &[Envelope]) {
-        let metrics = &self.shared.vitals.metrics;
+        let metrics = &self.context.vitals.metrics;
         let redelivered = envelopes.iter().filter(|envelope| envelope.redelivered()).count();
         metrics.batch_requests.observe(envelopes.len() as f64);
         metrics.deliveries.of(Redelivered::Yes).inc_by(redelivered as u64);
         metrics.deliveries.of(Redelivered::No).inc_by((envelopes.len() - redelivered) as u64);
     }
 
-    async fn settle(&self, receipt: Receipt) -> Result<(), BrokerError> {
-        self.progress.enter(Stage::Settle);
-        self.subscription.settle(receipt).await
-    }
-
-    /// Sets suspects aside.
-    fn without_suspects(&mut self, envelopes: Vec<Envelope>, receipt: &mut Receipt) -> Vec<Envelope> {
-        if !envelopes.iter().any(is_suspect) {
-            return envelopes;
-        }
-        let (suspects, others): (Vec<_>, _) = envelopes.into_iter().partition(is_suspect);
-        self.suspects.extend(suspects.into_iter().map(|envelope| {
-            let own = receipt.set_aside(&envelope);
-            (envelope, own)
-        }));
-        others
-    }
-
     /// One request that may have ended a worker, alone.
     async fn work_on_suspect(&mut self, envelope: Envelope, receipt: Receipt) -> Result<(), LaneEnd> {
-        let (shared, progress) = (self.shared.clone(), self.progress.clone());
-        let mut hold = shared.hold(&progress);
-        let arrived_at = envelope.arrived_at();
-        let Some(mut turn) = shared.suspects.turn_soon().await else {
-            self.suspects.push_front((envelope, receipt));
+        let (context, progress) = (self.context.clone(), self.progress.clone());
+        let mut hold = context.hold(&progress);
+        let Some(mut turn) = context.suspects.turn_soon().await else {
+            self.backlog.put_back_suspect((envelope, receipt));
             return Ok(());
         };
         let started = Instant::now();
         progress.enter(Stage::Decide);
         let may_begin = loop {
-            match turn.begin(&envelope, &shared.store).await {
+            match turn.begin(&envelope, &context.store).await {
                 Ok(may_begin) => break may_begin,
                 Err(error) => hold.after(&error).await?,
             }
         };
         hold.succeeded();
         let decision = if may_begin {
-            let decisions = self.decide_some(std::slice::from_ref(&envelope), started, &mut hold).await?;
+            let decisions = context.decide_some(std::slice::from_ref(&envelope), started, &mut hold).await?;
             decisions.into_iter().next()
         } else {
             None
         };
-        let decision = decision.unwrap_or_else(|| self.given_up(&envelope, DeadLetterReason::EndedWorker));
+        let decision = decision.unwrap_or_else(|| context.given_up(&envelope, DeadLetterReason::EndedWorker));
         let mut job = Job::new(envelope, decision);
         job.traced = progress.trace(&job.envelope, started);
+        let owing = self.deferred.open(Owed::new(job.envelope.arrived_at(), Vec::new()));
+        job.owing = Some(owing.clone());
+        job.is_alone = true;
         loop {
-            self.store_and_respond(std::slice::from_mut(&mut job), BULK_PART_MAX, &mut hold).await?;
+            self.store_and_say(std::slice::from_mut(&mut job), BULK_PART_MAX, &mut hold).await?;
             if job.is_done() {
                 break;
             }
         }
+        // Whoever is slow is not guilty.
+        tokio::time::timeout(SUSPECT_PATIENCE, owing.owed.until_said()).await.ok();
         // Before the acknowledgement: what is acknowledged never comes again, and if another lane's request
         // ended the process in between, nobody would cross this one out.
-        if let Err(error) = turn.clear(&shared.store).await {
+        if let Err(error) = turn.clear(&context.store).await {
             debug!(%error, "to be crossed out with the next one");
         }
-        self.settle(receipt).await?;
-        shared.settled(&[arrived_at]);
+        self.progress.enter(Stage::Settle);
+        self.finish(owing, receipt).await?;
         Ok(())
+    }
+
+    /// The lane's part of a request that was taken out of its batch is done.
+    async fn finish(&self, owing: Owing, mut receipt: Receipt) -> Result<(), BrokerError> {
+        self.subscription.leave_beside(&mut receipt);
+        self.deferred.lane_done(owing, receipt).await
     }
 
     /// One part of the requests in the batch form, the first ones first.
     async fn work_on_bulk(&mut self) -> Result<(), LaneEnd> {
-        if self.bulk.is_empty() {
+        // Out of the backlog while they are worked on; in again before anything else is looked at.
+        let mut jobs = self.backlog.take_bulk();
+        if jobs.is_empty() {
             return Ok(());
         }
         let started = Instant::now();
-        let (shared, progress) = (self.shared.clone(), self.progress.clone());
-        // Out of the queue while they are worked on; in again before anything else is looked at.
-        let mut jobs = std::mem::take(&mut self.bulk);
-        let part_max = shared.config.batch_max.min(BULK_PART_MAX);
-        let mut hold = shared.hold(&progress);
-        let stored = self.store_and_respond(jobs.make_contiguous(), part_max, &mut hold).await?;
+        let (context, progress) = (self.context.clone(), self.progress.clone());
+        let part_max = context.config.batch_max.min(BULK_PART_MAX);
+        let mut hold = context.hold(&progress);
+        let stored = self.store_and_say(jobs.make_contiguous(), part_max, &mut hold).await?;
         while jobs.front().is_some_and(Job::is_done) {
-            let Some(Job { envelope, receipt: Some(receipt), .. }) = jobs.pop_front() else { continue };
-            self.settle(receipt).await?;
-            shared.settled(&[envelope.arrived_at()]);
+            let Some(Job { envelope, receipt: Some(receipt), owing, .. }) = jobs.pop_front() else { continue };
+            self.progress.enter(Stage::Settle);
+            match owing {
+                Some(owing) => self.finish(owing, receipt).await?,
+                None => {
+                    self.subscription.settle(receipt).await?;
+                    context.settled(&[envelope.arrived_at()]);
+                }
+            }
         }
         debug!(waiting = jobs.len(), stored, elapsed_ms = elapsed_ms(started), "part of bulk");
-        self.bulk = jobs;
-        if self.bulk_size() <= BULK_SIZE_ENOUGH {
-            self.bulky_turn = None;
-        }
+        self.backlog.put_back(jobs);
         Ok(())
     }
 
     /// Stores what is open of the jobs, at most so many profiles, and says what is to be said then.
     /// Returns how many were stored.
-    async fn store_and_respond(&self, jobs: &mut [Job], most: usize, hold: &mut Hold<'_>) -> Result<usize, LaneEnd> {
+    async fn store_and_say(&mut self, jobs: &mut [Job], most: usize, hold: &mut Hold<'_>) -> Result<usize, LaneEnd> {
+        let context = self.context.clone();
         let profiles: Vec<_> = jobs.iter().flat_map(Job::open).take(most).collect();
         let stored = profiles.len();
         if stored > 0 {
             self.progress.enter(Stage::Store);
         }
-        let committed = commit(&self.shared.store, &profiles, hold, &self.shared.vitals.metrics).await?;
+        let committed = commit(&context.store, &profiles, hold, &context.vitals.metrics).await?;
         self.progress.enter(Stage::Publish);
         let mut committed = committed.into_iter();
-        let responder = Responder {
-            topology: &self.shared.config.topology,
-            worker: &self.shared.worker,
-            ids: &self.shared.ids,
-            now: Timestamp::now(),
-            vitals: &self.shared.vitals,
-        };
-        let mut outbox = Outbox::default();
-        let mut answered = 0;
+        // The jobs behind the first one that is not done wait for their turn; that one may have been begun.
+        let mut announced = Vec::with_capacity(jobs.len());
         for job in jobs.iter_mut() {
-            let announced = job.record(&mut committed, &self.shared.ids);
-            let answer = job.answer(announced);
-            responder.compose(&answer, &mut outbox);
-            // The jobs behind this one wait for their turn.
-            if answer.reply.is_none() {
+            announced.push(job.record(&mut committed, &context.ids));
+            if !job.is_done() {
                 break;
             }
-            answered += 1;
         }
-        responder.publish(&self.publisher, outbox).await?;
-        jobs.iter().take(answered).for_each(Job::log);
-        // The one behind those that are done may have been begun.
-        self.progress.published(&jobs[..jobs.len().min(answered + 1)], answered);
+        let begun = announced.len();
+        self.say(&mut jobs[..begun], &announced).await?;
+        let answered = jobs[..begun].iter().take_while(|job| job.is_done()).count();
+        jobs[..answered].iter().for_each(Job::log);
+        self.progress.published(&jobs[..begun], answered);
         Ok(stored)
     }
 
-    /// Decides on the first messages, as many as may be kept in memory; on one at least. A "no" that
-    /// the directory had a part in counts only if the directory was up to date after the message came
-    /// in: what was created a moment ago works at once.
-    async fn decide_some(
-        &self,
-        envelopes: &[Envelope],
-        taken_at: Instant,
-        hold: &mut Hold<'_>,
-    ) -> Result<Vec<Decision>, GaveUp> {
-        self.progress.enter(Stage::Decide);
-        let keeper = &self.shared.directory;
-        let directory = persist(hold, || keeper.recent()).await?;
-        let now = now();
-        let mut decisions = Vec::with_capacity(envelopes.len());
-        let mut decided_size = 0;
-        for envelope in envelopes {
-            let decision = self.decide_one(envelope, &directory, now);
-            decided_size += job::size(envelope, &decision);
-            decisions.push(decision);
-            if decided_size > DECIDED_SIZE_MAX {
-                break;
+    /// Says what is to be said of the jobs, of which so many profiles each have been announced.
+    async fn say(&mut self, jobs: &mut [Job], announced: &[usize]) -> Result<(), BrokerError> {
+        let mut tally = Tally::default();
+        let mut attempts = 0;
+        let left = loop {
+            let parcels = self.compose(jobs, announced);
+            if jobs.iter().any(|job| job.is_alone) {
+                break parcels.into_iter().map(Left::Alone).collect();
             }
-        }
-        if decisions.iter().any(|decision| decision.directory_missed) {
-            let newer = persist(hold, || keeper.true_since(taken_at)).await?;
-            if newer.version != directory.version {
-                for (decision, envelope) in decisions.iter_mut().zip(envelopes) {
-                    if decision.directory_missed {
-                        *decision = self.decide_one(envelope, &newer, now);
-                    }
+            match self.outlets.publish(parcels, &mut tally).await {
+                Ok(left) => break left,
+                // The broker's limit is known now: what is larger says less.
+                Err(BrokerError::TooLarge(limit)) if attempts < SHORTENED_MAX => {
+                    debug!(limit, "RabbitMQ takes no larger messages");
+                    self.outlets.renew().await?;
+                    attempts += 1;
                 }
+                Err(BrokerError::TooLarge(limit)) => {
+                    return Err(BrokerError::Refused(format!(
+                        "RabbitMQ takes no messages over {limit} bytes (its max_message_size), which is too few for \
+                         any answer: raise it"
+                    )));
+                }
+                Err(error) => return Err(error),
             }
+        };
+        tally.count(&self.context.vitals.metrics);
+        let deferred = self.deferred.clone();
+        let mut owing = |request: usize| {
+            let job: &mut Job = &mut jobs[request];
+            let owing = job.owing.take();
+            let owing = owing.unwrap_or_else(|| deferred.open(Owed::new(job.envelope.arrived_at(), job.unmarked())));
+            job.owing.insert(owing).clone()
+        };
+        for each in left {
+            deferred.accept(each, &mut owing);
         }
-        Ok(decisions)
+        Ok(())
     }
 
-    /// Decides on one message. A panic is this message's fault alone: it ends as a 500.
-    fn decide_one(&self, envelope: &Envelope, directory: &Directory, now: Timestamp) -> Decision {
-        let properties = Properties {
-            content_type: envelope.content_type(),
-            message_id: envelope.message_id(),
-            correlation_id: envelope.correlation_id(),
-            reply_to: envelope.reply_to(),
-            authorization: envelope.header("authorization"),
-            redelivered: envelope.redelivered(),
+    fn compose(&self, jobs: &[Job], announced: &[usize]) -> Vec<Parcel> {
+        let context = &self.context;
+        let responder = Responder {
+            topology: &context.config.topology,
+            worker: &context.worker,
+            ids: &context.ids,
+            now: Timestamp::now(),
+            body_max: context.size_limit.limit(),
         };
-        let rules = Rules { directory, ids: &self.shared.ids, now, body_max: self.shared.config.body_max };
-        let deciding = AssertUnwindSafe(|| {
-            #[cfg(debug_assertions)]
-            faults::inject(envelope);
-            decide(envelope.body(), &properties, &rules)
-        });
-        catch_unwind(deciding).unwrap_or_else(|_| self.given_up(envelope, DeadLetterReason::Panic))
+        let mut parcels = Vec::with_capacity(2 * jobs.len());
+        for (request, (job, announced)) in jobs.iter().zip(announced).enumerate() {
+            responder.compose(&job.answer(*announced), request, &mut parcels);
+        }
+        parcels
     }
-
-    /// A message that we can't do anything with, by a fault of ours.
-    fn given_up(&self, envelope: &Envelope, reason: DeadLetterReason) -> Decision {
-        let cause = match reason {
-            DeadLetterReason::EndedWorker => "the worker ended each time that it was begun",
-            _ => "a panic, logged just before this line",
-        };
-        let verdict = Verdict::DeadLetter(reason, failed(envelope, &self.shared.ids, cause));
-        let format = Format::of(envelope.content_type(), envelope.body());
-        Decision { verdict, format, feedback_id: None, directory_missed: false }
-    }
-}
-
-/// PostgreSQL keeps microseconds; with more digits a redelivery's event would differ from the first.
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }
 
 /// For logs; a batch may take less than one.
 fn elapsed_ms(since: Instant) -> f64 {
     since.elapsed().as_micros() as f64 / 1000.0
-}
-
-/// Asks the directory until it answers.
-async fn persist<F, A>(hold: &mut Hold<'_>, ask: F) -> Result<Arc<Directory>, GaveUp>
-where
-    F: Fn() -> A,
-    A: Future<Output = Result<Arc<Directory>, StoreError>>,
-{
-    loop {
-        match ask().await {
-            Ok(directory) => {
-                hold.succeeded();
-                return Ok(directory);
-            }
-            Err(error) => hold.after(&error).await?,
-        }
-    }
 }

@@ -11,24 +11,33 @@
 //! - [`decide`] is pure: everything about one message that can be said without a server.
 //! - [`commit`] stores a batch: it waits while the database is away, and halves the batch until a
 //!   message that can't be stored stands alone.
-//! - [`respond`] knows what goes where.
+//! - [`compose`] knows what is said, [`outlets`] publishes it, and what does not get through at once waits
+//!   in [`deferred`], beside the lanes.
 //! - [`lane`] is the loop, [`job`] a request on its way through it; [`crate::worker`] makes lanes and their
 //!   connections, and makes new ones when something is lost; [`shutdown`] is how all of it ends.
 //! - [`vitals`] is what can be seen of a worker from outside: [`health`], and the metrics that [`progress`] and the
 //!   others record.
 //! - [`hold`] waits for a database that is away; [`suspects`] are requests that may have ended a worker.
 
+mod backlog;
 pub mod backoff;
 pub mod commit;
+pub mod compose;
+pub mod context;
 pub mod decide;
+pub mod deferred;
+pub mod destinations;
 #[cfg(debug_assertions)]
 mod faults;
 pub mod health;
 pub mod hold;
 pub mod job;
+mod judge;
 pub mod lane;
+pub mod outlets;
+pub mod owed;
 pub mod progress;
-pub mod respond;
+pub mod reasons;
 pub mod shutdown;
 pub mod suspects;
 mod tally;

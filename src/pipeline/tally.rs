@@ -1,8 +1,9 @@
 //! What a batch of messages says, in numbers: counted in the metrics once the broker has confirmed
 //! all of them.
 
+use super::compose::Says;
 use crate::domain::outcome::{Code, DeadLetterReason};
-use crate::telemetry::labels::Way;
+use crate::telemetry::labels::{Label, Way};
 use crate::telemetry::metrics::Metrics;
 
 /// Of one batch.
@@ -10,40 +11,21 @@ use crate::telemetry::metrics::Metrics;
 pub(super) struct Tally {
     codes: [u64; Code::ALL.len()],
     dead_letters: [u64; DeadLetterReason::ALL.len()],
-    /// Replies to where the producers want them.
-    to_requesters: u64,
-    /// Replies to the result queue.
-    to_result_queue: u64,
-    /// Replies that came back from where the producers wanted them.
-    returned: u64,
+    replies: [u64; Way::ALL.len()],
     events: u64,
 }
 
 impl Tally {
-    /// A reply with this code.
-    pub(super) fn reply(&mut self, code: Code, has_requester: bool) {
-        self.codes[code as usize] += 1;
-        if has_requester {
-            self.to_requesters += 1;
-        } else {
-            self.to_result_queue += 1;
+    /// The broker has confirmed a message that says this.
+    pub(super) fn confirmed(&mut self, says: Says) {
+        match says {
+            Says::Reply(code, way) => {
+                self.codes[code as usize] += 1;
+                self.replies[way as usize] += 1;
+            }
+            Says::Event => self.events += 1,
+            Says::DeadLetter(reason) => self.dead_letters[reason as usize] += 1,
         }
-    }
-
-    /// So many of the replies came back, and are on their way to the result queue now.
-    pub(super) fn returned(&mut self, replies: u64) {
-        self.to_requesters = self.to_requesters.saturating_sub(replies);
-        self.returned += replies;
-    }
-
-    /// So many events.
-    pub(super) fn events(&mut self, events: usize) {
-        self.events += events as u64;
-    }
-
-    /// A dead letter.
-    pub(super) fn dead_letter(&mut self, reason: DeadLetterReason) {
-        self.dead_letters[reason as usize] += 1;
     }
 
     /// All of it is confirmed.
@@ -54,9 +36,9 @@ impl Tally {
         for (reason, &count) in DeadLetterReason::ALL.into_iter().zip(&self.dead_letters) {
             metrics.dead_letters.of(reason).inc_by(count);
         }
-        metrics.replies.of(Way::ReplyTo).inc_by(self.to_requesters);
-        metrics.replies.of(Way::ResultQueue).inc_by(self.to_result_queue);
-        metrics.replies.of(Way::Returned).inc_by(self.returned);
+        for (way, &count) in Way::ALL.iter().zip(&self.replies).filter(|(_, count)| **count > 0) {
+            metrics.replies.of(*way).inc_by(count);
+        }
         metrics.events.inc_by(self.events);
     }
 }
@@ -69,16 +51,16 @@ mod tests {
     fn each_value_has_its_own_place() {
         assert!(Code::ALL.iter().enumerate().all(|(place, code)| *code as usize == place));
         assert!(DeadLetterReason::ALL.iter().enumerate().all(|(place, reason)| *reason as usize == place));
+        assert!(Way::ALL.iter().enumerate().all(|(place, way)| *way as usize == place));
     }
 
     #[test]
     fn a_returned_reply_went_one_way() {
         let metrics = Metrics::default();
         let mut tally = Tally::default();
-        tally.reply(Code::Added, true);
-        tally.reply(Code::EmailTaken, true);
-        tally.reply(Code::Added, false);
-        tally.returned(1);
+        tally.confirmed(Says::Reply(Code::Added, Way::ReplyTo));
+        tally.confirmed(Says::Reply(Code::EmailTaken, Way::Returned));
+        tally.confirmed(Says::Reply(Code::Added, Way::ResultQueue));
         tally.count(&metrics);
         let ways = [Way::ReplyTo, Way::ResultQueue, Way::Returned].map(|way| metrics.replies.of(way).get());
         assert_eq!(ways, [1, 1, 1]);

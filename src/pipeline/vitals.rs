@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::deferred::{Backlog, Deferred};
 use super::health::Health;
 use crate::broker::connection::Connection;
 use crate::broker::error::BrokerError;
@@ -12,7 +13,7 @@ use crate::broker::subscription::{Held, Subscription};
 use crate::store::directory::{DirectoryKeeper, DirectoryState};
 use crate::store::error::StoreError;
 use crate::store::pool::{PoolState, Store};
-use crate::telemetry::labels::{Build, Connections, DirectoryEntries, FailureKind, LossCause};
+use crate::telemetry::labels::{Build, Connections, Destination, DirectoryEntries, FailureKind, Label, LossCause};
 use crate::telemetry::logs::{self, Seldom};
 use crate::telemetry::metrics::{Metrics, Raise};
 use crate::telemetry::process;
@@ -33,6 +34,10 @@ pub struct Vitals {
     pub traces: Option<Traces>,
     /// Replies that their requesters do not get.
     pub returned: Seldom,
+    /// Messages that wait for a queue that does not confirm.
+    pub slow: Seldom,
+    /// Unreadable messages that were dropped.
+    pub dropped: Seldom,
     started_at: Timestamp,
     store: Store,
     directory: OnceLock<DirectoryKeeper>,
@@ -49,6 +54,8 @@ pub struct Observed {
     pub publishing: Connection,
     /// What came in.
     pub subscription: Arc<Subscription>,
+    /// What waits beside the lanes.
+    pub deferred: Arc<Deferred>,
 }
 
 /// The session is looked at for as long as there is this.
@@ -66,6 +73,8 @@ impl Drop for Observation {
 pub struct Reading {
     /// What keeps the worker from being ready; empty if nothing does.
     pub troubles: Vec<String>,
+    /// What else an operator should know.
+    pub notes: Vec<String>,
     /// The pool of connections to the database.
     pub pool: PoolState,
     /// Who may do what; `None` before it is loaded.
@@ -81,8 +90,10 @@ pub struct BrokerState {
     pub address: String,
     /// It takes no messages, as it is low on memory or disk.
     pub is_blocked: bool,
-    /// What came in and is not acknowledged.
+    /// What came in and is not acknowledged, but for what waits beside the lanes.
     pub held: Held,
+    /// What waits beside the lanes.
+    pub backlogs: Vec<Backlog>,
 }
 
 impl Vitals {
@@ -93,6 +104,8 @@ impl Vitals {
             health: Health::default(),
             traces,
             returned: Seldom::default(),
+            slow: Seldom::default(),
+            dropped: Seldom::default(),
             started_at: Timestamp::now(),
             store,
             directory: OnceLock::new(),
@@ -130,7 +143,8 @@ impl Vitals {
     /// A session was lost.
     pub fn broker_failed(&self, error: &BrokerError) {
         let cause = match error {
-            BrokerError::Refused(_) => LossCause::Refused,
+            BrokerError::Refused(_) | BrokerError::RefusedTopic { .. } | BrokerError::TooLarge(_) => LossCause::Refused,
+            BrokerError::Fault(_) => LossCause::Fault,
             BrokerError::Lost(_) => LossCause::Lost,
             BrokerError::TimedOut(..) => LossCause::TimedOut,
             BrokerError::Cancelled => LossCause::Cancelled,
@@ -142,8 +156,8 @@ impl Vitals {
     /// An attempt to use the database failed.
     pub fn database_failed(&self, error: &StoreError) {
         let kind = match error {
-            StoreError::Unavailable(_) => FailureKind::Unavailable,
-            StoreError::Setup(_) => FailureKind::Setup,
+            StoreError::Unavailable(_) | StoreError::Unwell(_) => FailureKind::Unavailable,
+            StoreError::Setup(_) | StoreError::Denied { .. } => FailureKind::Setup,
             StoreError::Slow(_) => FailureKind::Slow,
             StoreError::Conflict(_) => FailureKind::Conflict,
             StoreError::Refused(_) => FailureKind::Refused,
@@ -158,6 +172,7 @@ impl Vitals {
             address: session.publishing.address(),
             is_blocked: session.publishing.is_blocked(),
             held: session.subscription.held(),
+            backlogs: session.deferred.backlogs(),
         });
         let directory = self.directory.get().map(DirectoryKeeper::state);
         let mut troubles = self.health.troubles();
@@ -170,10 +185,18 @@ impl Vitals {
         if broker.as_ref().is_some_and(|broker| broker.is_blocked) {
             troubles.push("RabbitMQ is low on memory or disk and takes no messages".to_owned());
         }
-        if let Some(age) = directory.as_ref().map(|directory| directory.age).filter(|age| *age > DIRECTORY_AGE_MAX) {
-            troubles.push(format!("PostgreSQL has not answered for {} s", age.as_secs()));
+        let mut notes = Vec::new();
+        for backlog in broker.iter().flat_map(|broker| &broker.backlogs).filter(|backlog| backlog.is_worth_telling()) {
+            // A queue that a request named is no trouble of the worker's.
+            let to = if backlog.destination.is_requesters() { &mut notes } else { &mut troubles };
+            to.push(backlog.words());
         }
-        Reading { troubles, pool: self.store.pool_state(), directory, broker }
+        if let Some(age) = directory.as_ref().map(|directory| directory.age).filter(|age| *age > DIRECTORY_AGE_MAX) {
+            let reason = self.directory.get().and_then(DirectoryKeeper::failure);
+            let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            troubles.push(format!("PostgreSQL has not answered for {} s{reason}", age.as_secs()));
+        }
+        Reading { troubles, notes, pool: self.store.pool_state(), directory, broker }
     }
 
     /// The text for Prometheus, with what is true now.
@@ -210,8 +233,13 @@ impl Vitals {
 
     /// Zero where there is no session.
     fn set_broker(&self, broker: Option<BrokerState>) {
-        let (is_blocked, held) =
-            broker.map_or((false, Held::default()), |BrokerState { is_blocked, held, .. }| (is_blocked, held));
+        let (is_blocked, held, backlogs) =
+            broker.map_or_else(Default::default, |broker| (broker.is_blocked, broker.held, broker.backlogs));
+        for label in Destination::ALL {
+            let of_it = backlogs.iter().filter(|backlog| backlog.destination.label() == *label);
+            let messages = of_it.map(|backlog| backlog.messages).sum();
+            self.metrics.deferred_messages.of(*label).set(number(messages));
+        }
         self.metrics.publishing_blocked.set(i64::from(is_blocked));
         self.metrics.unsettled_requests.set(number(held.requests));
         self.metrics.unsettled_bytes.set(number(held.bytes));

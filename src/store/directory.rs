@@ -36,6 +36,8 @@ pub struct DirectoryKeeper {
     current: watch::Sender<Picture>,
     /// One check at a time is enough for all lanes.
     checking: Arc<Mutex<()>>,
+    /// Why the last check failed, if it did.
+    failure: watch::Sender<Option<Arc<str>>>,
 }
 
 /// What the worker knows of who may do what, in numbers.
@@ -64,11 +66,9 @@ impl DirectoryKeeper {
     /// Loads the directory.
     pub async fn load(store: &Store) -> Result<Self, StoreError> {
         let checked_at = Instant::now();
-        let lease = store.lease().await?;
-        let directory = Arc::new(load(&lease).await?);
-        lease.give_back();
+        let directory = store.explained(load_all(store).await).await?;
         let (current, _) = watch::channel(Picture { directory, checked_at });
-        Ok(Self { store: store.clone(), current, checking: Arc::default() })
+        Ok(Self { store: store.clone(), current, checking: Arc::default(), failure: watch::Sender::default() })
     }
 
     /// What it holds, and how old it is.
@@ -81,6 +81,11 @@ impl DirectoryKeeper {
             resources: directory.resources.len(),
             fields: directory.databases.values().map(|database| database.fields.len()).sum(),
         }
+    }
+
+    /// Why the last comparison with the database failed; `None` if it did not.
+    pub fn failure(&self) -> Option<Arc<str>> {
+        self.failure.borrow().clone()
     }
 
     /// A directory that was true a moment ago, at most a few seconds old.
@@ -100,12 +105,10 @@ impl DirectoryKeeper {
             return Ok(picture.directory);
         }
         let checked_at = Instant::now();
-        let lease = self.store.lease().await?;
-        let version = version(&lease).await?;
-        let directory =
-            if version == picture.directory.version { picture.directory } else { Arc::new(load(&lease).await?) };
-        lease.give_back();
+        let newer = load_if_newer(&self.store, picture.directory.version).await;
+        let directory = self.store.explained(newer).await?.unwrap_or(picture.directory);
         self.current.send_replace(Picture { directory: directory.clone(), checked_at });
+        self.failure.send_replace(None);
         Ok(directory)
     }
 
@@ -115,12 +118,14 @@ impl DirectoryKeeper {
         loop {
             if let Err(error) = self.listen().await {
                 tracing::debug!(%error, "not listening for changes of the directory");
-                // What ended here may be no primary any more, and others may be connected to it, too.
+                // What ended here may be no primary any more, and others may be connected to it,
+                // too.
                 self.store.forget_idle();
             }
             // Perhaps there is no connection to listen on, but one of the pool.
             if let Err(error) = self.true_since(Instant::now()).await {
                 tracing::debug!(%error, "the directory can't be compared");
+                self.failure.send_replace(Some(error.to_string().into()));
             }
             tokio::time::sleep(CHECK_EVERY).await;
         }
@@ -157,14 +162,29 @@ impl DirectoryKeeper {
     }
 }
 
-/// A server may be made read-only without a connection being lost, when another one takes its place.
-/// It would announce nothing any more, and what it says would grow old.
+/// A server may be made read-only without a connection being lost, when another one takes its
+/// place. It would announce nothing any more, and what it says would grow old.
 async fn still_takes_writes(client: &tokio_postgres::Client) -> Result<(), StoreError> {
     let row = within("read-only", client.query_one("SHOW transaction_read_only", &[])).await?;
     match row.get(0) {
         "off" => Ok(()),
         _ => Err(StoreError::Unavailable("the server takes no writes any more".to_owned())),
     }
+}
+
+/// The directory, if it is not of this version.
+async fn load_if_newer(store: &Store, known: i64) -> Result<Option<Arc<Directory>>, StoreError> {
+    let lease = store.lease().await?;
+    let newer = if version(&lease).await? == known { None } else { Some(Arc::new(load(&lease).await?)) };
+    lease.give_back();
+    Ok(newer)
+}
+
+async fn load_all(store: &Store) -> Result<Arc<Directory>, StoreError> {
+    let lease = store.lease().await?;
+    let directory = load(&lease).await?;
+    lease.give_back();
+    Ok(Arc::new(directory))
 }
 
 async fn version(lease: &Lease) -> Result<i64, StoreError> {

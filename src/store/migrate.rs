@@ -1,10 +1,9 @@
 //! Bringing the schema up to date: numbered SQL files, embedded in the binary, run in order.
 
 use sha2::{Digest, Sha256};
-use tokio_postgres::error::SqlState;
 
 use super::error::StoreError;
-use super::pool::{Lease, Store};
+use super::pool::{Lease, Store, within};
 
 /// One file of `migrations/`.
 struct Migration {
@@ -63,8 +62,8 @@ pub fn needed_version() -> i32 {
     MIGRATIONS.last().map_or(0, |migration| migration.number)
 }
 
-/// Runs the migrations that are missing; returns the names of those. If another process is at it, calls
-/// `waits` and waits for that one, however long it takes.
+/// Runs the migrations that are missing; returns the names of those. If another process is at it,
+/// calls `waits` and waits for that one, however long it takes.
 pub async fn run(store: &Store, waits: impl FnOnce()) -> Result<Vec<String>, MigrateError> {
     let lease = store.lease().await?;
     check_encoding(&lease).await?;
@@ -145,15 +144,25 @@ async fn check_encoding(lease: &Lease) -> Result<(), MigrateError> {
 /// Checks that the schema has what this program needs. A newer one is fine: see
 /// `migrations/README.md`.
 pub async fn check(store: &Store) -> Result<(), MigrateError> {
-    let lease = store.lease().await?;
-    let found = match lease.query_one("SELECT coalesce(max(number), 0) FROM schema_migrations", &[]).await {
-        Ok(row) => row.get(0),
-        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => 0,
-        Err(error) => return Err(StoreError::from(error).into()),
+    let found = match version(store).await {
+        Err(error) if error.is_undefined_table() => {
+            // There is none, or it is out of our sight.
+            store.check_rights_to_see().await?;
+            0
+        }
+        found => store.explained(found).await?,
     };
-    lease.give_back();
     let needed = needed_version();
     if found < needed { Err(MigrateError::Outdated { found, needed }) } else { Ok(()) }
+}
+
+/// The number of the last migration that was run.
+async fn version(store: &Store) -> Result<i32, StoreError> {
+    let lease = store.lease().await?;
+    let last = lease.query_one("SELECT coalesce(max(number), 0) FROM schema_migrations", &[]);
+    let row = within("schema version", last).await?;
+    lease.give_back();
+    Ok(row.get(0))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod migrate;
 pub mod pool;
 pub mod pooler;
 pub mod profiles;
+mod rights;
 mod servers;
 mod suspects;
 mod time;

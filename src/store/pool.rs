@@ -3,6 +3,8 @@
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use deadpool::Runtime;
@@ -25,8 +27,8 @@ const LOCK_MAX: Duration = Duration::from_secs(2);
 /// the server's word comes first.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(12);
 
-/// Where the database is and how to log in: at one server, or at several of which one takes writes, as
-/// a primary and its standbys. Never printed, as it holds a password.
+/// Where the database is and how to log in: at one server, or at several of which one takes writes,
+/// as a primary and its standbys. Never printed, as it holds a password.
 #[derive(Clone)]
 pub struct DatabaseUrl {
     /// One for each server; never empty.
@@ -41,8 +43,8 @@ impl fmt::Debug for DatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// Reads a `postgres://` URL, with libpq's meaning of `sslmode` and `sslrootcert`, and of several
-    /// hosts: `postgres://user@one,two:5433/name`.
+    /// Reads a `postgres://` URL, with libpq's meaning of `sslmode` and `sslrootcert`, and of
+    /// several hosts: `postgres://user@one,two:5433/name`.
     pub fn parse(text: &str) -> Result<Self, String> {
         if !["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
             return Err("must begin with postgres://".to_owned());
@@ -80,8 +82,8 @@ impl DatabaseUrl {
     }
 }
 
-/// What servers are asked for. All we do is to write, in the end: so of several servers the one that
-/// takes writes is meant, and a wish for another one is a mistake that would show late.
+/// What servers are asked for. All we do is to write, in the end: so of several servers the one
+/// that takes writes is meant, and a wish for another one is a mistake that would show late.
 fn target_session_attributes(query: &str, default: TargetSessionAttrs) -> Result<TargetSessionAttrs, String> {
     let given = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "target_session_attrs");
     match given.as_ref().map(|(_, value)| value.as_ref()) {
@@ -120,6 +122,8 @@ fn server(url: &str, attributes: TargetSessionAttrs) -> Result<Config, String> {
 pub struct Store {
     pool: Pool<Servers>,
     url: DatabaseUrl,
+    /// The `db_id` that took a profile last; 0 before the first.
+    stored_in: Arc<AtomicI64>,
 }
 
 /// The pool at one moment.
@@ -153,7 +157,7 @@ impl Store {
             .wait_timeout(Some(ANSWER_MAX))
             .build()
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { pool, url: url.clone() })
+        Ok(Self { pool, url: url.clone(), stored_in: Arc::default() })
     }
 
     /// Where the database is.
@@ -173,13 +177,22 @@ impl Store {
         }
     }
 
+    /// The `db_id` that took a profile last; 0, which is nobody's, before the first.
+    pub(super) fn last_stored_in(&self) -> i64 {
+        self.stored_in.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn has_stored_in(&self, db_id: i64) {
+        self.stored_in.store(db_id, Ordering::Relaxed);
+    }
+
     /// The servers behind it, for a connection outside the pool.
     pub(super) fn servers(&self) -> &Servers {
         self.pool.manager()
     }
 
-    /// Closes the connections that nobody uses now: the next ones lead to the server that takes writes
-    /// by then.
+    /// Closes the connections that nobody uses now: the next ones lead to the server that takes
+    /// writes by then.
     pub(super) fn forget_idle(&self) {
         self.pool.retain(|_, _| false);
     }
@@ -190,8 +203,8 @@ impl Store {
     }
 }
 
-/// What is set for each session. Not in the start-up packet, which poolers between us and the server
-/// often refuse.
+/// What is set for each session. Not in the start-up packet, which poolers between us and the
+/// server often refuse.
 ///
 /// The server ends by itself what we no longer wait for.
 ///

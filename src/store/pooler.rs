@@ -1,8 +1,9 @@
 //! A connection pooler between us and PostgreSQL, such as PgBouncer: whether a session stays ours.
 //!
-//! In transaction mode a pooler lends a session of PostgreSQL to one client for a transaction, then to
-//! another. A pooler that knows nothing of prepared statements runs whatever the session has under the name: nothing,
-//! or a statement of another worker. That must not be found out by storing profiles.
+//! In transaction mode a pooler lends a session of PostgreSQL to one client for a transaction, then
+//! to another. A pooler that knows nothing of prepared statements runs whatever the session has
+//! under the name: nothing, or a statement of another worker. That must not be found out by storing
+//! profiles.
 
 use super::error::StoreError;
 use super::pool::{Store, within};
@@ -10,7 +11,8 @@ use super::pool::{Store, within};
 /// A pooler that nobody else uses shows in the first round; other clients may mix up its sessions.
 const ROUNDS: u32 = 5;
 
-/// Fails if prepared statements get lost on the way to PostgreSQL; says so if sessions do and statements do not.
+/// Fails if prepared statements get lost on the way to PostgreSQL; says so if sessions do and
+/// statements do not.
 pub async fn check(store: &Store) -> Result<(), StoreError> {
     let (one, other) = (store.lease().await?, store.lease().await?);
     // Another worker has a statement of the same name, but not with this number.

@@ -72,15 +72,16 @@ WHERE (SELECT count(*) FROM added) < cardinality($1) AND (id IN (SELECT id FROM 
 }
 
 /// For profiles that all have an email: they conflict by it or not at all, also with what an
-/// earlier attempt has left. PostgreSQL then looks into one index for each row before it inserts, and
-/// not into all that are unique, which makes the statement a tenth cheaper.
+/// earlier attempt has left. PostgreSQL then looks into one index for each row before it inserts,
+/// and not into all that are unique, which makes the statement a tenth cheaper.
 const INSERT_WITH_EMAIL: &str = insert!("(db_id, email_key)");
 
 /// For any profiles.
 const INSERT: &str = insert!("");
 
 /// For a lonely profile with an email and at most one subscription: it is answered the sooner. As
-/// PostgreSQL sets up each of the arrays of the other statements on its own, they take a sixth longer.
+/// PostgreSQL sets up each of the arrays of the other statements on its own, they take a sixth
+/// longer.
 const INSERT_ONE: &str = "
 WITH added AS (
     INSERT INTO profiles (db_id, id, email, data, request_id, created_at)
@@ -103,10 +104,10 @@ SELECT 1::bigint WHERE NOT EXISTS (SELECT 1 FROM added)";
 /// `OFFSET 0` keeps each branch a lookup per profile; that it is one in an index, the settings of
 /// the session see to (`store::pool`).
 ///
-/// `replicated` is for synchronous replication. A row may be seen that no standby has: a primary that
-/// is killed while a commit waits for its standby shows the row when it is back. To say "added" of it
-/// would be wrong if the standby were promoted then. So this statement writes, too, though nothing
-/// that stays: then its own commit waits until the standby has all that came before.
+/// `replicated` is for synchronous replication. A row may be seen that no standby has: a primary
+/// that is killed while a commit waits for its standby shows the row when it is back. To say
+/// "added" of it would be wrong if the standby were promoted then. So this statement writes, too,
+/// though nothing that stays: then its own commit waits until the standby has all that came before.
 const FIND: &str = "
 WITH replicated AS MATERIALIZED (
     SELECT CASE WHEN current_setting('synchronous_standby_names') <> ''
@@ -140,12 +141,20 @@ impl Store {
     pub async fn insert(&self, profiles: &[&NewProfile]) -> Result<Vec<Stored>, StoreError> {
         let lease = self.lease().await?;
         let stored = insert_or_find(&lease, profiles).await;
-        if matches!(stored, Ok(_) | Err(StoreError::Refused(_) | StoreError::Conflict(_) | StoreError::Slow(_))) {
-            // It has said its word, and is fit for another statement.
+        if let (Ok(_), Some(profile)) = (&stored, profiles.first()) {
+            self.has_stored_in(profile.db_id);
+        }
+        if is_fit_after(&stored) {
             lease.give_back();
         }
         stored
     }
+}
+
+/// Whether a connection has said its word, and is fit for another statement.
+fn is_fit_after<T>(answer: &Result<T, StoreError>) -> bool {
+    use StoreError::{Conflict, Denied, Refused, Slow};
+    matches!(answer, Ok(_) | Err(Refused(_) | Conflict(_) | Slow(_) | Denied { .. }))
 }
 
 /// Inserts what can be inserted, and finds out what stands in the way of the rest.
@@ -174,25 +183,125 @@ async fn insert_or_find(lease: &Lease, profiles: &[&NewProfile]) -> Result<Vec<S
     Err(StoreError::Unavailable("rows come and go while they are inserted".to_owned()))
 }
 
-/// What storing takes, as large as a few pages of a table, so that a full disk shows.
-const PROBE: &str = "
-BEGIN;
-INSERT INTO profiles (db_id, id, data)
-    SELECT 0, substr(md5(random()::text), 1, 24), jsonb_build_object('probe', string_agg(md5(random()::text), ''))
-    FROM generate_series(1, 2000);
-INSERT INTO suspects (request_id, begun, begun_at) VALUES (decode(md5(random()::text), 'hex'), 0, now());
-ROLLBACK";
+/// What storing takes, in one database: a row as large as a few pages of a table, so that a
+/// full disk shows.
+fn probe_rows(db_id: i64) -> String {
+    format!(
+        "INSERT INTO profiles (db_id, id, data)
+             SELECT {db_id}, substr(md5(random()::text), 1, 24), jsonb_build_object('probe', string_agg(md5(random()::text), ''))
+             FROM generate_series(1, 2000);
+         INSERT INTO suspects (request_id, begun, begun_at) VALUES (decode(md5(random()::text), 'hex'), 0, now())"
+    )
+}
+
+/// Databases in which the probe is tried, besides the last one that took a profile. One that none
+/// of them takes is not theirs; more of them would only fill the server's log.
+const PROBED_MAX: i64 = 8;
+
+/// No tenant has this id, so what an operator has ruled for one does not concern it.
+const NOBODYS_DB_ID: i64 = 0;
 
 impl Store {
-    /// Whether a profile could be stored now. Nothing stays of it.
+    /// Whether a profile without any data could be stored now, by the statements that requests are
+    /// stored by. Nothing stays of it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Setup`] if no database takes one and no waiting will mend that; it says what
+    /// to do. Others as for any statement: waiting may mend it. That a rule for the data is against an
+    /// empty profile is no error.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        let lease = self.lease().await?;
-        match within("probe", lease.batch_execute(PROBE)).await {
-            Ok(()) => lease.give_back(),
-            // Somebody's rule is against it, not the database.
-            Err(StoreError::Refused(_)) => {}
-            Err(error) => return Err(error),
+        let words = match self.probe_in(self.last_stored_in()).await {
+            Err(StoreError::Denied { words, .. }) => words,
+            tried => return tried,
+        };
+        self.check_rights().await?;
+        // What is denied for one tenant may be granted for others.
+        for db_id in self.some_databases().await? {
+            match self.probe_in(db_id).await {
+                Err(StoreError::Denied { .. }) => {}
+                tried => return tried,
+            }
         }
+        Err(StoreError::Setup(format!("no profile can be stored, not even an empty one: {words}")))
+    }
+
+    async fn some_databases(&self) -> Result<Vec<i64>, StoreError> {
+        let lease = self.lease().await?;
+        let some = lease.query("SELECT id FROM databases ORDER BY id LIMIT $1", &[&PROBED_MAX]);
+        let rows = self.explained(within("databases", some).await).await?;
+        lease.give_back();
+        Ok(std::iter::once(NOBODYS_DB_ID).chain(rows.iter().map(|row| row.get(0))).collect())
+    }
+
+    async fn probe_in(&self, db_id: i64) -> Result<(), StoreError> {
+        let lease = self.lease().await?;
+        let tried = store_nothing(&lease, db_id).await;
+        if is_fit_after(&tried) {
+            within("rollback", lease.batch_execute("ROLLBACK")).await?;
+            lease.give_back();
+        }
+        match tried {
+            // Somebody's rule is against it, not the database.
+            Err(StoreError::Refused(_)) => Ok(()),
+            tried => tried,
+        }
+    }
+}
+
+/// Leaves a transaction that is to be rolled back.
+async fn store_nothing(lease: &Lease, db_id: i64) -> Result<(), StoreError> {
+    within("probe", lease.batch_execute("BEGIN")).await?;
+    // Without a single row rights, tables and columns are looked at all the same.
+    insert(lease, &[]).await?;
+    find(lease, &[]).await?;
+    within("probe", lease.batch_execute(&probe_rows(db_id))).await
+}
+
+/// Gives rows of profiles the identity of their request. One that has an identity keeps it, and of
+/// several with one identity the first has it: the others stay as they are.
+const MARK: &str = "
+WITH wanted AS (
+    SELECT DISTINCT ON (db_id, request_id) db_id, id, request_id
+    FROM unnest($1::bigint[], $2::text[], $3::bytea[]) WITH ORDINALITY AS w (db_id, id, request_id, place)
+    ORDER BY db_id, request_id, place
+)
+UPDATE profiles SET request_id = wanted.request_id FROM wanted
+WHERE profiles.db_id = wanted.db_id AND profiles.id = wanted.id
+    AND profiles.request_id IS NULL AND profiles.email IS NULL
+    AND NOT EXISTS (SELECT 1 FROM profiles AS other WHERE other.db_id = wanted.db_id
+                    AND other.request_id = wanted.request_id AND other.email IS NULL)";
+
+/// Another worker may mark an equal request between our look and our update; then the look finds
+/// its row. More often than this nobody comes in between by chance.
+const MARKS_MAX: u32 = 3;
+
+impl Store {
+    /// Leaves a trace in rows that nothing could find again: those of profiles that have no email,
+    /// of requests without a `message_id`. A redelivery of such a request, which is looked for by
+    /// the same `request_id`, then finds its row ([`Stored::AddedBefore`]).
+    ///
+    /// A row that has a `request_id` or an email, that is gone, or whose `request_id` another row
+    /// of the database has, is left as it is.
+    pub async fn mark(&self, rows: &[(i64, ProfileId, RequestId)]) -> Result<(), StoreError> {
+        let mut marked = Ok(());
+        for _ in 0..MARKS_MAX {
+            marked = self.mark_once(rows).await;
+            if !marked.as_ref().is_err_and(StoreError::is_unique_violation) {
+                break;
+            }
+        }
+        self.explained(marked).await
+    }
+
+    async fn mark_once(&self, rows: &[(i64, ProfileId, RequestId)]) -> Result<(), StoreError> {
+        let db_ids: Vec<_> = rows.iter().map(|(db_id, ..)| *db_id).collect();
+        let ids: Vec<_> = rows.iter().map(|(_, id, _)| id.hex()).collect();
+        let request_ids: Vec<_> = rows.iter().map(|(.., request_id)| &request_id.0[..]).collect();
+        let lease = self.lease().await?;
+        let statement = within("prepare", lease.prepare_cached(MARK)).await?;
+        within("mark", lease.execute(&statement, &[&db_ids, &texts(&ids), &request_ids])).await?;
+        lease.give_back();
         Ok(())
     }
 }

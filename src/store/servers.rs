@@ -16,8 +16,8 @@ use super::error::StoreError;
 use super::pool::{ANSWER_MAX, DatabaseUrl, session_settings};
 use super::tls::Connector;
 
-/// How long one attempt at one address may take, from the first packet to the answer whether it takes
-/// writes, if `connect_timeout` says nothing else.
+/// How long one attempt at one address may take, from the first packet to the answer whether it
+/// takes writes, if `connect_timeout` says nothing else.
 pub(super) const CONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// A connection and what drives it.
@@ -78,16 +78,23 @@ impl Servers {
                 // The name stays what a certificate must be for.
                 config.hostaddr(ip);
             }
-            // The library's own limit is about the socket alone; a server that is paused takes that.
+            // The library's own limit is about the socket alone; a server that is paused takes
+            // that.
             match timeout(limit, config.connect(self.connector.clone())).await {
                 Ok(Ok(line)) => return Ok(line),
-                Ok(Err(error)) => failures.push((ip, error.into())),
+                Ok(Err(error)) => failures.push((ip, login_error(error, &config))),
                 Err(_) => failures.push((ip, StoreError::timed_out("connect"))),
             }
         }
         let name = |ip: Option<IpAddr>| ip.map(|ip| ip.to_string()).unwrap_or_default();
         Err(none_would_do(failures.into_iter().map(|(ip, failure)| (name(ip), failure)).collect()))
     }
+}
+
+fn login_error(error: tokio_postgres::Error, config: &Config) -> StoreError {
+    let role = config.get_user().unwrap_or_default();
+    // A database of the role's own name is what PostgreSQL takes if the URL names none.
+    StoreError::at_login(error, role, config.get_dbname().unwrap_or(role))
 }
 
 /// The addresses behind a server's name; `None` where there is no name to look up.
@@ -102,8 +109,8 @@ async fn addresses(config: &Config, limit: Duration) -> Result<Vec<Option<IpAddr
     if found.is_empty() { Err(StoreError::Unavailable(format!("{name} has no address"))) } else { Ok(found) }
 }
 
-/// Only if all of them refuse us is waiting of no use: the one that is away may be the one that knows
-/// us.
+/// Only if all of them refuse us is waiting of no use: the one that is away may be the one that
+/// knows us.
 fn none_would_do(mut failures: Vec<(String, StoreError)>) -> StoreError {
     if failures.len() == 1
         && let Some((_, failure)) = failures.pop()
@@ -151,8 +158,8 @@ impl managed::Manager for Servers {
         Ok(client)
     }
 
-    /// Asking it something would cost a round trip for each batch; a dead connection that looks alive
-    /// is caught by the time limit of the statement.
+    /// Asking it something would cost a round trip for each batch; a dead connection that looks
+    /// alive is caught by the time limit of the statement.
     async fn recycle(&self, client: &mut ClientWrapper, _: &Metrics) -> managed::RecycleResult<StoreError> {
         if client.is_closed() { Err(RecycleError::message("the connection is closed")) } else { Ok(()) }
     }

@@ -21,20 +21,28 @@ const FINISH: &str = "DELETE FROM suspects WHERE request_id = $1";
 impl Store {
     /// A suspect is begun. Returns how often it was, this time included, without being finished.
     pub async fn begin_suspect(&self, request: RequestId) -> Result<u32, StoreError> {
-        let lease = self.lease().await?;
-        let statement = within("prepare", lease.prepare_cached(BEGIN)).await?;
-        let row = within("suspect", lease.query_one(&statement, &[&&request.0[..]])).await?;
-        lease.give_back();
-        let begun: i32 = row.get(0);
-        Ok(u32::try_from(begun).unwrap_or(0))
+        self.explained(begin(self, request).await).await
     }
 
     /// A suspect is finished, or was left unfinished for a reason that is no fault of its own.
     pub async fn finish_suspect(&self, request: RequestId) -> Result<(), StoreError> {
-        let lease = self.lease().await?;
-        let statement = within("prepare", lease.prepare_cached(FINISH)).await?;
-        within("suspect", lease.execute(&statement, &[&&request.0[..]])).await?;
-        lease.give_back();
-        Ok(())
+        self.explained(finish(self, request).await).await
     }
+}
+
+async fn begin(store: &Store, request: RequestId) -> Result<u32, StoreError> {
+    let lease = store.lease().await?;
+    let statement = within("prepare", lease.prepare_cached(BEGIN)).await?;
+    let row = within("suspect", lease.query_one(&statement, &[&&request.0[..]])).await?;
+    lease.give_back();
+    let begun: i32 = row.get(0);
+    Ok(u32::try_from(begun).unwrap_or(0))
+}
+
+async fn finish(store: &Store, request: RequestId) -> Result<(), StoreError> {
+    let lease = store.lease().await?;
+    let statement = within("prepare", lease.prepare_cached(FINISH)).await?;
+    within("suspect", lease.execute(&statement, &[&&request.0[..]])).await?;
+    lease.give_back();
+    Ok(())
 }

@@ -71,6 +71,18 @@ labels! {
         Returned = "returned",
     }
 
+    /// What a message that is deferred waits for.
+    Destination: "destination" {
+        /// A queue that requests named.
+        Requester = "requester",
+        /// The result queue.
+        Results = "results",
+        /// The dead-letter queue.
+        DeadLetters = "dead_letters",
+        /// A queue behind the exchange for events.
+        Events = "events",
+    }
+
     /// What a lane does.
     Stage: "stage" {
         /// It has no batch.
@@ -93,6 +105,8 @@ labels! {
         Lost = "lost",
         /// The broker said no.
         Refused = "refused",
+        /// The broker ended the connection because of something that was sent over it.
+        Fault = "fault",
         /// It did not answer in time.
         TimedOut = "timed_out",
         /// It ended the subscription.

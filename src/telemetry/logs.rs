@@ -11,6 +11,7 @@
 //! behind standard error that nobody reads would stop lanes and heartbeats else. What does not fit into
 //! the queue is dropped and counted, and the log says so once it is read again.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Stderr, Write, stderr};
 use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -107,9 +108,13 @@ impl Seldom {
     }
 }
 
-/// The id of a request as it is logged.
-pub fn cut(id: Option<&str>) -> Option<&str> {
-    id.map(|id| &id[..id.floor_char_boundary(ID_MAX_BYTES)])
+/// The id of a request as it is logged: cut, and what is no text replaced.
+pub fn cut(id: Option<&[u8]>) -> Option<Cow<'_, str>> {
+    let id = id?;
+    match std::str::from_utf8(id) {
+        Ok(text) => Some(Cow::Borrowed(&text[..text.floor_char_boundary(ID_MAX_BYTES)])),
+        Err(_) => Some(String::from_utf8_lossy(&id[..id.len().min(ID_MAX_BYTES)])),
+    }
 }
 
 /// What makes lines of events.
@@ -210,8 +215,9 @@ mod tests {
     #[test]
     fn a_long_id_is_cut_between_characters() {
         assert_eq!(cut(None), None);
-        assert_eq!(cut(Some("m-1")), Some("m-1"));
+        assert_eq!(cut(Some(b"m-1")).as_deref(), Some("m-1"));
+        assert_eq!(cut(Some(b"m\xff1")).as_deref(), Some("m\u{fffd}1"));
         let long = "é".repeat(100);
-        assert_eq!(cut(Some(&long)), Some(&*"é".repeat(64)));
+        assert_eq!(cut(Some(long.as_bytes())).as_deref(), Some(&*"é".repeat(64)));
     }
 }

@@ -17,8 +17,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::labels::{
-    Build, Connections, DirectoryEntries, FailureKind, Labelled, LossCause, ProfileOutcome, Redelivered, Registered,
-    Stage, Way,
+    Build, Connections, Destination, DirectoryEntries, FailureKind, Labelled, LossCause, ProfileOutcome, Redelivered,
+    Registered, Stage, Way,
 };
 use crate::domain::outcome::{Code, DeadLetterReason};
 
@@ -75,6 +75,10 @@ catalogue! {
         "Trigger events that the broker has confirmed";
     dead_letters: Labelled<DeadLetterReason, Counter> = Labelled::new(Counter::default), "profile_worker_dead_letters_total",
         "Messages put into the dead-letter queue by the worker, by the reason";
+    dead_letters_dropped: Counter = Counter::default(), "profile_worker_dead_letters_dropped_total",
+        "Unreadable messages that were answered and dropped, as the dead-letter queue had no room for long";
+    deferred_messages: Labelled<Destination, Gauge> = Labelled::new(Gauge::default), "profile_worker_deferred_messages",
+        "Replies, events and dead letters that wait beside the lanes for a queue that is slow, full or gone";
     batch_requests: Histogram = sizes(), "profile_worker_batch_requests",
         "Requests in one batch";
     batch_profiles: Histogram = sizes(), "profile_worker_batch_profiles",

@@ -6,6 +6,7 @@
 //! A request's span continues the trace of its producer, and goes on in what is published of it. A batch
 //! has many parents, so it has a trace of its own, which links the spans of its requests.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use opentelemetry::trace::{Event, Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
@@ -62,9 +63,9 @@ pub struct Traced {
 #[derive(Debug)]
 pub struct Outline<'a> {
     /// The producer's name for it, cut.
-    pub message_id: Option<&'a str>,
+    pub message_id: Option<Cow<'a, str>>,
     /// How the producer matches the reply, cut.
-    pub correlation_id: Option<&'a str>,
+    pub correlation_id: Option<Cow<'a, str>>,
     /// The exchange that it was published to.
     pub exchange: &'a str,
     /// The routing key that it was published with.
@@ -158,14 +159,14 @@ impl Traces {
     /// A request is answered, and the broker has all that was to be said. It was `stored` in this batch,
     /// or in the last of several.
     pub fn end(&self, traced: &Traced, outline: &Outline<'_>, stored: Instant, batch: &BatchTrace) {
-        let Outline { message_id, correlation_id, exchange, routing_key, .. } = *outline;
-        let Outline { body_size, redelivered, code, db_id, profiles, .. } = *outline;
+        let Outline { message_id, correlation_id, .. } = outline;
+        let Outline { exchange, routing_key, body_size, redelivered, code, db_id, profiles, .. } = *outline;
         let clock = Clock::now();
         let destination = destination(exchange, routing_key, &self.about.request_queue);
         let mut attributes = self.messaging("process", "process", destination);
         attributes.push(KeyValue::new(names::ROUTING_KEY, routing_key.to_owned()));
-        attributes.extend(message_id.map(|id| KeyValue::new(names::MESSAGE_ID, id.to_owned())));
-        attributes.extend(correlation_id.map(|id| KeyValue::new(names::CONVERSATION_ID, id.to_owned())));
+        attributes.extend(message_id.as_deref().map(|id| KeyValue::new(names::MESSAGE_ID, id.to_owned())));
+        attributes.extend(correlation_id.as_deref().map(|id| KeyValue::new(names::CONVERSATION_ID, id.to_owned())));
         attributes.push(KeyValue::new(names::BODY_SIZE, number(body_size)));
         attributes.extend(redelivered.then(|| KeyValue::new(names::REDELIVERED, true)));
         attributes.push(KeyValue::new(names::CODE, i64::from(code)));

@@ -13,7 +13,17 @@ pub const DEPTH_MAX: usize = 64;
 
 /// The most values of one document: fields and items of arrays at any depth. In the tree a value
 /// takes many times its bytes; this keeps 10 MiB of `0,0,0` from taking hundreds.
+///
+/// A worker promises to do with 256 MiB. At worst it holds 48 MiB of unsettled bodies, 30 MiB that
+/// are arriving or being unpacked (three bodies of 10 MiB), 20 MiB that it has when idle, and what
+/// one decision takes: 107 MiB for a profile of as many fields as fit into 10 MiB, which is the
+/// worst body that `benches/worst_case` knows. Together 205 MiB; the rest is for what is being
+/// stored. So only one large body may be on its way from decision to commit at a time, and nobody
+/// without a good token has a tree built.
 pub const VALUES_MAX: usize = 1_000_000;
+
+/// As many items of an array an [`Outline`] tells apart: one more than a request may have profiles.
+pub const ITEMS_MAX: usize = request::PROFILES_MAX + 1;
 
 /// Why a body is no document of its format. Such a message is dead-lettered.
 #[derive(Debug, thiserror::Error)]
@@ -24,10 +34,6 @@ pub enum Unreadable {
     /// A syntax error, with its place where the format's reader tells it.
     #[error("{0}")]
     Syntax(String),
-    /// More than [`VALUES_MAX`] values. It may well be readable, and is if it can be with
-    /// [`Keep::TopLevel`]: then it is not this.
-    #[error("more than {VALUES_MAX} values")]
-    TooManyValues,
     /// Nested deeper than [`DEPTH_MAX`].
     #[error("nested deeper than {DEPTH_MAX} levels")]
     TooDeep,
@@ -42,13 +48,23 @@ pub enum Unreadable {
     Forbidden(&'static str),
 }
 
+/// What is known of a document after a pass over all of it that builds no tree: whatever the body
+/// is, this takes the memory of its top-level texts.
+#[derive(Debug)]
+pub struct Outline<'a> {
+    /// The fields of the outermost object that were asked for. Objects in them are left empty, and
+    /// arrays have a null in the place of each item, up to [`ITEMS_MAX`].
+    pub fields: Object<'a>,
+    /// The fields and items of arrays at any depth: what is held against [`VALUES_MAX`].
+    pub values: usize,
+}
+
 /// How much of a document the tree keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
     /// All of it.
     Everything,
-    /// Of the outermost object's own fields those with these names; arrays and objects in them are
-    /// checked and left empty, so that a body over the limits costs no memory.
+    /// Of the outermost object's own fields those with these names, as an [`Outline`] has them.
     TopLevel(&'static [&'static str]),
 }
 
@@ -85,11 +101,21 @@ impl Format {
         }
     }
 
-    /// Reads a whole body.
-    pub fn read(self, body: &[u8], keep: Keep) -> Result<Object<'_>, Unreadable> {
+    /// Reads a whole body into a tree, which takes up to 100 bytes for each value. Of a body that
+    /// is not small [`Self::outline`] says first how many there are.
+    pub fn read(self, body: &[u8]) -> Result<Object<'_>, Unreadable> {
         match self {
-            Self::Json => json::read(body, keep),
-            Self::Xml => xml::read(body, keep),
+            Self::Json => json::read(body),
+            Self::Xml => xml::read(body),
+        }
+    }
+
+    /// Checks a whole body as [`Self::read`] does, at a fraction of its cost, and keeps of the
+    /// outermost object the fields of these names.
+    pub fn outline<'a>(self, body: &'a [u8], names: &'static [&'static str]) -> Result<Outline<'a>, Unreadable> {
+        match self {
+            Self::Json => json::outline(body, names),
+            Self::Xml => xml::outline(body, names),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A reply → bytes.
 
+use std::borrow::Cow;
 use std::io;
 
 use serde::Serialize;
@@ -38,7 +39,7 @@ pub struct Added<'a> {
 }
 
 /// The fields in the order of the seed's example.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Body<'a> {
     error: u16,
     error_text: &'a str,
@@ -66,16 +67,46 @@ impl Reply<'_> {
 
     /// The reply as it is published.
     pub fn to_bytes(&self, format: Format) -> Vec<u8> {
-        let body = self.body(success_text(format));
-        match format {
-            Format::Json => {
-                let mut bytes = Vec::with_capacity(USUAL_BYTES);
-                match serde_json::to_writer(&mut bytes, &body) {
-                    Ok(()) => bytes,
-                    Err(_) => unreachable!("strings and numbers can always be written"),
-                }
+        self.body(success_text(format)).to_bytes(format)
+    }
+
+    /// The reply in at most `max` bytes, for a broker that takes no larger messages (RabbitMQ's
+    /// `max_message_size`). If all of it does not fit, a shorter one says what was stored: first
+    /// the lists of subscriptions and profiles go, then the `feedback_id`, at last all text. The
+    /// shortest has 60 to 150 bytes, and comes even where `max` is less.
+    pub fn to_bytes_within(&self, format: Format, max: usize) -> Vec<u8> {
+        let full = self.to_bytes(format);
+        if full.len() <= max {
+            return full;
+        }
+        let summary = self.summary(full.len(), max);
+        let without_lists = Body { error_text: &summary, result: None, skipped_subscriptions: &[], ..self.body("") };
+        let without_feedback = Body { feedback_id: None, ..without_lists.clone() };
+        let without_text = Body { error_text: "", ..without_feedback.clone() };
+        let shorter = [without_lists, without_feedback].into_iter().map(|body| body.to_bytes(format));
+        let fitting = shorter.into_iter().find(|bytes| bytes.len() <= max);
+        fitting.unwrap_or_else(|| without_text.to_bytes(format))
+    }
+
+    /// What a reply says that is too short for its lists.
+    fn summary(&self, full: usize, max: usize) -> Cow<'_, str> {
+        match &self.result {
+            Ok(Success::One(Added { skipped: [], .. })) => Cow::Borrowed("added"),
+            Ok(Success::One(Added { skipped, .. })) => {
+                let skipped = skipped.len();
+                format!("added; {skipped} subscriptions were skipped, their list is larger than the broker takes ({max} bytes)")
+                    .into()
             }
-            Format::Xml => xml::write(|xml| body.write(xml)),
+            Ok(Success::Many(results)) => {
+                let added = results.iter().filter(|result| result.is_ok()).count();
+                let (all, refused) = (results.len(), results.len() - added);
+                format!(
+                    "added {added} of {all} profiles, refused {refused}; the full reply of {full} bytes is larger than \
+                     the broker takes ({max} bytes)"
+                )
+                .into()
+            }
+            Err(rejection) => Cow::Borrowed(&rejection.text),
         }
     }
 
@@ -125,6 +156,19 @@ impl<'a> Body<'a> {
 
     fn refused(rejection: &'a Rejection) -> Self {
         Self::new(rejection.code, &rejection.text)
+    }
+
+    fn to_bytes(&self, format: Format) -> Vec<u8> {
+        match format {
+            Format::Json => {
+                let mut bytes = Vec::with_capacity(USUAL_BYTES);
+                match serde_json::to_writer(&mut bytes, self) {
+                    Ok(()) => bytes,
+                    Err(_) => unreachable!("strings and numbers can always be written"),
+                }
+            }
+            Format::Xml => xml::write(|xml| self.write(xml)),
+        }
     }
 
     fn write(&self, xml: &mut Elements) -> io::Result<()> {
@@ -213,5 +257,69 @@ mod tests {
             "<xml><error>0</error><error_text>Successful operation</error_text><result array=\"true\"><error>0</error>"
         ));
         assert!(both(&Reply { result: Ok(Success::Many(vec![])), feedback_id: None })[0].ends_with(r#""result":[]}"#));
+    }
+    /// What a reply says in at most `max` bytes, as text.
+    fn within(reply: &Reply<'_>, format: Format, max: usize) -> String {
+        String::from_utf8(reply.to_bytes_within(format, max)).unwrap()
+    }
+
+    #[test]
+    fn a_reply_that_fits_is_left_as_it_is() {
+        let skipped = [Skipped { index: 1, error_text: "x".into() }];
+        let reply = Reply { result: Ok(Success::One(added(&skipped))), feedback_id: Some("f") };
+        for format in [Format::Json, Format::Xml] {
+            let full = reply.to_bytes(format);
+            assert_eq!(reply.to_bytes_within(format, full.len()), full);
+            assert_ne!(reply.to_bytes_within(format, full.len() - 1), full);
+        }
+    }
+
+    #[test]
+    fn a_list_of_subscriptions_that_is_too_large_becomes_their_number() {
+        let skipped = vec![Skipped { index: 1, error_text: "x".into() }; 20_000];
+        let reply = Reply { result: Ok(Success::One(added(&skipped))), feedback_id: Some("f") };
+        let text = "added; 20000 subscriptions were skipped, their list is larger than the broker takes (300 bytes)";
+        assert_eq!(
+            within(&reply, Format::Json, 300),
+            format!(r#"{{"error":0,"error_text":"{text}","profile_id":"6638e1e8ee44bb50a67115c4","feedback_id":"f"}}"#)
+        );
+        assert_eq!(
+            within(&reply, Format::Xml, 300),
+            format!(
+                "<xml><error>0</error><error_text>{text}</error_text>\
+                 <profile_id>6638e1e8ee44bb50a67115c4</profile_id><feedback_id>f</feedback_id></xml>"
+            )
+        );
+    }
+
+    #[test]
+    fn results_that_are_too_large_become_their_number() {
+        let rejection = Rejection::email_taken("a@example.com");
+        let mut results = vec![Ok(added(&[])); 9_990];
+        results.resize(10_000, Err(&rejection));
+        let reply = Reply { result: Ok(Success::Many(results)), feedback_id: None };
+        for (format, head, tail) in [
+            (Format::Json, r#"{"error":0,"error_text":""#, r#""}"#),
+            (Format::Xml, "<xml><error>0</error><error_text>", "</error_text></xml>"),
+        ] {
+            let full = reply.to_bytes(format).len();
+            let text = format!(
+                "added 9990 of 10000 profiles, refused 10; the full reply of {full} bytes is larger than \
+                 the broker takes (1000 bytes)"
+            );
+            assert_eq!(within(&reply, format, 1000), format!("{head}{text}{tail}"));
+        }
+    }
+
+    #[test]
+    fn the_feedback_id_goes_before_what_was_stored() {
+        let feedback_id = "f".repeat(4096);
+        let reply = Reply { result: Ok(Success::One(added(&[]))), feedback_id: Some(&feedback_id) };
+        let short = r#"{"error":0,"error_text":"added","profile_id":"6638e1e8ee44bb50a67115c4"}"#;
+        assert_eq!(within(&reply, Format::Json, 1000), short);
+        assert_eq!(within(&reply, Format::Json, short.len() - 1), short.replace("added", ""));
+        let rejection = Rejection::invalid(&"x".repeat(1000), "is missing");
+        let refused = Reply { result: Err(&rejection), feedback_id: None };
+        assert_eq!(within(&refused, Format::Json, 100), r#"{"error":400,"error_text":""}"#);
     }
 }

@@ -136,10 +136,10 @@ impl<'a> Fields<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Format, Keep};
+    use crate::wire::Format;
 
     fn request(body: &str) -> Result<Request<'_>, Misshapen<'_>> {
-        Request::from_document(Format::of(None, body.as_bytes()).read(body.as_bytes(), Keep::Everything).unwrap())
+        Request::from_document(Format::of(None, body.as_bytes()).read(body.as_bytes()).unwrap())
     }
 
     #[test]

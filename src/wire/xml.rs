@@ -5,7 +5,6 @@
 //! attribute `array='true'`, are an array. Other attributes are ignored.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::io;
 
 use quick_xml::escape::escape;
@@ -13,8 +12,8 @@ use quick_xml::events::attributes::Attributes;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesRef, BytesStart, BytesText, Event};
 use quick_xml::{Reader, Writer};
 
-use super::{DEPTH_MAX, Keep, Unreadable, VALUES_MAX, utf8};
-use crate::domain::value::{Object, Value};
+use super::{DEPTH_MAX, ITEMS_MAX, Keep, Outline, Unreadable, utf8};
+use crate::domain::value::{Object, Places, Value};
 
 /// The name of the root element.
 const ROOT: &str = "xml";
@@ -23,14 +22,22 @@ const ROOT: &str = "xml";
 const ARRAY: &str = "array";
 
 /// Reads a whole body.
-pub fn read(body: &[u8], keep: Keep) -> Result<Object<'_>, Unreadable> {
+pub fn read(body: &[u8]) -> Result<Object<'_>, Unreadable> {
+    parse(body, Keep::Everything).map(|document| document.fields)
+}
+
+/// Checks a whole body as [`read`] does, and keeps of it the top-level fields of these names.
+pub fn outline<'a>(body: &'a [u8], names: &'static [&'static str]) -> Result<Outline<'a>, Unreadable> {
+    parse(body, Keep::TopLevel(names))
+}
+
+fn parse(body: &[u8], keep: Keep) -> Result<Outline<'_>, Unreadable> {
     let text = utf8(body)?;
     if let Some(place) = forbidden_character(text) {
         return Err(syntax(text, place));
     }
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_comments = true;
-    reader.config_mut().expand_empty_elements = true;
     let mut tree = Tree { keep, values: 0, open: Vec::new(), root: None };
     loop {
         let start = reader.buffer_position();
@@ -38,23 +45,32 @@ pub fn read(body: &[u8], keep: Keep) -> Result<Object<'_>, Unreadable> {
         let event = reader.read_event().map_err(|_| syntax(text, reader.error_position()))?;
         match event {
             Event::Start(element) => {
-                let name = name_in(text, start, element.name().as_ref());
-                tree.start(name, element.attributes()).map_err(|flaw| flaw.unwrap_or_else(here))?;
+                tree.start(&element, |name| name_in(text, start, name)).map_err(|flaw| flaw.unwrap_or_else(here))?;
+            }
+            Event::Empty(element) => {
+                tree.start(&element, |name| name_in(text, start, name)).map_err(|flaw| flaw.unwrap_or_else(here))?;
+                tree.end().map_err(|Mixed| here())?;
             }
             Event::End(_) => tree.end().map_err(|Mixed| here())?,
             Event::Text(content) if content.contains("]]>") => return Err(here()),
-            Event::Text(content) => tree.text(content.xml10_content(), false).map_err(|Outside| here())?,
-            Event::CData(content) => tree.text(content.xml10_content(), true).map_err(|Outside| here())?,
+            Event::Text(content) => {
+                tree.text(!is_blank(&content), |text| add(text, content.xml10_content())).map_err(|Outside| here())?;
+            }
+            Event::CData(content) => {
+                tree.text(true, |text| add(text, content.xml10_content())).map_err(|Outside| here())?;
+            }
             Event::GeneralRef(reference) => {
                 let c = character(&reference).map_err(|flaw| flaw.unwrap_or_else(here))?;
-                tree.text(Cow::Owned(c.into()), true).map_err(|Outside| here())?;
+                tree.text(true, |text| text.to_mut().push(c)).map_err(|Outside| here())?;
             }
             Event::Decl(declaration) if start == 0 => check_encoding(&declaration)?,
             Event::Decl(_) => return Err(here()),
             Event::DocType(_) => return Err(Unreadable::Forbidden("a document type definition")),
             Event::Comment(_) | Event::PI(_) => {}
-            Event::Eof => return tree.root.ok_or_else(here),
-            Event::Empty(_) => unreachable!("the reader was told to make a start and an end of it"),
+            Event::Eof => {
+                let fields = tree.root.ok_or_else(here)?;
+                return Ok(Outline { fields, values: tree.values });
+            }
         }
     }
 }
@@ -65,6 +81,14 @@ fn name_in<'a>(text: &'a str, start: u64, name: &str) -> Cow<'a, str> {
     match text.get(start..start.saturating_add(name.len())) {
         Some(found) if found == name => Cow::Borrowed(found),
         _ => Cow::Owned(name.to_owned()),
+    }
+}
+
+fn add<'a>(text: &mut Cow<'a, str>, more: Cow<'a, str>) {
+    if text.is_empty() {
+        *text = more;
+    } else {
+        text.to_mut().push_str(&more);
     }
 }
 
@@ -150,19 +174,18 @@ struct Outside;
 
 impl<'a> Tree<'a> {
     /// An error of `None` is a syntax error.
-    fn start(&mut self, name: Cow<'a, str>, attributes: Attributes<'_>) -> Result<(), Option<Unreadable>> {
+    fn start(
+        &mut self,
+        element: &BytesStart<'_>,
+        kept_name: impl FnOnce(&str) -> Cow<'a, str>,
+    ) -> Result<(), Option<Unreadable>> {
         if self.open.len() >= DEPTH_MAX {
             return Err(Some(Unreadable::TooDeep));
         }
-        let mut is_array = false;
-        for attribute in attributes {
-            let attribute = attribute.map_err(|_| None)?;
-            if !is_name(attribute.key.as_ref()) || attribute.value.contains('<') {
-                return Err(None);
-            }
-            is_array |= attribute.key.as_ref() == ARRAY && attribute.value.as_ref() == "true";
-        }
-        if !is_name(&name) || (self.open.is_empty() && self.root.is_some()) {
+        let is_array = is_array(element.attributes()).ok_or(None)?;
+        let name = element.name();
+        let name = name.as_ref();
+        if !is_name(name) || (self.open.is_empty() && self.root.is_some()) {
             return Err(None);
         }
         if self.open.is_empty() && name != ROOT {
@@ -172,9 +195,8 @@ impl<'a> Tree<'a> {
             parent.has_children = true;
             self.values += 1;
         }
-        if self.values > VALUES_MAX && self.keep == Keep::Everything {
-            return Err(Some(Unreadable::TooManyValues));
-        }
+        let keeps_fields = self.keep == Keep::Everything || self.open.len() <= 1;
+        let name = if keeps_fields { kept_name(name) } else { Cow::Borrowed("") };
         self.open.push(Element {
             name,
             is_array,
@@ -186,25 +208,21 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    fn text(&mut self, text: Cow<'a, str>, is_literal: bool) -> Result<(), Outside> {
+    /// Text that stands in the innermost element. Blanks between elements say nothing.
+    fn text(&mut self, says_something: bool, add_to: impl FnOnce(&mut Cow<'a, str>)) -> Result<(), Outside> {
         let keeps = self.keeps_content();
         let Some(element) = self.open.last_mut() else {
-            return if !is_literal && is_blank(&text) { Ok(()) } else { Err(Outside) };
+            return if says_something { Err(Outside) } else { Ok(()) };
         };
-        element.has_text |= is_literal || !is_blank(&text);
-        if !keeps {
-            return Ok(());
-        }
-        if element.text.is_empty() {
-            element.text = text;
-        } else {
-            element.text.to_mut().push_str(&text);
+        element.has_text |= says_something;
+        if keeps {
+            add_to(&mut element.text);
         }
         Ok(())
     }
 
-    /// Whether what stands in the innermost element is kept: of a body over the size limit only
-    /// the texts of the top-level fields are.
+    /// Whether what stands in the innermost element is kept: of an outline only the texts of the
+    /// top-level fields are.
     fn keeps_content(&self) -> bool {
         match self.keep {
             Keep::Everything => true,
@@ -243,6 +261,19 @@ impl<'a> Tree<'a> {
     }
 }
 
+/// Whether the attributes mark an element of an array; `None` where they are not well-formed.
+fn is_array(attributes: Attributes<'_>) -> Option<bool> {
+    let mut is_array = false;
+    for attribute in attributes {
+        let attribute = attribute.ok()?;
+        if !is_name(attribute.key.as_ref()) || attribute.value.contains('<') {
+            return None;
+        }
+        is_array |= attribute.key.as_ref() == ARRAY && attribute.value.as_ref() == "true";
+    }
+    Some(is_array)
+}
+
 fn is_blank(text: &str) -> bool {
     text.bytes().all(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'))
 }
@@ -251,47 +282,47 @@ fn is_blank(text: &str) -> bool {
 #[derive(Default)]
 struct Fields<'a> {
     fields: Vec<(Cow<'a, str>, Value<'a>)>,
-    /// Where each name stands, once there are many.
-    places: HashMap<Cow<'a, str>, usize>,
+    /// Where the names stand that come after the first few.
+    places: Option<Box<Places>>,
 }
 
 /// Among so few fields a name is found by looking at each.
 const FEW_FIELDS: usize = 24;
 
 impl<'a> Fields<'a> {
-    /// Adds the value of an element. Without `keeps_items` an array is left empty.
+    /// Adds the value of an element. Without `keeps_items` it is an array's number of items that
+    /// counts, and not what they are.
     fn add(&mut self, name: Cow<'a, str>, value: Value<'a>, is_array: bool, keeps_items: bool) {
+        let kept_item = |value| if keeps_items { value } else { Value::Null };
         if let Some(place) = self.place(&name) {
-            append(&mut self.fields[place].1, value, keeps_items);
+            append(&mut self.fields[place].1, value, kept_item, keeps_items);
             return;
         }
-        let value = match (is_array, keeps_items) {
-            (false, _) => value,
-            (true, true) => Value::Array(vec![value]),
-            (true, false) => Value::Array(Vec::new()),
-        };
-        if self.fields.len() >= FEW_FIELDS {
-            self.places.insert(name.clone(), self.fields.len());
-        }
+        let value = if is_array { Value::Array(vec![kept_item(value)]) } else { value };
+        let place = self.fields.len();
         self.fields.push((name, value));
+        if place >= FEW_FIELDS {
+            self.places.get_or_insert_default().find_or_add(&self.fields, place);
+        }
     }
 
     fn place(&self, name: &str) -> Option<usize> {
         // Elements of an array follow each other, mostly.
         let few = &self.fields[..self.fields.len().min(FEW_FIELDS)];
-        few.iter().rposition(|(known, _)| known == name).or_else(|| self.places.get(name).copied())
+        let among_few = few.iter().rposition(|(known, _)| known == name);
+        among_few.or_else(|| self.places.as_ref()?.find(&self.fields, name))
     }
 }
 
 /// No single element is an array of its own, so an array can only be elements of one name.
-fn append<'a>(field: &mut Value<'a>, value: Value<'a>, keeps_items: bool) {
+fn append<'a>(field: &mut Value<'a>, value: Value<'a>, kept_item: impl Fn(Value<'a>) -> Value<'a>, keeps_items: bool) {
     match field {
-        Value::Array(items) if keeps_items => items.push(value),
-        _ if keeps_items => {
-            let first = std::mem::replace(field, Value::Null);
-            *field = Value::Array(vec![first, value]);
+        Value::Array(items) if keeps_items || items.len() < ITEMS_MAX => items.push(kept_item(value)),
+        Value::Array(_) => {}
+        _ => {
+            let first = kept_item(std::mem::replace(field, Value::Null));
+            *field = Value::Array(vec![first, kept_item(value)]);
         }
-        _ => *field = Value::Array(Vec::new()),
     }
 }
 
@@ -340,7 +371,7 @@ mod tests {
     use super::*;
 
     fn read_all(body: &str) -> Result<Object<'_>, Unreadable> {
-        read(body.as_bytes(), Keep::Everything)
+        read(body.as_bytes())
     }
 
     /// The tree as JSON, where texts are strings.
@@ -418,8 +449,8 @@ mod tests {
     #[test]
     fn only_utf8_is_read() {
         assert_eq!(flaw("<?xml version='1.0' encoding='windows-1251'?><xml/>"), "the body is not UTF-8");
-        assert!(matches!(read(b"<xml><a>\xcf</a></xml>", Keep::Everything), Err(Unreadable::NotUtf8)));
-        assert!(matches!(read(b"\xff\xfe<\0x\0", Keep::Everything), Err(Unreadable::NotUtf8)));
+        assert!(matches!(read(b"<xml><a>\xcf</a></xml>"), Err(Unreadable::NotUtf8)));
+        assert!(matches!(read(b"\xff\xfe<\0x\0"), Err(Unreadable::NotUtf8)));
     }
 
     #[test]
@@ -477,30 +508,65 @@ mod tests {
     }
 
     #[test]
-    fn the_top_level_alone_keeps_names_and_texts() {
+    fn an_outline_keeps_names_texts_and_lengths() {
         let body = b"<xml><db_id>1</db_id><data><a>1</a><b><c>2</c></b></data><x array='true'>1</x></xml>";
-        let object = read(body, Keep::TopLevel(&["db_id", "data", "x"])).unwrap();
-        assert_eq!(object.get("db_id"), Some(&Value::Text("1".into())));
-        assert_eq!(object.get("data"), Some(&Value::Object(Object::default())));
-        assert_eq!(object.get("x"), Some(&Value::Array(vec![])));
-        assert_eq!(read(body, Keep::TopLevel(&["x"])).unwrap().iter().count(), 1);
-        let repeated = read(b"<xml><x>1</x><x>2</x><x>3</x></xml>", Keep::TopLevel(&["x"])).unwrap();
-        assert_eq!(repeated.get("x"), Some(&Value::Array(vec![])));
-        for bad in
-            ["<data><a></data>", "<data>x<a/></data>", "<data><a>x<b/></a></data>", "<data><a>&#32;<b/></a></data>"]
-        {
-            let body = format!("<xml>{bad}</xml>");
-            assert!(read(body.as_bytes(), Keep::Everything).is_err(), "{bad}");
-            assert!(read(body.as_bytes(), Keep::TopLevel(&["data"])).is_err(), "{bad}");
-        }
+        let Outline { fields, values } = outline(body, &["db_id", "data", "x"]).unwrap();
+        assert_eq!(fields.get("db_id"), Some(&Value::Text("1".into())));
+        assert_eq!(fields.get("data"), Some(&Value::Object(Object::default())));
+        assert_eq!(fields.get("x"), Some(&Value::Array(vec![Value::Null])));
+        assert_eq!(values, 6);
+        assert_eq!(outline(body, &["x"]).unwrap().fields.iter().count(), 1);
+        let repeated = outline(b"<xml><x>1</x><x><y/></x><x>3</x></xml>", &["x"]).unwrap().fields;
+        assert_eq!(repeated.get("x"), Some(&Value::Array(vec![Value::Null; 3])));
+        let many = format!("<xml>{}</xml>", "<x/>".repeat(ITEMS_MAX + 1));
+        let many = outline(many.as_bytes(), &["x"]).unwrap().fields;
+        assert_eq!(many.get("x"), Some(&Value::Array(vec![Value::Null; ITEMS_MAX])));
     }
 
+    /// What is skipped is checked like what is read, to the text of the error.
     #[test]
-    fn values_have_a_limit() {
-        let elements = |count: usize| format!("<xml><a>{}</a></xml>", "<b/>".repeat(count - 1));
-        assert!(read_all(&elements(VALUES_MAX)).is_ok());
-        assert!(matches!(read_all(&elements(VALUES_MAX + 1)), Err(Unreadable::TooManyValues)));
-        assert!(read(elements(VALUES_MAX + 1).as_bytes(), Keep::TopLevel(&["a"])).is_ok());
+    fn an_outline_is_refused_for_what_a_body_is_refused_for() {
+        let nested = |depth: usize| format!("<xml>{}{}</xml>", "<a>".repeat(depth - 1), "</a>".repeat(depth - 1));
+        let mut bodies: Vec<_> = [63, 64, 65, 100_000].into_iter().map(nested).collect();
+        for inner in [
+            "",
+            "<a>",
+            "</a>",
+            "x<a/>",
+            "<a>x<b/></a>",
+            "<a>&#32;<b/></a>",
+            "<a><![CDATA[]]><b/></a>",
+            "<a>]]></a>",
+            "&nbsp;",
+            "<a>&#0;</a>",
+            "<a b=1/>",
+            "<a b='1' b='2'/>",
+            "<a b='<'/>",
+            "<1a/>",
+            "<a 1b=''/>",
+            "<!-- -- -->",
+            "<?xml version='1.0'?>",
+            "<!DOCTYPE a>",
+            "\u{1}",
+            "<a",
+            "<a/",
+            "<![CDATA[",
+            "&",
+            "<a:b/>",
+            "<\u{416}/>",
+            "< a/>",
+            "<a><b></a></b>",
+        ] {
+            bodies.push(format!("<xml>\n<data><x>{inner}</x></data></xml>"));
+            bodies.push(format!("<xml><y><x>{inner}</x></y><data/></xml>"));
+            bodies.push(format!("<xml>{inner}</xml>"));
+        }
+        bodies.extend(["", "<xml/><xml/>", "<xml/>x", "x<xml/>", "<html/>", "<xml>x</xml>"].map(str::to_owned));
+        for body in bodies {
+            let flaw = read_all(&body).map(drop).map_err(|flaw| flaw.to_string());
+            let outlined = outline(body.as_bytes(), &["data"]).map(drop).map_err(|flaw| flaw.to_string());
+            assert_eq!(outlined, flaw, "{}", &body[..body.len().min(80)]);
+        }
     }
 
     #[test]
@@ -521,7 +587,7 @@ mod tests {
             std::str::from_utf8(&body).unwrap(),
             r#"<xml><a>1 &lt; 2 &amp;&#13; &quot;x&quot;</a><b array="true"><c></c></b></xml>"#
         );
-        let read = read(&body, Keep::Everything).unwrap();
+        let read = read(&body).unwrap();
         assert_eq!(serde_json::to_string(&Value::Object(read)).unwrap(), r#"{"a":"1 < 2 &\r \"x\"","b":[{"c":null}]}"#);
     }
 }

@@ -1,8 +1,9 @@
 //! The process: what is made once, and what is made again when it is lost.
 //!
-//! [`startup`] waits for the database, [`supervisor`] holds one [`session`] after the other: two connections
-//! and the lanes on them.
+//! `startup` waits for the database, `supervisor` holds one `session` after the other:
+//! connections and the lanes on them. `caution` says when a session takes one request at a time.
 
+mod caution;
 mod session;
 mod startup;
 mod supervisor;
@@ -18,8 +19,9 @@ use self::supervisor::supervise;
 use crate::broker::error::BrokerError;
 use crate::config::{TraceConfig, WorkerConfig};
 use crate::domain::identity::IdSource;
+use crate::pipeline::context::Context;
+use crate::pipeline::destinations::{Destinations, SizeLimit};
 use crate::pipeline::hold::Holding;
-use crate::pipeline::lane::Shared;
 use crate::pipeline::shutdown::Stop;
 use crate::pipeline::suspects::Suspects;
 use crate::pipeline::vitals::Vitals;
@@ -112,7 +114,7 @@ impl Worker {
         };
         let mut upkeep = JoinSet::new();
         upkeep.spawn(directory.clone().run());
-        let shared = Arc::new(Shared {
+        let context = Arc::new(Context {
             config,
             store,
             directory,
@@ -121,12 +123,14 @@ impl Worker {
             settled: AtomicU64::new(0),
             holding: Holding::default(),
             suspects: Suspects::default(),
+            destinations: Destinations::default(),
+            size_limit: SizeLimit::default(),
             vitals,
         });
         let delivering = delivery.map(Delivery::start);
-        let end = supervise(&shared, stop).await;
+        let end = supervise(&context, stop).await;
         if let Some(delivering) = delivering {
-            let grace = shared.config.shutdown_grace;
+            let grace = context.config.shutdown_grace;
             delivering.finish(grace.mul_f64(LAST_SPANS_SHARE).min(LAST_SPANS_MAX)).await;
         }
         end

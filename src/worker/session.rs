@@ -1,4 +1,4 @@
-//! A session: two connections and the lanes on them, made together and ended together.
+//! A session: connections and the lanes on them, made together and ended together.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +8,14 @@ use tracing::{debug, info, warn};
 
 use crate::broker::connection::{Connection, Frames};
 use crate::broker::error::BrokerError;
-use crate::broker::publisher::Publisher;
 use crate::broker::subscription::Subscription;
-use crate::broker::topology;
+use crate::broker::{setup, topology};
+use crate::pipeline::context::Context;
+use crate::pipeline::deferred::Deferred;
+use crate::pipeline::destinations::TRIED_BYTES;
 use crate::pipeline::health::Part;
-use crate::pipeline::lane::{Lane, LaneEnd, Shared};
+use crate::pipeline::lane::{Lane, LaneEnd};
+use crate::pipeline::outlets::{Lines, Outlets};
 use crate::pipeline::shutdown::{self, Stop};
 use crate::pipeline::vitals::Observed;
 
@@ -20,120 +23,155 @@ use crate::pipeline::vitals::Observed;
 const TEAR_DOWN_MAX: Duration = Duration::from_secs(5);
 
 /// How long a session that takes one request at a time goes on before all is believed to be well.
-const CAUTION_LASTS: Duration = Duration::from_secs(30);
+const CAUTION_LASTS: Duration = Duration::from_secs(10);
 
-/// Why a session could not be opened.
-pub(super) enum SessionError {
-    /// The broker is not there, or not as it should be.
-    Connecting(BrokerError),
-    /// It was there, but then the first requests came in.
-    Subscribing(BrokerError),
+/// How a session ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// As its lanes did.
+    Lane(LaneEnd),
+    /// It took one request at a time, and nothing was lost.
+    CautiousForLong,
 }
 
-/// Two connections and the lanes on them.
+/// Connections and the lanes on them.
 pub(super) struct Session {
-    cautious: bool,
+    context: Arc<Context>,
+    is_cautious: bool,
     consuming: Connection,
-    publishing: Connection,
-    publishers: Vec<Publisher>,
+    lines: Arc<Lines>,
     subscription: Arc<Subscription>,
-    shared: Arc<Shared>,
+    deferred: Arc<Deferred>,
+    outlets: Vec<Outlets>,
 }
 
 impl Session {
-    /// A cautious one takes one request at a time.
-    pub(super) async fn open(shared: &Arc<Shared>, cautious: bool) -> Result<Self, SessionError> {
-        let config = &shared.config;
-        let (publishing, consuming) = Self::connect(shared).await.map_err(SessionError::Connecting)?;
-        let (lanes, prefetch) = if cautious { (1, 1) } else { (config.lanes, config.prefetch) };
-        let mut publishers = Vec::with_capacity(lanes);
-        for _ in 0..lanes {
-            publishers.push(Publisher::open(&publishing).await.map_err(SessionError::Connecting)?);
-        }
-        let subscription =
-            Subscription::open(&consuming, &config.topology.request_queue, prefetch, config.body_max).await;
-        let subscription = Arc::new(subscription.map_err(SessionError::Subscribing)?);
-        info!(
-            lanes,
-            "connected to RabbitMQ at {}; taking requests from {}",
-            address(&publishing, &consuming),
-            config.topology.request_queue
-        );
-        if cautious {
-            const WORDS: &str = "taking one request at a time, as one may be to blame for the losses";
-            warn!("{WORDS}");
-            shared.vitals.health.trouble(Part::Broker, WORDS);
-        }
-        Ok(Self { cautious, consuming, publishing, publishers, subscription, shared: shared.clone() })
-    }
-
-    /// The connections to publish and to consume on.
-    async fn connect(shared: &Shared) -> Result<(Connection, Connection), BrokerError> {
-        let config = &shared.config;
-        let name = |role: &str| format!("{} {role}", shared.worker);
+    /// A cautious one takes one request at a time. `missing` is what the last one could not do without:
+    /// there is no session before it is there.
+    pub(super) async fn open(
+        context: &Arc<Context>,
+        is_cautious: bool,
+        missing: Option<&BrokerError>,
+    ) -> Result<Self, BrokerError> {
+        let config = &context.config;
+        let name = |role: &str| format!("{} {role}", context.worker);
         let publishing = Connection::open(&config.broker_url, &name("publishing"), Frames::Small).await?;
-        topology::ensure(&publishing, &config.topology).await?;
+        Self::check(context, &publishing, missing).await?;
         let consuming = publishing.open_another(&name("consuming"), Frames::Large).await?;
-        Ok((publishing, consuming))
+        let (lanes, prefetch) = if is_cautious { (1, 1) } else { (config.lanes, config.prefetch) };
+        let lines = Arc::new(Lines::new(publishing, &context.worker));
+        let mut outlets = Vec::with_capacity(lanes);
+        for _ in 0..lanes {
+            outlets.push(Outlets::open(context, &lines).await?);
+        }
+        let request_queue = &config.topology.request_queue;
+        let subscription = Subscription::open(&consuming, request_queue, prefetch, config.body_max).await?;
+        let subscription = Arc::new(subscription);
+        let address = address(&lines.publishing, &consuming);
+        info!(lanes, "connected to RabbitMQ at {address}; taking requests from {request_queue}");
+        if is_cautious {
+            const WORDS: &str = "taking one request at a time, because RabbitMQ ended the connection before anything \
+                                 was settled: it may be unable to deliver one (docs/faults.md, 541)";
+            warn!("{WORDS}");
+            context.vitals.health.trouble(Part::Broker, WORDS);
+        }
+        let deferred = Deferred::new(context.clone(), subscription.clone(), lines.clone());
+        Ok(Self { context: context.clone(), is_cautious, consuming, lines, subscription, deferred, outlets })
     }
 
-    /// Runs the lanes until all have ended, which they do as soon as one has. The result is the
-    /// first lane's reason; `None` if the session was cautious for long enough.
-    pub(super) async fn run(self, mut stop: Stop) -> Option<LaneEnd> {
-        let vitals = self.shared.vitals.clone();
+    /// Whether all is there that requests need, and what of it may be published.
+    async fn check(
+        context: &Context,
+        publishing: &Connection,
+        missing: Option<&BrokerError>,
+    ) -> Result<(), BrokerError> {
+        let settings = &context.config.topology;
+        topology::ensure(publishing, settings).await?;
+        setup::check(publishing, settings).await?;
+        if let Some(BrokerError::Unroutable(queue)) = missing {
+            setup::check_queue(publishing, queue).await?;
+        }
+        context.size_limit.forget();
+        match setup::check_size(publishing, settings, TRIED_BYTES).await {
+            Ok(()) => context.size_limit.takes(TRIED_BYTES),
+            Err(BrokerError::TooLarge(limit)) => context.size_limit.learn(limit),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Runs the lanes until all have ended, which they do as soon as one has.
+    pub(super) async fn run(self, mut stop: Stop) -> Ended {
+        let vitals = self.context.vitals.clone();
         let _observation = vitals.observe(Observed {
             consuming: self.consuming.clone(),
-            publishing: self.publishing.clone(),
+            publishing: self.lines.publishing.clone(),
             subscription: self.subscription.clone(),
+            deferred: self.deferred.clone(),
         });
-        // What lanes of an earlier session have waited for these say anew.
-        vitals.health.well(Part::Queues);
-        if !self.cautious {
+        if !self.is_cautious {
             vitals.health.well(Part::Broker);
         }
         let (lanes_stop, lane_stop) = shutdown::channel();
         let mut lanes = JoinSet::new();
-        for publisher in self.publishers {
-            let lane = Lane::new(self.shared.clone(), self.subscription.clone(), publisher);
+        for outlets in self.outlets {
+            let lane = Lane::new(self.context.clone(), self.subscription.clone(), outlets, self.deferred.clone());
             lanes.spawn(lane.run(lane_stop.clone()));
         }
-        let mut enough_caution = false;
+        let mut is_cautious_for_long = false;
         let first = tokio::select! {
             () = stop.requested() => {
                 info!("stopping: finishing what is held");
                 vitals.health.trouble(Part::Worker, "stopping");
                 None
             }
-            () = tokio::time::sleep(CAUTION_LASTS), if self.cautious => {
-                enough_caution = true;
+            () = tokio::time::sleep(CAUTION_LASTS), if self.is_cautious => {
+                is_cautious_for_long = true;
                 None
             }
+            error = self.deferred.failed() => Some(LaneEnd::Lost(error)),
             ended = lanes.join_next() => ended.map(unpanicked).map(unasked),
         };
         if let Some(LaneEnd::Lost(error)) = &first {
             vitals.health.trouble(Part::Broker, format!("lost RabbitMQ: {error}"));
         }
-        let patience = if first.is_some() { TEAR_DOWN_MAX } else { self.shared.config.shutdown_grace };
+        let patience = if first.is_some() { TEAR_DOWN_MAX } else { self.context.config.shutdown_grace };
         lanes_stop.stop(patience);
+        let mut out_of_time = lane_stop.clone();
         let rest = tokio::time::timeout(patience, async {
             let (cancelled, rest) = tokio::join!(self.subscription.cancel(), collect(&mut lanes));
             if let Err(error) = cancelled {
                 debug!(%error, "the subscription did not end in order");
             }
+            if first.is_none() {
+                tokio::select! {
+                    () = self.deferred.until_idle() => {}
+                    () = out_of_time.out_of_time() => return Some(LaneEnd::OutOfTime),
+                }
+            }
             rest
         });
         let rest = rest.await.unwrap_or(Some(LaneEnd::OutOfTime));
         lanes.shutdown().await;
+        self.deferred.end().await;
         let end = first.or(rest).unwrap_or(LaneEnd::Finished);
-        if !matches!(end, LaneEnd::Lost(_))
-            && let Err(error) = self.subscription.requeue_all().await
+        if gives_back(&end)
+            && let Err(error) = self.subscription.give_back_all().await
         {
             debug!(%error, "could not give back what was held; the broker does it when the connection closes");
         }
         self.consuming.close().await;
-        self.publishing.close().await;
+        self.lines.close().await;
         let is_over = matches!(end, LaneEnd::Finished | LaneEnd::OutOfTime);
-        if enough_caution && is_over && !stop.is_requested() { None } else { Some(end) }
+        if is_cautious_for_long && is_over && !stop.is_requested() { Ended::CautiousForLong } else { Ended::Lane(end) }
+    }
+}
+
+/// Whether there is still a broker to give something back to.
+fn gives_back(end: &LaneEnd) -> bool {
+    match end {
+        LaneEnd::Lost(error) => error.is_setup(),
+        LaneEnd::Finished | LaneEnd::OutOfTime | LaneEnd::Parked => true,
     }
 }
 

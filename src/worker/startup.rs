@@ -1,10 +1,13 @@
 //! Waiting for the database: before the first session, and before each further one.
 
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::pipeline::backoff::Backoff;
+use crate::pipeline::context::Context;
 use crate::pipeline::health::Part;
-use crate::pipeline::lane::Shared;
+use crate::pipeline::hold::Meanwhile;
+use crate::pipeline::reasons::Reasons;
 use crate::pipeline::shutdown::Stop;
 use crate::pipeline::vitals::Vitals;
 use crate::store::directory::DirectoryKeeper;
@@ -13,62 +16,85 @@ use crate::store::migrate::{self, MigrateError};
 use crate::store::pool::Store;
 use crate::store::pooler;
 
-/// Waits until the database can be reached, has the schema, and tells who may do what.
+/// Waits until the database can be reached, has the schema, lets us do what a worker does, and
+/// tells who may do what.
+///
+/// # Errors
+///
+/// What no waiting mends, with what is to be done.
 pub(super) async fn wait_for_database(store: &Store, vitals: &Vitals) -> Result<DirectoryKeeper, MigrateError> {
     let address = store.url().address();
     let mut backoff = Backoff::new();
-    let mut waiting = false;
+    let mut said = Reasons::default();
     loop {
-        let attempt = async {
-            migrate::check(store).await?;
-            pooler::check(store).await?;
-            Ok(DirectoryKeeper::load(store).await?)
-        };
-        match attempt.await {
+        let error = match try_database(store).await {
             Ok(directory) => {
                 info!("connected to PostgreSQL at {address}");
                 vitals.knows(&directory);
                 vitals.health.well(Part::Database);
                 return Ok(directory);
             }
-            Err(MigrateError::Store(
-                error @ (StoreError::Unavailable(_) | StoreError::Slow(_) | StoreError::Conflict(_)),
-            )) => {
-                vitals.database_failed(&error);
-                vitals.health.trouble(Part::Database, format!("waiting for PostgreSQL at {address}: {error}"));
-                if !waiting {
-                    warn!("waiting for PostgreSQL at {address}: {error}");
-                    waiting = true;
-                }
-                backoff.wait().await;
-            }
+            Err(MigrateError::Store(error)) if may_pass(&error) => error,
             Err(error) => return Err(error),
+        };
+        vitals.database_failed(&error);
+        let words = format!("waiting for PostgreSQL at {address}: {error}");
+        if said.is_new(&words) {
+            warn!("{words}");
         }
+        vitals.health.trouble(Part::Database, words);
+        backoff.wait().await;
+    }
+}
+
+async fn try_database(store: &Store) -> Result<DirectoryKeeper, MigrateError> {
+    migrate::check(store).await?;
+    pooler::check(store).await?;
+    store.check_rights().await?;
+    match store.probe().await {
+        Err(error) if !may_pass(&error) => return Err(error.into()),
+        // One that is full or read-only now may still be asked who may do what.
+        _ => {}
+    }
+    Ok(DirectoryKeeper::load(store).await?)
+}
+
+/// Whether waiting may mend it.
+fn may_pass(error: &StoreError) -> bool {
+    match error {
+        StoreError::Unavailable(_) | StoreError::Unwell(_) | StoreError::Slow(_) | StoreError::Conflict(_) => true,
+        StoreError::Setup(_) | StoreError::Denied { .. } | StoreError::Refused(_) => false,
     }
 }
 
 /// Waits until the database can store a profile.
-pub(super) async fn wait_for_room(shared: &Shared, stop: &mut Stop) {
+pub(super) async fn wait_for_room(context: &Context, stop: &mut Stop) {
     let mut backoff = Backoff::new();
     let mut waiting = false;
     let answers = async {
-        while let Err(error) = shared.store.probe().await {
-            let words = format!("no requests are taken until the database can store them: {error}");
-            shared.vitals.database_failed(&error);
-            shared.vitals.health.trouble(Part::Database, words);
-            if !waiting {
-                info!(%error, "taking no requests until the database can store them");
-                waiting = true;
+        while let Err(error) = can_work(context).await {
+            context.vitals.database_failed(&error);
+            context.holding.failed(&context.vitals, &error, Meanwhile::NotTaken);
+            if !waiting && may_pass(&error) {
+                info!("taking no requests until the database can store them");
             }
+            waiting = true;
             backoff.wait().await;
         }
-        if waiting {
+        if context.holding.is_over(&context.vitals) {
             info!("the database is back");
         }
-        shared.vitals.health.well(Part::Database);
     };
     tokio::select! {
         () = stop.requested() => {}
         () = answers => {}
     }
+}
+
+/// All that a lane asks of the database: the first thing that is missing, if anything is.
+async fn can_work(context: &Context) -> Result<(), StoreError> {
+    context.store.check_rights().await?;
+    context.store.probe().await?;
+    context.directory.true_since(Instant::now()).await?;
+    Ok(())
 }

@@ -3,100 +3,135 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::session::{Session, SessionError};
+use super::caution::Caution;
+use super::session::{Ended, Session};
 use super::startup::wait_for_room;
 use super::{End, StartError};
+use crate::broker::error::BrokerError;
 use crate::pipeline::backoff::Backoff;
+use crate::pipeline::context::Context;
 use crate::pipeline::health::Part;
-use crate::pipeline::lane::{LaneEnd, Shared};
+use crate::pipeline::lane::LaneEnd;
 use crate::pipeline::shutdown::Stop;
 
-/// So many sessions in a row that were lost before anything was settled: perhaps a request is to blame, by its form or by what is to be said about it. Each loss counts against all that the
-/// broker had handed over, so the next session takes one request at a time: the culprit then counts
-/// alone, and the broker gives it up alone.
-const FRUITLESS_MAX: u32 = 2;
-
 /// Holds one session after the other.
-pub(super) async fn supervise(shared: &Arc<Shared>, mut stop: Stop) -> Result<End, StartError> {
-    let health = &shared.vitals.health;
-    let mut backoff = Backoff::new();
-    let mut started = false;
-    let mut complained = None;
-    let mut fruitless = 0;
+pub(super) async fn supervise(context: &Arc<Context>, mut stop: Stop) -> Result<End, StartError> {
+    let mut supervisor = Supervisor {
+        context: context.clone(),
+        backoff: Backoff::new(),
+        caution: Caution::default(),
+        has_started: false,
+        complained_of: None,
+        missing: None,
+    };
     loop {
-        if started {
+        if supervisor.has_started {
             // To take requests and lose them again may count against each of them.
-            wait_for_room(shared, &mut stop).await;
+            wait_for_room(context, &mut stop).await;
         }
-        let settled_before = shared.settled.load(Ordering::Relaxed);
-        let cautious = fruitless >= FRUITLESS_MAX;
+        let is_cautious = supervisor.caution.is_due();
+        let missing = supervisor.missing.as_ref();
         let opened = tokio::select! {
             biased;
             () = stop.requested() => return Ok(End::Finished),
-            opened = Session::open(shared, cautious) => opened,
+            opened = Session::open(context, is_cautious, missing) => opened,
         };
         match opened {
             Ok(session) => {
-                (started, complained) = (true, None);
-                let end = session.run(stop.clone()).await;
-                let suspect = shared.suspects.left_unfinished();
-                shared.suspects.clear(&shared.store).await;
-                let has_settled = shared.settled.load(Ordering::Relaxed) > settled_before;
-                if has_settled {
-                    backoff.reset();
-                }
-                match end {
-                    Some(LaneEnd::Finished) => return Ok(End::Finished),
-                    Some(LaneEnd::OutOfTime) => return Ok(End::GaveBack),
-                    Some(LaneEnd::Parked) => {
-                        shared.vitals.metrics.parks.inc();
-                        health.trouble(Part::Database, "parked: the database was away for too long");
-                        warn!("parked: requests are back in the queue until the database can store them");
-                    }
-                    Some(LaneEnd::Lost(error)) => {
-                        warn!(%error, "lost RabbitMQ; connecting again");
-                        shared.vitals.broker_failed(&error);
-                        // A suspect that was under way is to blame by itself. While one at a time is taken,
-                        // the others get through between two losses.
-                        fruitless = match (suspect, has_settled && !cautious) {
-                            (true, _) => FRUITLESS_MAX,
-                            (false, true) => 0,
-                            (false, false) => fruitless + 1,
-                        };
-                    }
-                    None => {
-                        info!("nothing was lost for a while: taking many requests at a time again");
-                        fruitless = 0;
-                    }
+                if let Some(end) = supervisor.hold(session, is_cautious, stop.clone()).await {
+                    return Ok(end);
                 }
             }
-            Err(SessionError::Subscribing(error)) if started => {
-                warn!(%error, "lost RabbitMQ while subscribing; connecting again");
-                shared.vitals.broker_failed(&error);
-                health.trouble(Part::Broker, format!("lost RabbitMQ while subscribing: {error}"));
-                fruitless += 1;
-            }
-            Err(SessionError::Connecting(error) | SessionError::Subscribing(error))
-                if !error.is_temporary() && !started =>
-            {
-                return Err(error.into());
-            }
-            Err(SessionError::Connecting(error) | SessionError::Subscribing(error)) => {
-                // Once per reason, not once per attempt.
-                let text = error.to_string();
-                health.trouble(Part::Broker, format!("waiting for RabbitMQ: {text}"));
-                if complained.as_ref() != Some(&text) {
-                    warn!("waiting for RabbitMQ: {text}");
-                    complained = Some(text);
-                }
-            }
+            Err(error) if !error.is_temporary() && !supervisor.has_started => return Err(error.into()),
+            Err(error) => supervisor.could_not_open(error),
+        }
+        if supervisor.caution.is_hasty() {
+            continue;
         }
         tokio::select! {
             biased;
             () = stop.requested() => return Ok(End::Finished),
-            () = backoff.wait() => {}
+            () = supervisor.backoff.wait() => {}
+        }
+    }
+}
+
+/// What is known from one session to the next.
+struct Supervisor {
+    context: Arc<Context>,
+    backoff: Backoff,
+    caution: Caution,
+    /// There was a session.
+    has_started: bool,
+    /// Why there is none, as it was said: once per reason, not once per attempt.
+    complained_of: Option<String>,
+    /// What the last session could not do without.
+    missing: Option<BrokerError>,
+}
+
+impl Supervisor {
+    /// Holds a session until it ends; something, if the worker does.
+    async fn hold(&mut self, session: Session, is_cautious: bool, stop: Stop) -> Option<End> {
+        let context = self.context.clone();
+        if let Some(missing) = self.missing.take() {
+            info!("what was missing is there again: {missing}");
+        }
+        (self.has_started, self.complained_of) = (true, None);
+        let settled_before = context.settled.load(Ordering::Relaxed);
+        let ended = session.run(stop).await;
+        // The process lives, so whoever was alone under way has not ended it.
+        context.suspects.clear(&context.store).await;
+        let has_settled = context.settled.load(Ordering::Relaxed) > settled_before;
+        if has_settled {
+            self.backoff.reset();
+        }
+        match ended {
+            Ended::Lane(LaneEnd::Finished) => return Some(End::Finished),
+            Ended::Lane(LaneEnd::OutOfTime) => return Some(End::GaveBack),
+            Ended::Lane(LaneEnd::Parked) => {
+                context.vitals.metrics.parks.inc();
+                warn!("parked: requests are back in the queue until the database can store them");
+            }
+            Ended::Lane(LaneEnd::Lost(error)) if error.is_setup() => {
+                // What is missing, and what to do, the next attempt to open a session says.
+                debug!(%error, "requests are back in the queue until the setup is mended");
+                context.vitals.broker_failed(&error);
+                context.vitals.health.trouble(Part::Broker, format!("requests stay in the queue: {error}"));
+                self.missing = Some(error);
+            }
+            Ended::Lane(LaneEnd::Lost(error)) => {
+                self.say_lost(&error);
+                self.caution.lost(error.accuses(), has_settled, is_cautious);
+            }
+            Ended::CautiousForLong => {
+                info!("nothing was lost for a while: taking many requests at a time again");
+                self.caution.is_over();
+            }
+        }
+        None
+    }
+
+    fn say_lost(&self, error: &BrokerError) {
+        self.context.vitals.broker_failed(error);
+        if self.caution.is_due() {
+            // It was said when caution began.
+            debug!(%error, "lost RabbitMQ once more");
+        } else {
+            warn!(%error, "lost RabbitMQ; connecting again");
+        }
+    }
+
+    fn could_not_open(&mut self, error: BrokerError) {
+        let context = &self.context;
+        let text = error.to_string();
+        self.caution.lost(error.accuses(), false, false);
+        let waits_for = if error.is_setup() { "requests stay in the queue" } else { "waiting for RabbitMQ" };
+        context.vitals.health.trouble(Part::Broker, format!("{waits_for}: {text}"));
+        if self.complained_of.as_ref() != Some(&text) {
+            warn!("{waits_for}: {text}");
+            self.complained_of = Some(text);
         }
     }
 }

@@ -4,7 +4,7 @@
 use arbtest::arbitrary::{Result, Unstructured};
 use arbtest::arbtest;
 
-use crate::properties;
+use crate::{frames, properties};
 
 /// How long each property is tried in every test run.
 const MOMENT_MS: u64 = 400;
@@ -47,4 +47,14 @@ fn the_order_of_names_means_nothing() {
 #[test]
 fn json_and_xml_say_the_same() {
     holds(properties::json_and_xml_say_the_same);
+}
+
+#[test]
+fn frames_that_pass_can_be_parsed() {
+    holds(frames::frames_that_pass_can_be_parsed);
+}
+
+#[test]
+fn bytes_that_pass_can_be_parsed() {
+    holds(frames::bytes_that_pass_can_be_parsed);
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
 
 mod check;
+mod frames;
 mod generate;
 mod generated;
 mod properties;

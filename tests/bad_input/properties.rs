@@ -6,7 +6,7 @@ use profile_worker::domain::identity::ProfileId;
 use profile_worker::domain::outcome::Code;
 use profile_worker::domain::value::Value;
 use profile_worker::pipeline::decide::{Addition, Decision, Properties, Verdict};
-use profile_worker::wire::{Format, Keep};
+use profile_worker::wire::Format;
 use serde_json::Value as Json;
 
 use crate::check::{Message, check};
@@ -52,7 +52,7 @@ pub(crate) fn what_is_read_and_written_again_is_the_same(u: &mut Unstructured<'_
 }
 
 fn read(body: &str) -> Value<'_> {
-    Value::Object(Format::Json.read(body.as_bytes(), Keep::Everything).unwrap_or_else(|flaw| panic!("{flaw}: {body}")))
+    Value::Object(Format::Json.read(body.as_bytes()).unwrap_or_else(|flaw| panic!("{flaw}: {body}")))
 }
 
 fn same_tree(read: &Value<'_>, sent: &Node) {

@@ -11,9 +11,9 @@ use tokio::time::{Instant, interval, timeout};
 
 use crate::Failure;
 use crate::cluster;
-use crate::field::{Field, LOOK_EVERY, Session, declare_fleeting};
+use crate::field::{Field, LOOK_EVERY, Session, WORKERS_USER, declare_fleeting};
 use crate::ledger::Source;
-use crate::plan::{Damage, Fault, FaultKind};
+use crate::plan::{Damage, Fault, FaultKind, Right};
 use crate::proxy::Network;
 
 /// How long an action of ours on a server may take.
@@ -90,6 +90,8 @@ pub(crate) async fn begin(field: &mut Field, fault: Fault) -> Result<Ongoing, Fa
             connection.close(200, "".into()).await?;
             Holds::Nothing
         }
+        FaultKind::RightTaken(right) => set_right(field, right, false).await?,
+        FaultKind::ReplyQueueSilent => set_silent(field, "suspend").await?,
         FaultKind::NodeKilled | FaultKind::LeaderKilled => {
             let leader = cluster::leader(field).await?;
             let node = match fault.kind {
@@ -146,6 +148,8 @@ impl Ongoing {
             (FaultKind::DatabaseKilled, _) => drop(tell(field, "start", "database").await?),
             (FaultKind::BrokerStopped | FaultKind::BrokerKilled, _) => drop(tell(field, "start", "broker").await?),
             (FaultKind::MemoryAlarm, _) => drop(set_memory(field, ENOUGH_MEMORY).await?),
+            (FaultKind::RightTaken(right), _) => drop(set_right(field, right, true).await?),
+            (FaultKind::ReplyQueueSilent, _) => drop(set_silent(field, "resume").await?),
             (FaultKind::ReplyQueueDeleted, _) => {
                 let (connection, channel) = field.broker().await?;
                 timeout(ACTION_MAX, declare_fleeting(&channel)).await??;
@@ -181,6 +185,37 @@ async fn tell(field: &Field, what: &str, server: &str) -> Result<Holds, Failure>
 
 async fn set_memory(field: &Field, share: &str) -> Result<Holds, Failure> {
     field.tell(&["ctl"], &["set_vm_memory_high_watermark", share]).await?;
+    Ok(Holds::Nothing)
+}
+
+/// Gives or takes a right of the workers. A channel of RabbitMQ remembers what it was allowed once,
+/// so what the workers have open is closed with it; PostgreSQL looks each time.
+async fn set_right(field: &Field, right: Right, is_given: bool) -> Result<Holds, Failure> {
+    match right {
+        Right::Events => {
+            let write = if is_given { ".*" } else { "^(?!profiles[.]events$)" };
+            field.tell(&["ctl"], &["set_permissions", WORKERS_USER, ".*", write, ".*"]).await?;
+            if !is_given {
+                field.tell(&["ctl"], &["close_all_user_connections", WORKERS_USER, "a right was taken"]).await?;
+            }
+        }
+        Right::Insert => {
+            let (what, whom) = if is_given { ("GRANT", "TO") } else { ("REVOKE", "FROM") };
+            let statement = format!("{what} INSERT ON profiles {whom} {WORKERS_USER}");
+            timeout(ACTION_MAX, field.database().await?.client.batch_execute(&statement)).await??;
+        }
+    }
+    Ok(Holds::Nothing)
+}
+
+/// Lets the process of a reply queue stand still, or go on: meanwhile it neither confirms nor
+/// refuses, as a quorum queue without its majority.
+async fn set_silent(field: &Field, what: &str) -> Result<Holds, Failure> {
+    let queue = Source::Fleeting.queue();
+    let code = format!(
+        r#"{{ok,Q}}=rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>,queue,<<"{queue}">>)), sys:{what}(amqqueue:get_pid(Q))."#
+    );
+    field.tell(&["ctl"], &["eval", &code]).await?;
     Ok(Holds::Nothing)
 }
 

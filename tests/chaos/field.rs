@@ -32,6 +32,10 @@ use crate::worker::command;
 pub(crate) const FOLDER: &str = "chaos";
 const CLUSTER_FOLDER: &str = "cluster";
 
+/// The workers' user on both servers, whose rights are taken now and then. It guards nothing, so
+/// its password is its name.
+pub(crate) const WORKERS_USER: &str = "chaos_worker";
+
 /// How large a disk the database gets.
 const DISK: &str = "600M";
 
@@ -93,11 +97,26 @@ impl Field {
         let store = Store::new(&DatabaseUrl::parse(&field.servers.servers.database_url)?, 2)?;
         migrate::run(&store, || {}).await?;
         tenants::make(&store, tokens).await?;
+        if arena == Arena::Pair {
+            field.make_user().await?;
+        }
         for number in 1..=workers {
             let worker = Worker::new(number, &field.servers, &field.logs, queue_type, arena).await?;
             field.workers.push(worker);
         }
         Ok(field)
+    }
+
+    /// The user of the workers, with all rights that one needs.
+    async fn make_user(&self) -> Result<(), Failure> {
+        self.tell(&["ctl"], &["add_user", WORKERS_USER, WORKERS_USER]).await?;
+        self.tell(&["ctl"], &["set_permissions", WORKERS_USER, ".*", ".*", ".*"]).await?;
+        let statements = format!(
+            "CREATE ROLE {WORKERS_USER} LOGIN;
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {WORKERS_USER};
+             GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {WORKERS_USER}"
+        );
+        Ok(self.database().await?.client.batch_execute(&statements).await?)
     }
 
     /// The workers, and then the queues of the harness.
@@ -285,6 +304,8 @@ impl Worker {
         let through = |url: &str, port: u16| -> Result<Url, Failure> {
             let mut url = Url::parse(url)?;
             url.set_port(Some(port)).map_err(|()| "the URL takes no port")?;
+            url.set_username(WORKERS_USER).map_err(|()| "the URL takes no user")?;
+            url.set_password(Some(WORKERS_USER)).map_err(|()| "the URL takes no password")?;
             Ok(url)
         };
         let address = |url: &str| -> Result<String, Failure> {

@@ -18,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::ledger::{Ledger, Source};
 use crate::plan::Plan;
+use crate::raw_amqp::RawClient;
 use crate::request::{ReplyTo, Request};
 
 /// Where requests are taken from.
@@ -25,6 +26,9 @@ pub(crate) const REQUEST_QUEUE: &str = "profiles.add";
 
 /// Nobody is behind this.
 pub(crate) const GONE: &str = "chaos.gone";
+
+/// Nobody was given this.
+pub(crate) const FORGED: &str = "amq.rabbitmq.reply-to.x.y";
 
 /// Most messages that wait for the broker's confirm.
 const UNCONFIRMED_MAX: usize = 500;
@@ -84,7 +88,7 @@ async fn produce(url: String, plan: Arc<Plan>, ledger: Arc<Ledger>, mut orders: 
                 && let Some(request) = due.pop_front()
             {
                 ledger.publish(request);
-                confirms.push(confirmed(channel.clone(), plan.clone(), request, generation));
+                confirms.push(confirmed(channel.clone(), url.clone(), plan.clone(), request, generation));
             }
         }
         let next = later.iter().map(|order| order.at).min();
@@ -116,19 +120,24 @@ async fn produce(url: String, plan: Arc<Plan>, ledger: Arc<Ledger>, mut orders: 
     }
 }
 
-/// Connects to the first that answers of the servers in a URL such as `amqp://user:password@one:1,two:2/%2f`.
-/// Not by the worker's own code, which is what is tested.
+/// Connects to the first that answers of the servers in a URL.
 pub(crate) async fn connect(url: &str) -> lapin::Result<Connection> {
-    let (before, rest) = url.split_once('@').unwrap_or(("", url));
-    let (hosts, after) = rest.split_once('/').unwrap_or((rest, ""));
-    let mut hosts = hosts.split(',').peekable();
+    let mut servers = servers(url).peekable();
     loop {
-        let host = hosts.next().unwrap_or_default();
-        let connected = Connection::connect(&format!("{before}@{host}/{after}"), Default::default()).await;
-        if connected.is_ok() || hosts.peek().is_none() {
+        let server = servers.next().unwrap_or_default();
+        let connected = Connection::connect(&server, Default::default()).await;
+        if connected.is_ok() || servers.peek().is_none() {
             return connected;
         }
     }
+}
+
+/// A URL for each of the servers in one such as `amqp://user:password@one:1,two:2/%2f`. Not by the
+/// worker's own code, which is what is tested.
+fn servers(url: &str) -> impl Iterator<Item = String> {
+    let (before, rest) = url.split_once('@').unwrap_or(("", url));
+    let (hosts, after) = rest.split_once('/').unwrap_or((rest, ""));
+    hosts.split(',').map(move |host| format!("{before}@{host}/{after}"))
 }
 
 async fn open_with_confirms(url: &str) -> lapin::Result<(Connection, Channel)> {
@@ -138,7 +147,20 @@ async fn open_with_confirms(url: &str) -> lapin::Result<(Connection, Channel)> {
     Ok((connection, channel))
 }
 
-async fn confirmed(channel: Channel, plan: Arc<Plan>, request: usize, generation: u64) -> (usize, u64, bool) {
+async fn confirmed(
+    channel: Channel,
+    url: String,
+    plan: Arc<Plan>,
+    request: usize,
+    generation: u64,
+) -> (usize, u64, bool) {
+    if let Some(raw) = &plan.requests[request].raw {
+        // Over a connection of its own, whose end says nothing of ours.
+        let properties = raw.bytes();
+        let publishing = publish_raw(&url, &properties, &plan.requests[request].body);
+        let is_confirmed = timeout(CONFIRM_MAX, publishing).await.is_ok_and(|published| published.is_ok());
+        return (request, 0, is_confirmed);
+    }
     let Request { body, .. } = &plan.requests[request];
     let publishing = async {
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
@@ -150,6 +172,20 @@ async fn confirmed(channel: Channel, plan: Arc<Plan>, request: usize, generation
         _ => false,
     };
     (request, generation, is_confirmed)
+}
+
+async fn publish_raw(url: &str, properties: &[u8], body: &[u8]) -> Result<(), String> {
+    let mut connected = Err("there is no server".to_owned());
+    for server in servers(url) {
+        connected = RawClient::try_connect(&server).await;
+        if connected.is_ok() {
+            break;
+        }
+    }
+    let mut client = connected?;
+    let published = client.try_publish("", REQUEST_QUEUE.as_bytes(), properties, body).await;
+    published.map_err(|error| error.to_string())?;
+    client.try_confirmed().await
 }
 
 fn properties(request: &Request) -> BasicProperties {
@@ -180,6 +216,7 @@ pub(crate) const fn reply_queue(reply_to: ReplyTo) -> Option<&'static str> {
         ReplyTo::Steady => Some(Source::Steady.queue()),
         ReplyTo::Fleeting => Some(Source::Fleeting.queue()),
         ReplyTo::Gone => Some(GONE),
+        ReplyTo::Forged => Some(FORGED),
         ReplyTo::Nowhere => None,
     }
 }

@@ -19,6 +19,9 @@ mod plan;
 #[path = "../it/proxy.rs"]
 mod proxy;
 mod random;
+#[path = "../it/raw_amqp.rs"]
+#[expect(dead_code, reason = "tests/it uses more of it")]
+mod raw_amqp;
 mod report;
 mod request;
 #[path = "../it/servers.rs"]
@@ -123,8 +126,8 @@ impl Arguments {
 
     fn size(&self) -> Size {
         let (requests, faults) = match self.arena() {
-            Arena::Pair if self.short => (1500, 6),
-            Arena::Pair => (22_000, 32),
+            Arena::Pair if self.short => (1500, 9),
+            Arena::Pair => (22_000, 36),
             Arena::Cluster => (8000, 12),
             Arena::Asynchronous => (3000, 4),
         };

@@ -36,6 +36,15 @@ pub(crate) enum Server {
     Database,
 }
 
+/// What a user may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Right {
+    /// Write to the exchange for events.
+    Events,
+    /// Insert profiles.
+    Insert,
+}
+
 /// What the network does to the connections of a worker to a server; see [`crate::proxy::Network`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Damage {
@@ -59,6 +68,10 @@ pub(crate) enum FaultKind {
     MemoryAlarm,
     ReplyQueueDeleted,
     Network(Damage, Server),
+    /// The workers' user may not do something for a while.
+    RightTaken(Right),
+    /// A reply queue neither confirms nor refuses.
+    ReplyQueueSilent,
     /// A node of the cluster that does not lead the request queue.
     NodeKilled,
     /// The one that does.
@@ -124,7 +137,7 @@ const TAIL: Duration = Duration::from_secs(1);
 
 impl FaultKind {
     /// The commonest ones stand here several times.
-    const DECK: [Self; 32] = {
+    const DECK: [Self; 36] = {
         use Damage::*;
         use FaultKind::*;
         use Server::*;
@@ -149,6 +162,9 @@ impl FaultKind {
             Network(Swallow, Database),
             Network(SwallowAnswers, Broker),
             Network(SwallowAnswers, Database),
+            RightTaken(Right::Events),
+            RightTaken(Right::Insert),
+            ReplyQueueSilent,
             // … and some more often.
             WorkerKilled,
             WorkerKilled,
@@ -162,15 +178,19 @@ impl FaultKind {
             BrokerKilled,
             MemoryAlarm,
             ReplyQueueDeleted,
+            ReplyQueueSilent,
             Network(SwallowAnswers, Database),
         ]
     };
 
     /// So many different ones stand at its begin.
-    const KINDS: usize = 19;
+    const KINDS: usize = 22;
 
     /// Over in seconds.
-    const SHORT: [Self; 8] = [
+    const SHORT: [Self; 11] = [
+        Self::RightTaken(Right::Events),
+        Self::RightTaken(Right::Insert),
+        Self::ReplyQueueSilent,
         Self::WorkerKilled,
         Self::Network(Damage::SwallowAnswers, Server::Database),
         Self::DatabaseKilled,
@@ -215,6 +235,9 @@ impl FaultKind {
             Self::PrimaryKilled => "primary killed, standby promoted",
             Self::PrimaryKilledAhead => "the same, the standby behind",
             Self::StandbyKilled => "standby killed",
+            Self::RightTaken(Right::Events) => "right taken: write to events",
+            Self::RightTaken(Right::Insert) => "right taken: insert profiles",
+            Self::ReplyQueueSilent => "reply queue does not confirm",
             Self::Network(damage, server) => {
                 let server = match server {
                     Server::Broker => "broker",
@@ -245,6 +268,9 @@ impl FaultKind {
             Self::TableLocked => (12_000, 12_500),
             Self::BrokerStopped | Self::BrokerKilled | Self::ReplyQueueDeleted => (500, 3000),
             Self::MemoryAlarm => (2000, 6000),
+            Self::RightTaken(_) => (1000, 6000),
+            // Shorter and longer than replies wait for it.
+            Self::ReplyQueueSilent => (1200, 15_000),
             Self::Network(..) => (1000, 8000),
             // The node is down until a request got through without it.
             Self::NodeKilled | Self::LeaderKilled => (0, 0),
@@ -262,12 +288,17 @@ impl FaultKind {
         match self {
             Self::WorkerKilled | Self::WorkerPaused => &[Part::Worker],
             Self::WorkerStopped => &[Part::Worker, Part::Server(Server::Broker), Part::Server(Server::Database)],
-            Self::DatabaseKilled | Self::SessionsEnded | Self::DiskFull | Self::TableLocked => {
-                &[Part::Server(Server::Database)]
-            }
-            Self::BrokerStopped | Self::BrokerKilled | Self::MemoryAlarm | Self::ReplyQueueDeleted => {
-                &[Part::Server(Server::Broker)]
-            }
+            Self::DatabaseKilled
+            | Self::SessionsEnded
+            | Self::DiskFull
+            | Self::TableLocked
+            | Self::RightTaken(Right::Insert) => &[Part::Server(Server::Database)],
+            Self::BrokerStopped
+            | Self::BrokerKilled
+            | Self::MemoryAlarm
+            | Self::ReplyQueueDeleted
+            | Self::ReplyQueueSilent
+            | Self::RightTaken(Right::Events) => &[Part::Server(Server::Broker)],
             Self::Network(_, Server::Broker) | Self::NodeKilled | Self::LeaderKilled => &[Part::Server(Server::Broker)],
             Self::Network(_, Server::Database)
             | Self::PrimaryKilled

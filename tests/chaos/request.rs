@@ -4,7 +4,9 @@
 use profile_worker::domain::token::Secret;
 use serde_json::{Map, Value, json};
 
+use crate::load::reply_queue;
 use crate::random::Random;
+use crate::raw_amqp::{Props, bit, nested_arrays};
 
 /// The field of a profile that says which entry of which request it is of.
 pub(crate) const MARKER: &str = "chaos";
@@ -22,11 +24,12 @@ pub(crate) enum Kind {
     BatchForm,
     Refused,
     Unreadable,
+    Poison,
     Probe,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Email,
         Self::EmailUnnamed,
         Self::SharedEmail,
@@ -37,6 +40,7 @@ impl Kind {
         Self::BatchForm,
         Self::Refused,
         Self::Unreadable,
+        Self::Poison,
         Self::Probe,
     ];
 
@@ -52,6 +56,7 @@ impl Kind {
             Self::BatchForm => "batch form, 1 to 300 profiles",
             Self::Refused => "to be refused (400 to 404)",
             Self::Unreadable => "unreadable",
+            Self::Poison => "properties that do harm",
             Self::Probe => "probes of the recovery",
         }
     }
@@ -66,6 +71,8 @@ pub(crate) enum ReplyTo {
     Fleeting,
     /// One that never was.
     Gone,
+    /// A direct reply-to that nobody was given.
+    Forged,
     Nowhere,
 }
 
@@ -83,6 +90,8 @@ pub(crate) struct Request {
     /// How often it is sent on purpose.
     pub(crate) copies: usize,
     pub(crate) expected: Expected,
+    /// Properties that no client library sends.
+    pub(crate) raw: Option<Props>,
 }
 
 /// What must come of a request.
@@ -92,6 +101,8 @@ pub(crate) enum Expected {
     Error(i64),
     /// A 400 and a dead letter.
     DeadLetter,
+    /// Refused without a token; what can't be carried is a dead letter besides.
+    Refused,
     One(Entry),
     Many(Vec<Entry>),
 }
@@ -123,7 +134,7 @@ impl Request {
         match &self.expected {
             Expected::One(entry) => std::slice::from_ref(entry),
             Expected::Many(entries) => entries,
-            Expected::Error(_) | Expected::DeadLetter => &[],
+            Expected::Error(_) | Expected::DeadLetter | Expected::Refused => &[],
         }
     }
 
@@ -188,6 +199,7 @@ impl<'t> Maker<'t> {
             810..870 => self.xml(number),
             870..890 => self.batch_form(number),
             890..970 => self.refused(number),
+            970..978 => self.poison(number),
             _ => self.unreadable(number),
         }
     }
@@ -409,6 +421,43 @@ impl<'t> Maker<'t> {
         request
     }
 
+    /// What once cost the connection or the process: nested headers, texts that are none, a reply
+    /// address that was never given out, headers that fill a frame.
+    fn poison(&mut self, number: usize) -> Request {
+        let (kind, correlation_id) = (Kind::Poison, format!("r{number}"));
+        let mut request = match self.random.below(4) {
+            0 => {
+                let nested = Props::new().header_raw("x", b'A', &nested_arrays(self.random.between(3000, 6000)));
+                let request = self.finish(number, kind, b"{}".to_vec(), false, Expected::Refused);
+                Request { reply_to: ReplyTo::Nowhere, raw: Some(nested), ..request }
+            }
+            1 => {
+                let garbage = format!("garbage {number}").into_bytes();
+                let large = Props::new().header("x", "y".repeat(130_800));
+                let request = self.finish(number, kind, garbage, false, Expected::DeadLetter);
+                Request { reply_to: ReplyTo::Nowhere, raw: Some(large), ..request }
+            }
+            2 => {
+                let no_text = [&[0xff, 0xfe][..], &number.to_be_bytes()].concat();
+                let raw = Props::new().message_id(&no_text).short(bit::APP_ID, &no_text).header(&no_text, "x");
+                let request = self.single(number, Kind::EmailUnnamed);
+                let raw = reply_queue(request.reply_to).map_or(raw.clone(), |queue| raw.reply_to(queue));
+                let raw =
+                    request.authorization.as_ref().map_or(raw.clone(), |value| raw.header("authorization", value));
+                Request { kind, raw: Some(raw), ..request }
+            }
+            _ => {
+                // Half of them are the worst: nothing tells a second delivery from another request.
+                let unnamed = if self.random.percent(50) { Kind::NoEmailUnnamed } else { Kind::EmailUnnamed };
+                Request { kind, reply_to: ReplyTo::Forged, ..self.single(number, unnamed) }
+            }
+        };
+        // By what its reply and its dead letter are known.
+        request.raw = request.raw.map(|raw| raw.correlation_id(&correlation_id).raw(bit::DELIVERY_MODE, &[2]));
+        request.correlation_id = Some(correlation_id);
+        request
+    }
+
     /// What all have: names, and where the reply goes.
     fn finish(&mut self, number: usize, kind: Kind, body: Vec<u8>, named: bool, expected: Expected) -> Request {
         let reply_to = match self.random.below(100) {
@@ -431,6 +480,7 @@ impl<'t> Maker<'t> {
             authorization: None,
             copies: 1,
             expected,
+            raw: None,
         }
     }
 }

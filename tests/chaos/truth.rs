@@ -8,9 +8,13 @@ use serde_json::Value;
 use crate::Failure;
 use crate::field::Session;
 use crate::ledger::{Reply, Seen, Source};
-use crate::load::{GONE, reply_queue};
+use crate::load::{FORGED, GONE, reply_queue};
 use crate::plan::Plan;
 use crate::request::{Entry, Expected, MARKER, ReplyTo, Request, Subscription};
+
+/// How often a request with neither `message_id` nor email may be stored at most
+/// (docs/contract.md).
+const STORED_MAX: usize = 2;
 
 /// The promises, and what else must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,7 +119,7 @@ pub(crate) fn check(plan: &Plan, seen: &Seen, stored: Stored) -> Verdict {
                 excused.insert(&entry.marker);
                 verdict.own_conflicts += 1;
             } else {
-                check_rows(number, request, entry, &stored, &told, &mut verdict);
+                check_rows(number, request, entry, &stored, &told, seen, &mut verdict);
             }
             check_events(number, request, entry, &stored, &told, seen, &mut announced, &mut verdict);
         }
@@ -201,6 +205,7 @@ fn wrong_place(reply_to: ReplyTo, reply: &Reply) -> Option<String> {
         | (ReplyTo::Nowhere, Source::Results) => original.is_none(),
         (ReplyTo::Fleeting, Source::Results) => original == reply_queue(ReplyTo::Fleeting),
         (ReplyTo::Gone, Source::Results) => original == Some(GONE),
+        (ReplyTo::Forged, Source::Results) => original == Some(FORGED),
         _ => false,
     };
     (!is_right).then(|| {
@@ -217,7 +222,7 @@ fn wrong_reply<'p>(request: &'p Request, reply: &Reply, told: &mut HashMap<&'p s
     }
     match &request.expected {
         Expected::Error(expected) => wrong_code(*expected, said),
-        Expected::DeadLetter => wrong_code(400, said),
+        Expected::DeadLetter | Expected::Refused => wrong_code(400, said),
         Expected::One(entry) => wrong_outcome(entry, said, told),
         Expected::Many(entries) => {
             let results = said["result"].as_array().map_or(&[][..], Vec::as_slice);
@@ -322,6 +327,7 @@ fn check_rows(
     entry: &Entry,
     stored: &[Row],
     told: &HashMap<&str, Told>,
+    seen: &Seen,
     verdict: &mut Verdict,
 ) {
     let about = || format!("{} of {}", entry.marker, describe(number, request));
@@ -347,6 +353,12 @@ fn check_rows(
             verdict.note(Check::Twice, format!("stored {} times, as {ids:?}: {}", ids.len(), about()));
         } else {
             verdict.not_promised += stored.len() - 1;
+            // A copy without a name is another request.
+            let most = STORED_MAX * seen.published[number] as usize;
+            if stored.len() > most {
+                let what = format!("stored {} times, and {most} at most are allowed: {}", stored.len(), about());
+                verdict.note(Check::Twice, what);
+            }
         }
     }
     for row in stored {
@@ -411,7 +423,7 @@ fn check_events(
     }
 }
 
-/// Everything unreadable is kept, and nothing else.
+/// Everything unreadable is kept, and nothing else: no sound request ends as a 500.
 fn check_dead_letters(plan: &Plan, seen: &Seen, verdict: &mut Verdict) {
     for (number, request) in plan.requests.iter().enumerate() {
         let letters = seen.dead_letters.get(&number).map_or(&[][..], Vec::as_slice);
@@ -421,6 +433,8 @@ fn check_dead_letters(plan: &Plan, seen: &Seen, verdict: &mut Verdict) {
                 verdict.note(Check::Lost, format!("no dead letter of {}", describe(number, request)))
             }
             [] => {}
+            // What can't be carried as it came.
+            [..] if matches!(request.expected, Expected::Refused) => verdict.dead_letters += 1,
             [first, ..] if !is_unreadable => {
                 let what = format!("a dead letter ({:?}) of {}", first.error, describe(number, request));
                 verdict.note(Check::Wrong, what);

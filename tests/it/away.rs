@@ -31,7 +31,7 @@ async fn are_answered(client: &mut Client, count: usize) {
 }
 
 /// How often the first request in the queue was given back so far; it is given back once more.
-async fn deliveries(world: &World, client: &Client) -> u32 {
+pub(crate) async fn deliveries(world: &World, client: &Client) -> u32 {
     let got = client.channel.basic_get(world.request_queue().into(), Default::default()).await;
     let delivery = got.expect("an answer").expect("a request").delivery;
     let again = lapin::options::BasicNackOptions { requeue: true, ..Default::default() };
@@ -40,7 +40,7 @@ async fn deliveries(world: &World, client: &Client) -> u32 {
     count.map_or(0, |count| count.parse().expect("a number"))
 }
 
-async fn ends_well(worker: Worker) -> String {
+pub(crate) async fn ends_well(worker: Worker) -> String {
     worker.signal("TERM").await;
     let (status, said) = worker.end().await;
     assert!(status.success(), "{status}: {said}");

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::message::Delivery;
@@ -26,6 +27,8 @@ pub(crate) struct Client {
     count: AtomicU32,
     /// Replies that came while others were waited for.
     early: HashMap<String, Vec<Message>>,
+    /// How long a reply may take.
+    pub(crate) patience: Duration,
 }
 
 /// A message as it was received.
@@ -99,6 +102,7 @@ impl Client {
             request_queue: world.request_queue(),
             count: AtomicU32::new(0),
             early: HashMap::new(),
+            patience: PATIENCE,
         }
     }
 
@@ -169,7 +173,7 @@ impl Client {
 
     /// Waits for the next reply, whichever it is.
     pub(crate) async fn next_reply(&mut self) -> Message {
-        let next = tokio::time::timeout(PATIENCE, self.replies.next()).await;
+        let next = tokio::time::timeout(self.patience, self.replies.next()).await;
         next.expect("a reply in time").expect("a reply").expect("a reply").into()
     }
 
@@ -216,6 +220,15 @@ impl Client {
         let channel = self.connection.create_channel().await.expect("a channel");
         let queue = channel.queue_declare(queue.into(), passive, FieldTable::default()).await.expect("a queue");
         queue.message_count()
+    }
+
+    /// A classic queue that others may read as well; it goes when nobody has looked at it for a
+    /// quarter of an hour.
+    pub(crate) async fn declare_shared(&self, name: &str) {
+        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-expires".into(), AMQPValue::LongInt(900_000));
+        self.channel.queue_declare(name.into(), durable, arguments).await.expect("a queue");
     }
 
     /// A queue that receives this world's trigger events.

@@ -28,7 +28,7 @@ pub(crate) async fn observed(world: &World, settings: &[(&'static str, &str)]) -
     (worker, admin)
 }
 
-async fn get(admin: &str, path: &str) -> (bool, String) {
+pub(crate) async fn get(admin: &str, path: &str) -> (bool, String) {
     client::ask(admin.parse().expect("an address"), path).await.expect("an answer")
 }
 
@@ -43,12 +43,12 @@ pub(crate) async fn samples(admin: &str) -> HashMap<String, f64> {
     samples.collect()
 }
 
-async fn is_ready(admin: &str) -> bool {
+pub(crate) async fn is_ready(admin: &str) -> bool {
     get(admin, "/ready").await.0
 }
 
 /// Waits until it is not ready, for this reason.
-async fn until_not_ready(admin: &str, reason: &str) {
+pub(crate) async fn until_not_ready(admin: &str, reason: &str) {
     until(async || {
         let (is_good, text) = get(admin, "/ready").await;
         !is_good && text.starts_with("not ready\n") && text.contains(reason)

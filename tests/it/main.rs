@@ -6,6 +6,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
 
+mod arbitrary;
 mod away;
 mod batch_form;
 mod client;
@@ -20,12 +21,27 @@ mod events;
 mod fields;
 mod health;
 mod logs;
+mod memory;
+mod memory_limit;
+mod neighbours;
 mod never_twice;
+#[expect(dead_code, reason = "tests/attack uses more of it")]
+mod operator;
+mod poison;
+#[expect(dead_code, reason = "tests/attack uses more of it")]
+mod poisons;
 mod pooler;
+mod properties;
 mod proxy;
+#[path = "../chaos/random.rs"]
+#[expect(dead_code, reason = "tests/chaos uses more of it")]
+mod random;
+mod raw_amqp;
 mod replies;
 mod restart;
 mod servers;
+mod setup_broker;
+mod setup_database;
 mod stopping;
 mod store;
 mod tokens;

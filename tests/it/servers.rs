@@ -99,6 +99,19 @@ impl PrivateServers {
         Self { script, folder, servers }
     }
 
+    /// A pair whose broker listens with TLS as well.
+    pub(crate) fn start_with_tls(name: &str) -> Self {
+        Servers::shared();
+        Self::up("scripts/servers", &format!("{name}-{}", std::process::id()), &["--fast", "--tls"])
+    }
+
+    /// The broker's URL with TLS.
+    pub(crate) fn amqps_url(&self) -> String {
+        let file = std::fs::read_to_string(self.folder.join("env")).expect("the servers' addresses");
+        let line = file.lines().find_map(|line| line.strip_prefix("AMQPS_URL="));
+        line.expect("servers with TLS").to_owned()
+    }
+
     /// `start`, `stop` or `kill` the `broker` or the `database`; of a cluster, a node or one of the databases.
     pub(crate) fn tell_one(&self, what: &str, server: &str) {
         self.tell(&[what, server], &[]);

@@ -2,7 +2,12 @@
 
 use std::process::Stdio;
 
+use jiff::Timestamp;
+use profile_worker::domain::identity::{IdSource, RequestId};
+use profile_worker::domain::profile::NewProfile;
+use profile_worker::domain::value::{Json, Value};
 use profile_worker::store::migrate;
+use profile_worker::store::profiles::Stored;
 
 use crate::worker::{command, until};
 use crate::world::{World, connect};
@@ -80,4 +85,97 @@ async fn a_migration_that_was_changed_afterwards_is_noticed() {
     world.execute("UPDATE schema_migrations SET checksum = 'x'").await;
     let error = migrate::run(&world.store, || {}).await.expect_err("noticed");
     assert!(error.to_string().contains("was changed"), "{error}");
+}
+
+/// Profiles of requests that nothing names, by what a test tells them apart.
+struct Unnamed(IdSource);
+
+impl Unnamed {
+    fn new() -> Self {
+        Self(IdSource::from_random([7; 8]))
+    }
+
+    fn profile(&self, request_id: Option<RequestId>) -> NewProfile {
+        NewProfile {
+            db_id: 1,
+            id: self.0.next(1),
+            email: None,
+            data: Json::from(&Value::Null),
+            request_id,
+            repeatable: request_id.is_some(),
+            subscriptions: Vec::new(),
+            added_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+}
+
+const REQUEST: RequestId = RequestId([1; 16]);
+
+#[tokio::test]
+async fn a_request_that_nothing_names_is_found_again_once_it_is_marked() {
+    let world = World::new().await;
+    let store = &world.store;
+    let unnamed = Unnamed::new();
+    let first = unnamed.profile(None);
+    assert_eq!(store.insert(&[&first]).await.expect("stored"), [Stored::Added]);
+    store.mark(&[(1, first.id, REQUEST)]).await.expect("marked");
+    let again = unnamed.profile(Some(REQUEST));
+    let before = Stored::AddedBefore { id: first.id, added_at: first.added_at };
+    assert_eq!(store.insert(&[&again]).await.expect("looked up"), [before]);
+    assert_eq!(world.number("SELECT count(*) FROM profiles").await, 1);
+}
+
+/// One identity that is there already, or twice in the list, keeps no other row from its own.
+#[tokio::test]
+async fn a_mark_that_another_row_has_leaves_its_row_as_it_is() {
+    let world = World::new().await;
+    let store = &world.store;
+    let unnamed = Unnamed::new();
+    let with_email = NewProfile { email: Some("a@example.com".to_owned()), ..unnamed.profile(None) };
+    let named = unnamed.profile(Some(REQUEST));
+    let others: Vec<_> = (0..4).map(|_| unnamed.profile(None)).collect();
+    let all: Vec<_> = others.iter().chain([&with_email, &named]).collect();
+    store.insert(&all).await.expect("stored");
+    let new = |number| RequestId([number; 16]);
+    let marks = [
+        (1, others[0].id, REQUEST),
+        (1, others[1].id, new(2)),
+        (1, others[2].id, new(2)),
+        (1, others[3].id, new(3)),
+        (1, with_email.id, new(4)),
+        (1, named.id, new(5)),
+        (1, unnamed.profile(None).id, new(6)),
+    ];
+    store.mark(&marks).await.expect("marked");
+    store.mark(&marks).await.expect("marked again, to no effect");
+    store.mark(&[]).await.expect("nothing to mark");
+    let identities = world.texts("SELECT coalesce(encode(request_id, 'hex'), '-') FROM profiles ORDER BY id").await;
+    let hex = |number: u8| format!("{number:02x}").repeat(16);
+    // In the order of the ids: the one with the email, the one with a name, the others.
+    assert_eq!(identities, ["-".to_owned(), hex(1), "-".to_owned(), hex(2), "-".to_owned(), hex(3)]);
+}
+
+/// The equal identity of another worker shows only when the update is at work.
+#[tokio::test]
+async fn marks_that_meet_in_the_middle_do_not_undo_each_other() {
+    let world = World::new().await;
+    let store = &world.store;
+    let unnamed = Unnamed::new();
+    let [one, other] = [unnamed.profile(None), unnamed.profile(None)];
+    store.insert(&[&one, &other]).await.expect("stored");
+    let mut somebody = connect(&world.database_url).await;
+    let transaction = somebody.transaction().await.expect("a transaction");
+    let mark = "INSERT INTO profiles (db_id, id, data, request_id) VALUES (1, repeat('0', 24), '{}', $1)";
+    transaction.execute(mark, &[&&REQUEST.0[..]]).await.expect("an equal identity");
+    let marks = [(1, one.id, REQUEST), (1, other.id, RequestId([2; 16]))];
+    let marking = store.mark(&marks);
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    let committing = async {
+        until(async || world.number(waits).await > 0).await;
+        transaction.commit().await.expect("committed");
+    };
+    let (marked, ()) = tokio::join!(marking, committing);
+    marked.expect("marked");
+    assert_eq!(world.number("SELECT count(*) FROM profiles WHERE request_id IS NULL").await, 1);
+    assert_eq!(world.number("SELECT count(*) FROM profiles WHERE request_id IS NOT NULL").await, 2);
 }

@@ -20,7 +20,11 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn start(settings: &[(&'static str, String)]) -> Self {
-        let mut command = command();
+        Self::start_as(command(), settings)
+    }
+
+    /// Starts a worker by this command, to which the argument `run` is added.
+    pub(crate) fn start_as(mut command: Command, settings: &[(&'static str, String)]) -> Self {
         command.arg("run").envs(settings.iter().map(|(name, value)| (name, value)));
         let mut child = command
             .stdin(Stdio::null())
@@ -101,9 +105,16 @@ impl Worker {
     }
 }
 
+/// The binary.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_profile-worker");
+
 /// The binary, with no setting but what the test gives it.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_profile-worker"));
+    without_settings(Command::new(BINARY))
+}
+
+/// The command, with no setting of the surroundings.
+pub(crate) fn without_settings(mut command: Command) -> Command {
     for setting in profile_worker::config::setting::ALL {
         command.env_remove(setting.name);
     }

@@ -156,6 +156,8 @@ impl Drop for World {
             if let Ok((client, connection)) = tokio_postgres::connect(&servers.database_url, NoTls).await {
                 let _driver = tokio::task::spawn_local(connection);
                 client.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await.ok();
+                // Of a test that gives its worker a role of its own.
+                client.batch_execute(&format!("DROP ROLE IF EXISTS {name}")).await.ok();
             }
             if let Ok(connection) = lapin::Connection::connect(&servers.amqp_url, Default::default()).await
                 && let Ok(channel) = connection.create_channel().await

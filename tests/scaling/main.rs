@@ -17,6 +17,9 @@ mod load;
 mod plan;
 #[path = "../chaos/random.rs"]
 mod random;
+#[path = "../it/raw_amqp.rs"]
+#[expect(dead_code, clippy::expect_used, clippy::panic, reason = "tests/it uses more of it, and ends with it")]
+mod raw_amqp;
 #[path = "../chaos/request.rs"]
 #[expect(dead_code, reason = "tests/chaos uses more of it")]
 mod request;

@@ -1,0 +1,169 @@
+//! What is said: a reply for every request, an event for every profile that wants one, a dead letter
+//! for what can't be read or stored.
+
+use jiff::Timestamp;
+
+use crate::broker::envelope::Envelope;
+use crate::broker::messages::{self, DeathNote, ReplyMessage};
+use crate::broker::outgoing::Outgoing;
+use crate::broker::reply_address::ReplyAddress;
+use crate::config::TopologySettings;
+use crate::domain::event;
+use crate::domain::identity::{IdSource, ProfileId};
+use crate::domain::outcome::{Code, DeadLetterReason, Rejection};
+use crate::domain::profile::NewProfile;
+use crate::telemetry::context::TraceHeaders;
+use crate::telemetry::labels::Way;
+use crate::wire::Format;
+use crate::wire::reply::Reply;
+
+/// Everything that is to be said about one request now.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    /// The request.
+    pub envelope: &'a Envelope,
+    /// Its format, and that of the reply.
+    pub format: Format,
+    /// The trace that goes on in what is said.
+    pub trace: TraceHeaders<'a>,
+    /// The reply, once everything of the request is stored.
+    pub reply: Option<Reply<'a>>,
+    /// The profiles to be announced.
+    pub events: Vec<Announcement<'a>>,
+    /// Keep the message for somebody to look at, for this reason.
+    pub dead_letter: Option<(DeadLetterReason, &'a Rejection)>,
+}
+
+/// A profile that a trigger event is to be published of.
+#[derive(Debug)]
+pub struct Announcement<'a> {
+    /// Its id in the database.
+    pub id: ProfileId,
+    /// When it was added.
+    pub added_at: Timestamp,
+    /// What it holds.
+    pub profile: &'a NewProfile,
+}
+
+/// A message, what it says, and of which request.
+#[derive(Debug)]
+pub struct Parcel {
+    /// To be published.
+    pub message: Outgoing,
+    /// What it says.
+    pub says: Says,
+    /// The index of its request among those that are answered together.
+    pub request: usize,
+}
+
+/// What a message says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Says {
+    /// What became of a request.
+    Reply(Code, Way),
+    /// A profile was added.
+    Event,
+    /// Somebody should look at this message.
+    DeadLetter(DeadLetterReason),
+}
+
+impl AsRef<Outgoing> for Parcel {
+    fn as_ref(&self) -> &Outgoing {
+        &self.message
+    }
+}
+
+/// Composes answers.
+#[derive(Debug)]
+pub struct Responder<'a> {
+    /// Where to.
+    pub topology: &'a TopologySettings,
+    /// Which process says so.
+    pub worker: &'a str,
+    /// Where message ids come from.
+    pub ids: &'a IdSource,
+    /// The moment of the answers.
+    pub now: Timestamp,
+    /// The broker takes no larger body.
+    pub body_max: usize,
+}
+
+impl Responder<'_> {
+    /// Puts what is to be said about a request into messages; `request` is its index.
+    pub fn compose(&self, answer: &Answer<'_>, request: usize, parcels: &mut Vec<Parcel>) {
+        if let Some(reply) = &answer.reply {
+            let requester = self.requester(answer.envelope);
+            let way = if requester.is_some() { Way::ReplyTo } else { Way::ResultQueue };
+            let message = self.reply(answer, reply, requester);
+            parcels.push(Parcel { message, says: Says::Reply(reply.code(), way), request });
+        }
+        let events = answer.events.iter().map(|event| self.event(answer.trace, event));
+        parcels.extend(events.map(|message| Parcel { message, says: Says::Event, request }));
+        if let Some((reason, rejection)) = answer.dead_letter {
+            let message = self.dead_letter(answer.envelope, rejection);
+            parcels.push(Parcel { message, says: Says::DeadLetter(reason), request });
+        }
+    }
+
+    /// Where the producer wants the reply, unless that would bring it back to us as a request.
+    fn requester<'e>(&self, envelope: &'e Envelope) -> Option<&'e str> {
+        let would_loop = |name: &str| name == self.topology.request_queue || name == self.topology.dead_letter_queue;
+        ReplyAddress::of(envelope.reply_to()?).name().filter(|name| !would_loop(name))
+    }
+
+    fn reply(&self, answer: &Answer<'_>, reply: &Reply<'_>, requester: Option<&str>) -> Outgoing {
+        let id = self.new_id().hex();
+        let message = ReplyMessage {
+            message_id: id.as_str(),
+            body: reply.to_bytes_within(answer.format, self.body_max),
+            content_type: answer.format.content_type(),
+            error: reply.code().number(),
+            timestamp: self.timestamp(),
+            request: answer.envelope,
+            trace: answer.trace,
+        };
+        match requester {
+            Some(reply_to) => message.to_requester(reply_to),
+            None => message.to_result_queue(&self.topology.result_queue, answer.envelope.reply_to()),
+        }
+    }
+
+    fn event(&self, trace: TraceHeaders<'_>, announcement: &Announcement<'_>) -> Outgoing {
+        let Announcement { id, added_at, profile } = *announcement;
+        let email = profile.email.as_deref();
+        messages::event(
+            &self.topology.event_exchange,
+            &event::routing_key(profile.db_id),
+            &event::message_id(id),
+            event::Added::new(profile.db_id, id, email, &profile.subscriptions, added_at).to_json_within(self.body_max),
+            self.timestamp(),
+            trace,
+        )
+    }
+
+    fn dead_letter(&self, envelope: &Envelope, rejection: &Rejection) -> Outgoing {
+        let note = DeathNote {
+            error: rejection.code.number(),
+            error_text: &rejection.text,
+            timestamp: self.timestamp(),
+            worker: self.worker,
+        };
+        let mut letter = messages::dead_letter(
+            &self.topology.dead_letter_queue,
+            self.new_id().to_string(),
+            envelope,
+            &note,
+            envelope.frame_max(),
+        );
+        letter.cut_body(self.body_max);
+        letter
+    }
+
+    fn new_id(&self) -> ProfileId {
+        self.ids.next(self.now.as_second())
+    }
+
+    fn timestamp(&self) -> u64 {
+        u64::try_from(self.now.as_second()).unwrap_or(0)
+    }
+}

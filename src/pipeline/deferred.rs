@@ -1,0 +1,754 @@
+//! Messages that wait beside the lanes, each for its own destination: a queue that is slow, full or
+//! gone, or a connection that it alone may cost. No lane waits for them.
+//!
+//! What waits is bounded: in number and bytes, else the lanes wait until there is room again; and in
+//! time, after which a reply goes to the result queue, and anything else back to the request queue
+//! together with its request.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
+
+use super::backoff::Backoff;
+use super::compose::{Parcel, Says};
+use super::context::Context;
+use super::destinations::{Destination, Known};
+use super::outlets::{Left, Lines};
+use super::owed::Owed;
+use super::tally::Tally;
+use crate::broker::error::BrokerError;
+use crate::broker::outgoing::{Outgoing, Route};
+use crate::broker::publisher::{Fate, Published, Publisher, Unconfirmed};
+use crate::broker::subscription::Subscription;
+use crate::domain::outcome::DeadLetterReason;
+
+/// With so many messages that wait the lanes wait, too, until some of them are gone.
+const MESSAGES_MAX: usize = 1000;
+
+/// The same for their bytes.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How long a reply waits for the queue that its request named. Elections of a quorum queue's leader
+/// take seconds at most.
+const REPLY_WAITS: Duration = Duration::from_secs(10);
+
+/// How long anything else waits before its request is given back to the queue. It must be less than
+/// half of the broker's `consumer_timeout`, which is 30 minutes where nobody has changed it.
+const OTHERS_WAIT: Duration = Duration::from_secs(300);
+
+/// So many messages for one destination are published together.
+const BATCH_MAX: usize = 250;
+
+/// How long a message that is published alone keeps others waiting that must be published alone.
+const ALONE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long it takes until the loss of the broker shows on all connections.
+const SHOWS_AFTER: Duration = Duration::from_millis(100);
+
+/// So often a connection may be lost over a message without the broker saying that it is to blame.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// One message that waits.
+#[derive(Debug)]
+struct Errand {
+    parcel: Parcel,
+    owed: Arc<Owed>,
+    /// The key of its request among those that are open.
+    request: u64,
+    since: Instant,
+    attempts: u32,
+}
+
+impl AsRef<Outgoing> for Errand {
+    fn as_ref(&self) -> &Outgoing {
+        &self.parcel.message
+    }
+}
+
+/// How many messages wait for one destination.
+#[derive(Debug, Clone)]
+pub struct Backlog {
+    /// What they wait for.
+    pub destination: Destination,
+    /// How many they are.
+    pub messages: usize,
+    /// Since when there is always one.
+    pub since: Instant,
+}
+
+impl Backlog {
+    /// A moment of it is nothing to tell.
+    pub fn is_worth_telling(&self) -> bool {
+        self.since.elapsed() > Duration::from_secs(1)
+    }
+
+    /// What an operator reads.
+    pub fn words(&self) -> String {
+        let Self { destination, messages, since } = self;
+        let seconds = since.elapsed().as_secs();
+        let name = destination.name();
+        format!("{name} is full, gone or does not confirm: {messages} messages wait for it, since {seconds} s")
+    }
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// By destination; as long as there is an entry, a task tends it.
+    queues: HashMap<Destination, VecDeque<Errand>>,
+    alone: VecDeque<Errand>,
+    alone_is_tended: bool,
+    backlogs: HashMap<Destination, Backlog>,
+    /// Requests of which something waits, or that a lane has not done with.
+    requests: BTreeMap<u64, Arc<Owed>>,
+    next_request: u64,
+    messages: usize,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn is_full(&self) -> bool {
+        self.messages >= MESSAGES_MAX || self.bytes >= BYTES_MAX
+    }
+}
+
+/// A request that something is still to be said about, and its key.
+#[derive(Debug, Clone)]
+pub struct Owing {
+    /// The request.
+    pub owed: Arc<Owed>,
+    key: u64,
+}
+
+/// The messages of a session that wait beside its lanes.
+#[derive(Debug)]
+pub struct Deferred {
+    context: Arc<Context>,
+    subscription: Arc<Subscription>,
+    lines: Arc<Lines>,
+    waiting: Mutex<Waiting>,
+    /// Rung when something was said.
+    room: Notify,
+    failure: watch::Sender<Option<BrokerError>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Deferred {
+    /// Nothing waits yet.
+    pub fn new(context: Arc<Context>, subscription: Arc<Subscription>, lines: Arc<Lines>) -> Arc<Self> {
+        Arc::new(Self {
+            context,
+            subscription,
+            lines,
+            waiting: Mutex::default(),
+            room: Notify::new(),
+            failure: watch::channel(None).0,
+            tasks: Mutex::default(),
+        })
+    }
+
+    /// A request of which something is left to be said.
+    pub fn open(&self, owed: Owed) -> Owing {
+        let owed = Arc::new(owed);
+        let mut waiting = self.waiting();
+        waiting.next_request += 1;
+        let key = waiting.next_request;
+        waiting.requests.insert(key, owed.clone());
+        Owing { owed, key }
+    }
+
+    /// Takes what a lane has left; `owing` has the request of each message.
+    pub fn accept(self: &Arc<Self>, left: Left, owing: &mut impl FnMut(usize) -> Owing) {
+        let mut errand = |parcel: Parcel| {
+            let Owing { owed, key } = owing(parcel.request);
+            owed.add();
+            Errand { parcel, owed, request: key, since: Instant::now(), attempts: 0 }
+        };
+        match left {
+            Left::Late(unconfirmed, parcels) => {
+                let errands = parcels.into_iter().map(|(index, parcel)| (index, errand(parcel))).collect();
+                self.watch(unconfirmed, errands);
+            }
+            Left::Refused(parcel) | Left::Alone(parcel) => {
+                let errand = errand(parcel);
+                self.count(&errand);
+                self.push(errand);
+            }
+        }
+        self.make_room();
+    }
+
+    /// Waits until more may wait. The lanes do so before they take anything new.
+    pub async fn until_room(&self) {
+        loop {
+            let rung = self.room.notified();
+            tokio::pin!(rung);
+            rung.as_mut().enable();
+            if !self.waiting().is_full() {
+                return;
+            }
+            rung.await;
+        }
+    }
+
+    /// Waits until nothing waits.
+    pub async fn until_idle(&self) {
+        loop {
+            let rung = self.room.notified();
+            tokio::pin!(rung);
+            rung.as_mut().enable();
+            if self.waiting().messages == 0 {
+                return;
+            }
+            rung.await;
+        }
+    }
+
+    /// Resolves when something is missing that more than one message needs.
+    pub async fn failed(&self) -> BrokerError {
+        let mut failure = self.failure.subscribe();
+        loop {
+            if let Some(error) = failure.borrow_and_update().clone() {
+                return error;
+            }
+            if failure.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// What waits, by destination.
+    pub fn backlogs(&self) -> Vec<Backlog> {
+        self.waiting().backlogs.values().cloned().collect()
+    }
+
+    /// Ends all of it. What was stored without leaving a trace is marked, so that its redelivery finds
+    /// it.
+    pub async fn end(&self) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        let unmarked: Vec<_> = self.waiting().requests.values().flat_map(|owed| owed.unmarked().to_vec()).collect();
+        self.mark(&unmarked).await;
+    }
+
+    async fn mark(&self, unmarked: &[super::owed::Unmarked]) {
+        if unmarked.is_empty() {
+            return;
+        }
+        if let Err(error) = self.context.store.mark(unmarked).await {
+            debug!(%error, "stored requests could not be marked before they were given back");
+        }
+    }
+
+    // ---- what waits
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing is left half done behind it.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn result_queue(&self) -> &str {
+        &self.context.config.topology.result_queue
+    }
+
+    fn destination(&self, errand: &Errand) -> Destination {
+        Destination::of(&errand.parcel.message, self.result_queue())
+    }
+
+    fn count(&self, errand: &Errand) {
+        let destination = self.destination(errand);
+        let mut waiting = self.waiting();
+        waiting.messages += 1;
+        waiting.bytes += errand.parcel.message.size();
+        let backlog = waiting.backlogs.entry(destination.clone());
+        let backlog = backlog.or_insert_with(|| Backlog { destination, messages: 0, since: Instant::now() });
+        backlog.messages += 1;
+    }
+
+    fn uncount(&self, errand: &Errand) {
+        let destination = self.destination(errand);
+        let mut waiting = self.waiting();
+        waiting.messages = waiting.messages.saturating_sub(1);
+        waiting.bytes = waiting.bytes.saturating_sub(errand.parcel.message.size());
+        if let Some(backlog) = waiting.backlogs.get_mut(&destination) {
+            backlog.messages = backlog.messages.saturating_sub(1);
+            if backlog.messages == 0 {
+                waiting.backlogs.remove(&destination);
+            }
+        }
+        drop(waiting);
+        self.room.notify_waiters();
+    }
+
+    /// To those who wait for the same, and sees to it that somebody tends them.
+    fn push(self: &Arc<Self>, errand: Errand) {
+        if matches!(errand.parcel.message.route(self.result_queue()), Route::Interpreted | Route::Alone) {
+            return self.push_alone(errand);
+        }
+        let destination = self.destination(&errand);
+        let mut waiting = self.waiting();
+        let is_tended = waiting.queues.contains_key(&destination);
+        waiting.queues.entry(destination.clone()).or_default().push_back(errand);
+        drop(waiting);
+        if !is_tended {
+            let deferred = self.clone();
+            self.spawn(async move { deferred.tend(destination).await });
+        }
+    }
+
+    fn push_alone(self: &Arc<Self>, errand: Errand) {
+        let mut waiting = self.waiting();
+        waiting.alone.push_back(errand);
+        if !std::mem::replace(&mut waiting.alone_is_tended, true) {
+            drop(waiting);
+            let deferred = self.clone();
+            self.spawn(async move { deferred.tend_alone().await });
+        }
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(ended) = tasks.try_join_next() {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                // A fault of ours: what it had is delivered again with all else.
+                self.fail(BrokerError::Lost(format!("a task for deferred messages ended by itself: {error}")));
+            }
+        }
+        tasks.spawn(task);
+    }
+
+    /// The oldest dead letters of what could not be read make room; a request with a good token never
+    /// does.
+    fn make_room(self: &Arc<Self>) {
+        let dead_letters = Destination::DeadLetters(self.context.config.topology.dead_letter_queue.clone());
+        let mut dropped = Vec::new();
+        {
+            let mut waiting = self.waiting();
+            let mut excess = waiting.messages.saturating_sub(MESSAGES_MAX - 1);
+            let mut excess_bytes = waiting.bytes.saturating_sub(BYTES_MAX - 1);
+            let Some(queue) = waiting.queues.get_mut(&dead_letters) else { return };
+            while excess > 0 || excess_bytes > 0 {
+                let Some(index) = queue.iter().position(Errand::may_be_dropped) else { break };
+                let Some(errand) = queue.remove(index) else { break };
+                excess = excess.saturating_sub(1);
+                excess_bytes = excess_bytes.saturating_sub(errand.parcel.message.size());
+                dropped.push(errand);
+            }
+        }
+        for errand in dropped {
+            self.drop_unreadable(errand);
+        }
+    }
+
+    fn drop_unreadable(self: &Arc<Self>, errand: Errand) {
+        let vitals = &self.context.vitals;
+        vitals.metrics.dead_letters_dropped.inc();
+        if let Some(messages) = vitals.dropped.happened(1) {
+            error!(
+                messages,
+                queue = self.context.config.topology.dead_letter_queue,
+                "the dead-letter queue has had no room for long: unreadable messages are answered and dropped, the \
+                 oldest first; make room in it"
+            );
+        }
+        let deferred = self.clone();
+        self.spawn(async move { deferred.finish(errand).await });
+    }
+
+    // ---- how it ends for a message
+
+    /// The broker has it safe, or nobody will.
+    async fn finish(&self, errand: Errand) {
+        self.uncount(&errand);
+        if let Some(receipt) = errand.owed.done() {
+            self.waiting().requests.remove(&errand.request);
+            match self.subscription.settle(receipt).await {
+                Ok(()) => self.context.settled(&[errand.owed.arrived_at()]),
+                Err(error) => debug!(%error, "what was said could not be acknowledged"),
+            }
+        }
+    }
+
+    async fn confirmed(&self, errand: Errand) {
+        let mut tally = Tally::default();
+        tally.confirmed(errand.parcel.says);
+        tally.count(&self.context.vitals.metrics);
+        self.finish(errand).await;
+    }
+
+    /// A lane has done its part of a request. If everything of it is said, it is settled.
+    pub async fn lane_done(&self, owing: Owing, receipt: crate::broker::batch::Receipt) -> Result<(), BrokerError> {
+        let Some(receipt) = owing.owed.lane_done(receipt) else { return Ok(()) };
+        self.waiting().requests.remove(&owing.key);
+        self.subscription.settle(receipt).await?;
+        self.context.settled(&[owing.owed.arrived_at()]);
+        Ok(())
+    }
+
+    /// It has waited for too long: the request goes back to the queue.
+    async fn give_back(self: &Arc<Self>, mut errand: Errand) {
+        let Some(receipt) = errand.owed.end() else {
+            if !errand.owed.is_over() {
+                // A lane is still at it.
+                errand.since = Instant::now();
+                return self.push(errand);
+            }
+            return self.uncount(&errand);
+        };
+        self.mark(errand.owed.unmarked()).await;
+        self.uncount(&errand);
+        self.waiting().requests.remove(&errand.request);
+        if let Err(error) = self.subscription.give_back(receipt).await {
+            debug!(%error, "a request could not be given back to the queue");
+        }
+    }
+
+    /// A reply goes to the result queue; returns what is none.
+    fn redirect(self: &Arc<Self>, mut errand: Errand) -> Option<Errand> {
+        self.uncount(&errand);
+        let is_redirected = errand.parcel.redirect(self.result_queue());
+        errand.since = Instant::now();
+        self.count(&errand);
+        if is_redirected {
+            self.push(errand);
+            None
+        } else {
+            Some(errand)
+        }
+    }
+
+    fn fail(&self, error: BrokerError) {
+        self.failure.send_if_modified(|failure| {
+            let is_first = failure.is_none();
+            failure.get_or_insert(error);
+            is_first
+        });
+    }
+
+    // ---- those that are published and not confirmed
+
+    fn watch(self: &Arc<Self>, unconfirmed: Box<Unconfirmed>, errands: Vec<(usize, Errand)>) {
+        for (_, errand) in &errands {
+            self.count(errand);
+        }
+        let is_full = self.waiting().is_full();
+        let (dropped, errands): (Vec<_>, Vec<_>) =
+            errands.into_iter().partition(|(_, errand)| is_full && errand.may_be_dropped());
+        for (_, errand) in dropped {
+            self.drop_unreadable(errand);
+        }
+        self.tell_of(&errands);
+        let deferred = self.clone();
+        self.spawn(async move { deferred.wait_for(unconfirmed, errands).await });
+    }
+
+    fn tell_of(&self, errands: &[(usize, Errand)]) {
+        let Some((_, first)) = errands.first() else { return };
+        if let Some(messages) = self.context.vitals.slow.happened(errands.len() as u64) {
+            let name = self.destination(first).name();
+            warn!(messages, "{name} does not confirm what it is sent; others do not wait for it");
+        }
+    }
+
+    async fn wait_for(self: &Arc<Self>, unconfirmed: Box<Unconfirmed>, errands: Vec<(usize, Errand)>) {
+        let Some((_, first)) = errands.first() else { return };
+        // Those of one channel are all for requesters, or none is.
+        let limit = limit(&self.destination(first));
+        let fates = unconfirmed.settle(limit).await;
+        for (index, errand) in errands {
+            let fate = fates.as_ref().ok().and_then(|fates| fates.get(index)).copied();
+            match fate {
+                Some(Fate::Confirmed) => {
+                    self.context.destinations.forget(&self.destination(&errand));
+                    self.confirmed(errand).await;
+                }
+                Some(Fate::Returned) => self.returned(errand),
+                Some(Fate::Unconfirmed) => self.out_of_time(errand).await,
+                // It is published again, unless the broker is lost.
+                Some(Fate::Refused) | None => self.push(errand),
+            }
+        }
+    }
+
+    fn returned(self: &Arc<Self>, errand: Errand) {
+        if let Some(errand) = self.redirect(errand) {
+            self.fail(BrokerError::Unroutable(errand.parcel.message.routing_key().to_owned()));
+        }
+    }
+
+    /// What has waited for so long as it may.
+    async fn out_of_time(self: &Arc<Self>, errand: Errand) {
+        let destination = self.destination(&errand);
+        if destination.is_requesters() {
+            self.context.destinations.remember(destination, Known::Refuses);
+            self.returned(errand);
+        } else {
+            self.give_back(errand).await;
+        }
+    }
+
+    // ---- those that wait for one destination
+
+    async fn tend(self: &Arc<Self>, destination: Destination) {
+        let mut tender = Tender {
+            deferred: self.clone(),
+            limit: limit(&destination),
+            destination,
+            publisher: None,
+            backoff: Backoff::default(),
+            has_told: false,
+        };
+        while let Some(errands) = self.take(&tender.destination) {
+            if !self.lines.is_open() {
+                return;
+            }
+            tender.publish(errands).await;
+        }
+        if tender.has_told {
+            info!("{} takes messages again", tender.destination.name());
+        }
+    }
+
+    fn take(&self, destination: &Destination) -> Option<Vec<Errand>> {
+        let mut waiting = self.waiting();
+        let queue = waiting.queues.get_mut(destination)?;
+        let count = queue.len().min(BATCH_MAX);
+        if count == 0 {
+            waiting.queues.remove(destination);
+            return None;
+        }
+        Some(queue.drain(..count).collect())
+    }
+
+    fn put_back(&self, destination: &Destination, errands: Vec<Errand>) {
+        let mut waiting = self.waiting();
+        let queue = waiting.queues.entry(destination.clone()).or_default();
+        for errand in errands.into_iter().rev() {
+            queue.push_front(errand);
+        }
+    }
+
+    // ---- those that are published alone
+
+    async fn tend_alone(self: &Arc<Self>) {
+        let mut publisher = None;
+        while let Some(errand) = self.take_alone() {
+            if !self.lines.is_open() {
+                return;
+            }
+            self.publish_alone(&mut publisher, errand).await;
+        }
+    }
+
+    fn take_alone(&self) -> Option<Errand> {
+        let mut waiting = self.waiting();
+        let errand = waiting.alone.pop_front();
+        waiting.alone_is_tended = errand.is_some();
+        errand
+    }
+
+    async fn publish_alone(self: &Arc<Self>, publisher: &mut Option<Publisher>, errand: Errand) {
+        if errand.owed.is_over() {
+            return self.uncount(&errand);
+        }
+        let opened = match publisher.take() {
+            Some(opened) => Ok(opened),
+            None => self.lines.apart.publisher().await,
+        };
+        let published = match opened {
+            Ok(mut opened) => {
+                let published = opened.publish(std::slice::from_ref(&errand), Some(ALONE_PATIENCE)).await;
+                if matches!(published, Ok(Published::Confirmed)) {
+                    *publisher = Some(opened);
+                }
+                published
+            }
+            Err(error) => Err(error),
+        };
+        match published {
+            Ok(Published::Confirmed) => self.confirmed(errand).await,
+            Ok(Published::Partly { unconfirmed: Some(unconfirmed), .. }) => {
+                let deferred = self.clone();
+                self.spawn(async move { deferred.wait_for(unconfirmed, vec![(0, errand)]).await });
+            }
+            Ok(Published::Partly { fates, unconfirmed: None }) if fates.first() == Some(&Fate::Returned) => {
+                self.returned(errand);
+            }
+            Ok(Published::Partly { .. }) => self.try_alone_later(errand).await,
+            Err(error) => self.lost_alone(errand, error).await,
+        }
+    }
+
+    /// Its queue is full.
+    async fn try_alone_later(self: &Arc<Self>, errand: Errand) {
+        if errand.since.elapsed() >= limit(&self.destination(&errand)) {
+            return self.out_of_time(errand).await;
+        }
+        let deferred = self.clone();
+        self.spawn(async move {
+            Backoff::default().wait().await;
+            deferred.push_alone(errand);
+        });
+    }
+
+    /// The connection, or its channel, was lost over this message.
+    async fn lost_alone(self: &Arc<Self>, mut errand: Errand, error: BrokerError) {
+        if let BrokerError::TooLarge(limit) = error {
+            self.context.size_limit.learn(limit);
+            return self.give_back(errand).await;
+        }
+        if error.is_setup() {
+            self.fail(error);
+            return self.push_alone(errand);
+        }
+        tokio::time::sleep(SHOWS_AFTER).await;
+        if !self.lines.is_open() {
+            return self.push_alone(errand);
+        }
+        errand.attempts += 1;
+        if !error.accuses() && errand.attempts < ATTEMPTS_MAX {
+            return self.push_alone(errand);
+        }
+        warn!(%error, "a message cost the connection that it was published on; it is published with less");
+        let destination = self.destination(&errand);
+        if destination.is_requesters() {
+            self.context.destinations.remember(destination, Known::Refuses);
+        }
+        self.uncount(&errand);
+        let is_less = errand.parcel.redirect(self.result_queue()) || errand.parcel.message.strip(self.result_queue());
+        (errand.attempts, errand.since) = (0, Instant::now());
+        self.count(&errand);
+        if is_less {
+            self.push_alone(errand);
+        } else {
+            self.give_back(errand).await;
+        }
+    }
+}
+
+/// How long a message waits for its destination.
+fn limit(destination: &Destination) -> Duration {
+    if destination.is_requesters() { REPLY_WAITS } else { OTHERS_WAIT }
+}
+
+impl Errand {
+    /// Only what nobody could read is ever dropped.
+    fn may_be_dropped(&self) -> bool {
+        self.parcel.says == Says::DeadLetter(DeadLetterReason::Unreadable)
+    }
+}
+
+/// Publishes what waits for one destination, a batch at a time, over a channel of its own.
+struct Tender {
+    deferred: Arc<Deferred>,
+    destination: Destination,
+    /// How long its messages may wait.
+    limit: Duration,
+    publisher: Option<Publisher>,
+    backoff: Backoff,
+    has_told: bool,
+}
+
+impl Tender {
+    async fn publish(&mut self, errands: Vec<Errand>) {
+        let deferred = self.deferred.clone();
+        let (over, errands): (Vec<_>, Vec<_>) = errands.into_iter().partition(|errand| errand.owed.is_over());
+        over.iter().for_each(|errand| deferred.uncount(errand));
+        let mut publisher = match self.publisher.take() {
+            Some(publisher) => publisher,
+            None => match Publisher::open(&deferred.lines.publishing).await {
+                Ok(publisher) => publisher,
+                Err(error) => return self.failed(errands, error).await,
+            },
+        };
+        let oldest = errands.iter().map(|errand| errand.since.elapsed()).max().unwrap_or_default();
+        let patience = self.limit.saturating_sub(oldest).max(Duration::from_millis(1));
+        match publisher.publish(&errands, Some(patience)).await {
+            Ok(Published::Confirmed) => {
+                deferred.context.destinations.forget(&self.destination);
+                self.backoff.reset();
+                self.publisher = Some(publisher);
+                for errand in errands {
+                    deferred.confirmed(errand).await;
+                }
+            }
+            Ok(Published::Partly { fates, .. }) => {
+                let mut refused = Vec::new();
+                for (errand, fate) in errands.into_iter().zip(fates) {
+                    match fate {
+                        Fate::Confirmed => deferred.confirmed(errand).await,
+                        Fate::Returned => deferred.returned(errand),
+                        Fate::Refused => refused.push(errand),
+                        Fate::Unconfirmed => deferred.out_of_time(errand).await,
+                    }
+                }
+                if !refused.is_empty() {
+                    self.refused(&publisher, refused).await;
+                }
+            }
+            Err(error) => self.failed(errands, error).await,
+        }
+    }
+
+    /// The queue refuses them. The next attempt has a new channel: of another leader this one would
+    /// never hear.
+    async fn refused(&mut self, publisher: &Publisher, errands: Vec<Errand>) {
+        let open = self.without_those_out_of_time(errands).await;
+        if let Destination::Requester(queue) = &self.destination
+            && publisher.is_full(queue).await.unwrap_or(false)
+        {
+            open.into_iter().for_each(|errand| self.deferred.returned(errand));
+            return;
+        }
+        self.wait(open, "is full, or has no leader").await;
+    }
+
+    async fn without_those_out_of_time(&self, errands: Vec<Errand>) -> Vec<Errand> {
+        let (late, open): (Vec<_>, Vec<_>) =
+            errands.into_iter().partition(|errand| errand.since.elapsed() >= self.limit);
+        for errand in late {
+            self.deferred.out_of_time(errand).await;
+        }
+        open
+    }
+
+    async fn failed(&mut self, errands: Vec<Errand>, error: BrokerError) {
+        match error {
+            BrokerError::TooLarge(limit) => {
+                self.deferred.context.size_limit.learn(limit);
+                let (large, fitting): (Vec<_>, Vec<_>) =
+                    errands.into_iter().partition(|errand| errand.parcel.message.body_size() > limit);
+                self.deferred.put_back(&self.destination, fitting);
+                for errand in large {
+                    // It comes again, and is answered with less.
+                    self.deferred.give_back(errand).await;
+                }
+            }
+            BrokerError::Refused(_) | BrokerError::Unroutable(_) => {
+                self.deferred.put_back(&self.destination, errands);
+                self.deferred.fail(error);
+                self.backoff.wait().await;
+            }
+            error => {
+                let open = self.without_those_out_of_time(errands).await;
+                self.wait(open, &format!("can't be published to: {error}")).await;
+            }
+        }
+    }
+
+    /// Waits before the next attempt.
+    async fn wait(&mut self, errands: Vec<Errand>, why: &str) {
+        let is_ours = !self.destination.is_requesters();
+        if is_ours && !self.has_told && !errands.is_empty() {
+            warn!("{} {why}; what is for it waits, and others do not wait for it", self.destination.name());
+            self.has_told = true;
+        }
+        self.deferred.put_back(&self.destination, errands);
+        self.backoff.wait().await;
+    }
+}

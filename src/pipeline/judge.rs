@@ -1,0 +1,114 @@
+//! Deciding on the messages of a batch, with the directory as it is.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::context::Context;
+use super::decide::{Decision, Properties, Rules, Verdict, decide};
+#[cfg(debug_assertions)]
+use super::faults;
+use super::hold::{GaveUp, Hold};
+use super::job::{self, failed};
+use crate::broker::envelope::Envelope;
+use crate::domain::directory::Directory;
+use crate::domain::outcome::DeadLetterReason;
+use crate::store::error::StoreError;
+use crate::wire::Format;
+
+/// Of a batch, requests of this size ([`job::Job::size`]) are decided on at a time and stored before the
+/// rest. Small bodies may say much: ten thousand empty profiles are 30 KB.
+const DECIDED_SIZE_MAX: usize = 8 * 1024 * 1024;
+
+impl Context {
+    /// Decides on the first messages, as many as may be kept in memory; on one at least. A "no" that
+    /// the directory had a part in counts only if the directory was up to date after the message came
+    /// in: what was created a moment ago works at once.
+    pub(super) async fn decide_some(
+        &self,
+        envelopes: &[Envelope],
+        taken_at: Instant,
+        hold: &mut Hold<'_>,
+    ) -> Result<Vec<Decision>, GaveUp> {
+        let keeper = &self.directory;
+        let directory = persist(hold, || keeper.recent()).await?;
+        let now = now();
+        let mut decisions = Vec::with_capacity(envelopes.len());
+        let mut decided_size = 0;
+        for envelope in envelopes {
+            let decision = self.decide_one(envelope, &directory, now);
+            decided_size += job::size(envelope, &decision);
+            decisions.push(decision);
+            if decided_size > DECIDED_SIZE_MAX {
+                break;
+            }
+        }
+        if decisions.iter().any(|decision| decision.directory_missed) {
+            let newer = persist(hold, || keeper.true_since(taken_at)).await?;
+            if newer.version != directory.version {
+                for (decision, envelope) in decisions.iter_mut().zip(envelopes) {
+                    if decision.directory_missed {
+                        *decision = self.decide_one(envelope, &newer, now);
+                    }
+                }
+            }
+        }
+        Ok(decisions)
+    }
+
+    /// Decides on one message. A panic is this message's fault alone: it ends as a 500.
+    fn decide_one(&self, envelope: &Envelope, directory: &Directory, now: Timestamp) -> Decision {
+        let lasting = envelope.redelivered().then(|| envelope.lasting_properties());
+        let properties = Properties {
+            content_type: envelope.content_type(),
+            message_id: envelope.message_id(),
+            correlation_id: envelope.correlation_id(),
+            reply_to: envelope.reply_to(),
+            authorization: envelope.header("authorization"),
+            redelivered: lasting.as_deref(),
+        };
+        let rules = Rules { directory, ids: &self.ids, now, body_max: self.config.body_max };
+        let deciding = AssertUnwindSafe(|| {
+            #[cfg(debug_assertions)]
+            faults::inject(envelope);
+            decide(envelope.body(), &properties, &rules)
+        });
+        catch_unwind(deciding).unwrap_or_else(|_| self.given_up(envelope, DeadLetterReason::Panic))
+    }
+
+    /// A message that we can't do anything with, by a fault of ours.
+    pub(super) fn given_up(&self, envelope: &Envelope, reason: DeadLetterReason) -> Decision {
+        let cause = match reason {
+            DeadLetterReason::EndedWorker => "the worker ended each time that it was begun",
+            _ => "a panic, logged just before this line",
+        };
+        let verdict = Verdict::DeadLetter(reason, failed(envelope, &self.ids, cause));
+        let format = Format::of(envelope.content_type(), envelope.body());
+        Decision { verdict, format, feedback_id: None, directory_missed: false }
+    }
+}
+
+/// PostgreSQL keeps microseconds; with more digits a redelivery's event would differ from the first.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+}
+
+/// Asks the directory until it answers.
+async fn persist<F, A>(hold: &mut Hold<'_>, ask: F) -> Result<Arc<Directory>, GaveUp>
+where
+    F: Fn() -> A,
+    A: Future<Output = Result<Arc<Directory>, StoreError>>,
+{
+    loop {
+        match ask().await {
+            Ok(directory) => {
+                hold.succeeded();
+                return Ok(directory);
+            }
+            Err(error) => hold.after(&error).await?,
+        }
+    }
+}

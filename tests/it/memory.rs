@@ -1,0 +1,167 @@
+//! The promise of 256 MiB: the kernel holds the worker to it, while it is sent the worst bodies.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+
+use crate::memory_limit::MemoryLimit;
+use crate::worker::Worker;
+use crate::world::World;
+
+/// What README and manifests promise that a worker does with.
+const LIMIT: u64 = 256 << 20;
+
+/// The longest that a neighbour may wait (contract, promise 4). A build without optimization takes
+/// a second to read a large body, and half a minute to store a profile of a million fields.
+const WAIT_MAX: Duration = Duration::from_secs(if cfg!(debug_assertions) { 200 } else { 5 });
+
+/// How long a reply is waited for.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// They would wait for each other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+/// As large as bodies come that are not refused for their size.
+const BODY_SIZE: usize = 9_800_000;
+
+/// A body: what it begins with, what is repeated (`@` is a number that grows), what it ends with.
+struct Worst {
+    head: &'static str,
+    repeated: &'static str,
+    tail: &'static str,
+}
+
+/// The bodies that take the most memory once they are read (`benches/worst_case`).
+const WORST: [Worst; 4] = [
+    Worst { head: "<xml><token>TOKEN</token><db_id>1</db_id><data>", repeated: "<a@/>", tail: "</data></xml>" },
+    Worst { head: r#"{"token":"TOKEN","db_id":1,"data":{"a":0"#, repeated: r#","@":0"#, tail: "}}" },
+    Worst { head: "<xml><token>TOKEN</token><db_id>1</db_id><data><x", repeated: " a@=''", tail: "/></data></xml>" },
+    Worst { head: r#"{"token":"TOKEN","db_id":1,"data":{"x":["#, repeated: "0,", tail: "0]}}" },
+];
+
+impl Worst {
+    fn body(&self, token: &str) -> Vec<u8> {
+        let mut body = self.head.replace("TOKEN", token);
+        for i in 0.. {
+            let repeated = self.repeated.replace('@', &i.to_string());
+            if body.len() + repeated.len() + self.tail.len() > BODY_SIZE {
+                break;
+            }
+            body.push_str(&repeated);
+        }
+        body.push_str(self.tail);
+        body.into_bytes()
+    }
+}
+
+/// The worker under the limit. Where the machine has no control groups its memory is looked at
+/// instead, which does not count what the kernel keeps for it.
+struct Limited {
+    worker: Worker,
+    limit: Option<MemoryLimit>,
+}
+
+impl Limited {
+    async fn start(world: &World) -> Self {
+        let limit = MemoryLimit::new(&world.name, LIMIT).map_err(without_limit).ok();
+        let mut worker = match &limit {
+            Some(limit) => Worker::start_as(limit.command(), &world.settings()),
+            None => world.start_worker(&[]),
+        };
+        worker.until_said("taking requests").await;
+        Self { worker, limit }
+    }
+
+    /// Fails as soon as the worker ends.
+    async fn stays_alive(&mut self) {
+        let mut looking = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            looking.tick().await;
+            let peak = self.limit.as_ref().and_then(MemoryLimit::peak);
+            assert!(!self.worker.has_ended(), "the worker was killed, its group at {peak:?} bytes");
+        }
+    }
+
+    fn check(self) {
+        let (own, group) = (self.worker.peak_memory(), self.limit.as_ref().and_then(MemoryLimit::peak));
+        say(&format!("peak: {} MiB of its own, {:?} MiB of its group", own >> 20, group.map(|bytes| bytes >> 20)));
+        assert!(own < LIMIT, "{} MiB", own >> 20);
+    }
+}
+
+fn without_limit(why: String) {
+    say(&format!("no limit of memory ({why}): only the worker's own peak is checked"));
+}
+
+#[expect(clippy::print_stderr, reason = "figures for who runs it with --nocapture")]
+fn say(what: &str) {
+    eprintln!("{what}");
+}
+
+/// Publishes so many of each body, and asks for a small profile every 50 ms until all are answered:
+/// the longest that one of these took.
+async fn longest_wait(world: &World, tokens: &[&str], count: usize) -> Duration {
+    let mut attacker = world.client().await;
+    let mut neighbour = world.client().await;
+    (attacker.patience, neighbour.patience) = (PATIENCE, PATIENCE);
+    let bodies: Vec<_> = WORST.iter().flat_map(|worst| tokens.iter().map(|token| worst.body(token))).collect();
+    let attack = async {
+        for (i, body) in (0..count).zip(bodies.iter().cycle()) {
+            attacker.publish(body, attacker.replying(&i.to_string())).await;
+        }
+        for i in 0..count {
+            let reply = attacker.reply(&i.to_string()).await;
+            let text = reply.text();
+            assert!(!["{\"error\":500", "<xml><error>500"].iter().any(|failed| text.starts_with(failed)), "{text}");
+        }
+    };
+    let mut longest = Duration::ZERO;
+    let neighbours = async {
+        let mut asking = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            asking.tick().await;
+            let start = Instant::now();
+            let reply = neighbour.call(world.request(r#""data":{"_fname":"Eve"}"#)).await;
+            assert_eq!(reply.error(), 0);
+            longest = longest.max(start.elapsed());
+        }
+    };
+    tokio::select! {
+        () = attack => {}
+        () = neighbours => {}
+    }
+    longest
+}
+
+async fn survives(tokens: impl FnOnce(&World) -> Vec<String>, count: usize) {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let world = World::new().await;
+    let mut limited = Limited::start(&world).await;
+    let tokens = tokens(&world);
+    let tokens: Vec<_> = tokens.iter().map(String::as_str).collect();
+    let longest = tokio::select! {
+        longest = longest_wait(&world, &tokens, count) => longest,
+        () = limited.stays_alive() => unreachable!("it looks for ever"),
+    };
+    say(&format!("{count} bodies, {} kinds of token: a neighbour waited {longest:?} at most", tokens.len()));
+    limited.check();
+    assert!(longest < WAIT_MAX, "a neighbour waited {longest:?}");
+}
+
+#[tokio::test]
+async fn twelve_of_the_worst_bodies_without_a_token_fit_into_the_memory() {
+    survives(|_| vec!["nobody".to_owned()], 12).await;
+}
+
+#[tokio::test]
+#[cfg_attr(debug_assertions, ignore = "takes minutes in a debug build: cargo test --release --test it memory")]
+async fn many_of_the_worst_bodies_without_a_token_fit_into_the_memory() {
+    survives(|_| vec!["nobody".to_owned()], 40).await;
+}
+
+/// With a token each of them is stored.
+#[tokio::test]
+#[cfg_attr(debug_assertions, ignore = "takes minutes in a debug build: cargo test --release --test it memory")]
+async fn many_of_the_worst_bodies_with_and_without_a_token_fit_into_the_memory() {
+    survives(|world| vec!["nobody".to_owned(), world.token.clone()], 40).await;
+}
