@@ -19,8 +19,9 @@ use super::compose::{Parcel, Says};
 use super::context::Context;
 use super::destinations::{Destination, Known};
 use super::outlets::{Left, Lines};
-use super::owed::Owed;
+use super::owed::{Owed, Unmarked};
 use super::tally::Tally;
+use crate::broker::batch::Receipt;
 use crate::broker::error::BrokerError;
 use crate::broker::outgoing::{Outgoing, Route};
 use crate::broker::publisher::{Fate, Published, Publisher, Unconfirmed};
@@ -230,11 +231,11 @@ impl Deferred {
     /// it.
     pub async fn end(&self) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
-        let unmarked: Vec<_> = self.waiting().requests.values().flat_map(|owed| owed.unmarked().to_vec()).collect();
+        let unmarked: Vec<_> = self.waiting().requests.values().flat_map(|owed| owed.unmarked()).collect();
         self.mark(&unmarked).await;
     }
 
-    async fn mark(&self, unmarked: &[super::owed::Unmarked]) {
+    async fn mark(&self, unmarked: &[Unmarked]) {
         if unmarked.is_empty() {
             return;
         }
@@ -382,7 +383,7 @@ impl Deferred {
     }
 
     /// A lane has done its part of a request. If everything of it is said, it is settled.
-    pub async fn lane_done(&self, owing: Owing, receipt: crate::broker::batch::Receipt) -> Result<(), BrokerError> {
+    pub async fn lane_done(&self, owing: Owing, receipt: Receipt) -> Result<(), BrokerError> {
         let Some(receipt) = owing.owed.lane_done(receipt) else { return Ok(()) };
         self.waiting().requests.remove(&owing.key);
         self.subscription.settle(receipt).await?;
@@ -400,7 +401,7 @@ impl Deferred {
             }
             return self.uncount(&errand);
         };
-        self.mark(errand.owed.unmarked()).await;
+        self.mark(&errand.owed.unmarked()).await;
         self.uncount(&errand);
         self.waiting().requests.remove(&errand.request);
         if let Err(error) = self.subscription.give_back(receipt).await {
@@ -428,6 +429,11 @@ impl Deferred {
             failure.get_or_insert(error);
             is_first
         });
+    }
+
+    /// What waited is dropped: it is delivered again. Idle lanes would not notice.
+    fn fail_closed(&self) {
+        self.fail(BrokerError::Lost("the connection to publish on is closed".to_owned()));
     }
 
     // ---- those that are published and not confirmed
@@ -505,7 +511,7 @@ impl Deferred {
         };
         while let Some(errands) = self.take(&tender.destination) {
             if !self.lines.is_open() {
-                return;
+                return self.fail_closed();
             }
             tender.publish(errands).await;
         }
@@ -539,7 +545,7 @@ impl Deferred {
         let mut publisher = None;
         while let Some(errand) = self.take_alone() {
             if !self.lines.is_open() {
-                return;
+                return self.fail_closed();
             }
             self.publish_alone(&mut publisher, errand).await;
         }
@@ -560,18 +566,21 @@ impl Deferred {
             Some(opened) => Ok(opened),
             None => self.lines.apart.publisher().await,
         };
-        let published = match opened {
-            Ok(mut opened) => {
-                let published = opened.publish(std::slice::from_ref(&errand), Some(ALONE_PATIENCE)).await;
-                if matches!(published, Ok(Published::Confirmed)) {
-                    *publisher = Some(opened);
+        let mut opened = match opened {
+            Ok(opened) => opened,
+            // The broker may have a limit for connections. That is no reason to end a session.
+            Err(error) => {
+                if self.context.vitals.slow.happened(1).is_some() {
+                    warn!(%error, "the connection for what is published alone can't be opened; what needs it waits");
                 }
-                published
+                return self.try_alone_later(errand).await;
             }
-            Err(error) => Err(error),
         };
-        match published {
-            Ok(Published::Confirmed) => self.confirmed(errand).await,
+        match opened.publish(std::slice::from_ref(&errand), Some(ALONE_PATIENCE)).await {
+            Ok(Published::Confirmed) => {
+                *publisher = Some(opened);
+                self.confirmed(errand).await;
+            }
             Ok(Published::Partly { unconfirmed: Some(unconfirmed), .. }) => {
                 let deferred = self.clone();
                 self.spawn(async move { deferred.wait_for(unconfirmed, vec![(0, errand)]).await });
@@ -584,7 +593,7 @@ impl Deferred {
         }
     }
 
-    /// Its queue is full.
+    /// Its queue is full, or the connection can't be opened.
     async fn try_alone_later(self: &Arc<Self>, errand: Errand) {
         if errand.since.elapsed() >= limit(&self.destination(&errand)) {
             return self.out_of_time(errand).await;

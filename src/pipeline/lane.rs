@@ -244,7 +244,7 @@ impl Lane {
         let decision = decision.unwrap_or_else(|| context.given_up(&envelope, DeadLetterReason::EndedWorker));
         let mut job = Job::new(envelope, decision);
         job.traced = progress.trace(&job.envelope, started);
-        let owing = self.deferred.open(Owed::new(job.envelope.arrived_at(), Vec::new()));
+        let owing = self.deferred.open(Owed::new(job.envelope.arrived_at()));
         job.owing = Some(owing.clone());
         job.is_alone = true;
         loop {
@@ -358,11 +358,16 @@ impl Lane {
         let mut owing = |request: usize| {
             let job: &mut Job = &mut jobs[request];
             let owing = job.owing.take();
-            let owing = owing.unwrap_or_else(|| deferred.open(Owed::new(job.envelope.arrived_at(), job.unmarked())));
+            let owing = owing.unwrap_or_else(|| deferred.open(Owed::new(job.envelope.arrived_at())));
             job.owing.insert(owing).clone()
         };
         for each in left {
             deferred.accept(each, &mut owing);
+        }
+        for job in jobs.iter() {
+            if let Some(owing) = &job.owing {
+                owing.owed.set_unmarked(job.unmarked());
+            }
         }
         Ok(())
     }

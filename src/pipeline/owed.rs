@@ -22,7 +22,7 @@ pub struct Owed {
     /// It is back in the queue; whatever was to be said is said when it comes again.
     is_over: AtomicBool,
     /// To be marked before it is given back, so that its redelivery finds them.
-    unmarked: Vec<Unmarked>,
+    unmarked: Mutex<Vec<Unmarked>>,
     arrived_at: Instant,
     /// Rung when something of it was said.
     said: Notify,
@@ -30,12 +30,12 @@ pub struct Owed {
 
 impl Owed {
     /// The lane's part is open.
-    pub fn new(arrived_at: Instant, unmarked: Vec<Unmarked>) -> Self {
+    pub fn new(arrived_at: Instant) -> Self {
         Self {
             open: AtomicUsize::new(1),
             receipt: Mutex::default(),
             is_over: AtomicBool::new(false),
-            unmarked,
+            unmarked: Mutex::default(),
             arrived_at,
             said: Notify::new(),
         }
@@ -79,8 +79,13 @@ impl Owed {
     }
 
     /// The rows to be marked before it is given back.
-    pub fn unmarked(&self) -> &[Unmarked] {
-        &self.unmarked
+    pub fn unmarked(&self) -> Vec<Unmarked> {
+        self.unmarked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The same as of now: of a request in the batch form more are stored with each part.
+    pub fn set_unmarked(&self, unmarked: Vec<Unmarked>) {
+        *self.unmarked.lock().unwrap_or_else(PoisonError::into_inner) = unmarked;
     }
 
     /// When the request came in.
