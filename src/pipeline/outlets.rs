@@ -88,6 +88,19 @@ struct Routed {
     interpreted: Vec<Parcel>,
 }
 
+/// What was published over one channel, and what became of it.
+type Attempt = (Vec<Parcel>, Result<Published, BrokerError>);
+
+/// What becomes of a batch.
+struct Sorting<'t> {
+    /// Counts what is confirmed.
+    tally: &'t mut Tally,
+    /// Others deliver it.
+    left: Vec<Left>,
+    /// To be published yet, or again.
+    open: Vec<Parcel>,
+}
+
 impl Outlets {
     /// Opens the channels.
     pub async fn open(context: &Arc<Context>, lines: &Arc<Lines>) -> Result<Self, BrokerError> {
@@ -100,21 +113,20 @@ impl Outlets {
     /// the result queue. What is left is not confirmed, and `tally` has counted the rest.
     pub(super) async fn publish(&mut self, parcels: Vec<Parcel>, tally: &mut Tally) -> Result<Vec<Left>, BrokerError> {
         self.ask_about_sizes(&parcels).await?;
-        let mut left = Vec::new();
-        let mut open = parcels;
-        while !open.is_empty() {
-            let Routed { own, requesters, interpreted } = self.route(open, &mut left);
+        let mut sorting = Sorting { tally, left: Vec::new(), open: parcels };
+        while !sorting.open.is_empty() {
+            let open = std::mem::take(&mut sorting.open);
+            let Routed { own, requesters, interpreted } = self.route(open, &mut sorting.left);
             let (own, requesters, interpreted) = tokio::join!(
                 publish(&mut self.own, own),
                 publish(&mut self.requesters, requesters),
                 publish_interpreted(&mut self.interpreted, &self.lines, interpreted),
             );
-            open = Vec::new();
-            self.sort_own(own, tally, &mut left, &mut open).await?;
-            self.sort_requesters(requesters, tally, &mut left, &mut open).await?;
-            self.sort_interpreted(interpreted, tally, &mut left, &mut open);
+            self.sort_own(own, &mut sorting).await?;
+            self.sort_requesters(requesters, &mut sorting).await?;
+            self.sort_interpreted(interpreted, &mut sorting);
         }
-        Ok(left)
+        Ok(sorting.left)
     }
 
     /// A broker that takes no message of the size of ours closes the channel; it is asked before.
@@ -153,16 +165,10 @@ impl Outlets {
         routed
     }
 
-    async fn sort_own(
-        &mut self,
-        (parcels, published): (Vec<Parcel>, Result<Published, BrokerError>),
-        tally: &mut Tally,
-        left: &mut Vec<Left>,
-        open: &mut Vec<Parcel>,
-    ) -> Result<(), BrokerError> {
+    async fn sort_own(&mut self, (parcels, published): Attempt, sorting: &mut Sorting<'_>) -> Result<(), BrokerError> {
         let returned = match published {
             Ok(published) => {
-                let (returned, is_late) = self.sort(parcels, published, tally, left);
+                let (returned, is_late) = self.sort(parcels, published, sorting);
                 if is_late {
                     self.own.renew().await?;
                 }
@@ -179,7 +185,7 @@ impl Outlets {
                 );
                 self.own.renew().await?;
                 // Which of them the broker has taken is not known.
-                open.extend(parcels);
+                sorting.open.extend(parcels);
                 return Ok(());
             }
             Err(error) => return Err(self.learn(error)),
@@ -192,31 +198,23 @@ impl Outlets {
 
     async fn sort_requesters(
         &mut self,
-        (parcels, published): (Vec<Parcel>, Result<Published, BrokerError>),
-        tally: &mut Tally,
-        left: &mut Vec<Left>,
-        open: &mut Vec<Parcel>,
+        (parcels, published): Attempt,
+        sorting: &mut Sorting<'_>,
     ) -> Result<(), BrokerError> {
         let published = published.map_err(|error| self.learn(error))?;
-        let (returned, is_late) = self.sort(parcels, published, tally, left);
+        let (returned, is_late) = self.sort(parcels, published, sorting);
         if is_late {
             self.requesters.renew().await?;
         }
-        self.redirect(returned, open);
+        self.redirect(returned, &mut sorting.open);
         Ok(())
     }
 
     /// If the connection was lost, one of them may have cost it: each is published alone.
-    fn sort_interpreted(
-        &mut self,
-        (parcels, published): (Vec<Parcel>, Result<Published, BrokerError>),
-        tally: &mut Tally,
-        left: &mut Vec<Left>,
-        open: &mut Vec<Parcel>,
-    ) {
+    fn sort_interpreted(&mut self, (parcels, published): Attempt, sorting: &mut Sorting<'_>) {
         let returned = match published {
             Ok(published) => {
-                let (returned, is_late) = self.sort(parcels, published, tally, left);
+                let (returned, is_late) = self.sort(parcels, published, sorting);
                 if is_late {
                     self.interpreted = None;
                 }
@@ -225,32 +223,26 @@ impl Outlets {
             Err(error) => {
                 tracing::debug!(%error, "replies to direct reply-to are published one by one");
                 self.interpreted = None;
-                left.extend(parcels.into_iter().map(Left::Alone));
+                sorting.left.extend(parcels.into_iter().map(Left::Alone));
                 return;
             }
         };
-        self.redirect(returned, open);
+        self.redirect(returned, &mut sorting.open);
     }
 
     /// Counts what is confirmed; returns what came back, and whether something is late.
-    fn sort(
-        &self,
-        parcels: Vec<Parcel>,
-        published: Published,
-        tally: &mut Tally,
-        left: &mut Vec<Left>,
-    ) -> (Vec<Parcel>, bool) {
+    fn sort(&self, parcels: Vec<Parcel>, published: Published, sorting: &mut Sorting<'_>) -> (Vec<Parcel>, bool) {
         let Published::Partly { fates, unconfirmed } = published else {
-            parcels.iter().for_each(|parcel| tally.confirmed(parcel.says));
+            parcels.iter().for_each(|parcel| sorting.tally.confirmed(parcel.says));
             return (Vec::new(), false);
         };
         let result_queue = &self.context.config.topology.result_queue;
         let (mut returned, mut late) = (Vec::new(), Vec::new());
         for (index, (parcel, fate)) in parcels.into_iter().zip(fates).enumerate() {
             match fate {
-                Fate::Confirmed => tally.confirmed(parcel.says),
+                Fate::Confirmed => sorting.tally.confirmed(parcel.says),
                 Fate::Returned => returned.push(parcel),
-                Fate::Refused => left.push(Left::Refused(parcel)),
+                Fate::Refused => sorting.left.push(Left::Refused(parcel)),
                 Fate::Unconfirmed => {
                     let destination = Destination::of(&parcel.message, result_queue);
                     self.context.destinations.remember(destination, Known::Slow);
@@ -258,7 +250,7 @@ impl Outlets {
                 }
             }
         }
-        let is_late = unconfirmed.map(|unconfirmed| left.push(Left::Late(unconfirmed, late))).is_some();
+        let is_late = unconfirmed.map(|unconfirmed| sorting.left.push(Left::Late(unconfirmed, late))).is_some();
         (returned, is_late)
     }
 
@@ -309,16 +301,12 @@ impl Parcel {
     }
 }
 
-async fn publish(publisher: &mut Publisher, parcels: Vec<Parcel>) -> (Vec<Parcel>, Result<Published, BrokerError>) {
+async fn publish(publisher: &mut Publisher, parcels: Vec<Parcel>) -> Attempt {
     let published = publisher.publish(&parcels, Some(PATIENCE)).await;
     (parcels, published)
 }
 
-async fn publish_interpreted(
-    publisher: &mut Option<Publisher>,
-    lines: &Lines,
-    parcels: Vec<Parcel>,
-) -> (Vec<Parcel>, Result<Published, BrokerError>) {
+async fn publish_interpreted(publisher: &mut Option<Publisher>, lines: &Lines, parcels: Vec<Parcel>) -> Attempt {
     if parcels.is_empty() {
         return (parcels, Ok(Published::Confirmed));
     }

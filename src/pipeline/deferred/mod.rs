@@ -5,17 +5,21 @@
 //! time, after which a reply goes to the result queue, and anything else back to the request queue
 //! together with its request.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod alone;
+mod tender;
+mod waiting;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
-use super::backoff::Backoff;
-use super::compose::{Parcel, Says};
+use self::tender::Tender;
+pub use self::waiting::Backlog;
+use self::waiting::{BYTES_MAX, Errand, MESSAGES_MAX, Waiting, limit};
+use super::compose::Parcel;
 use super::context::Context;
 use super::destinations::{Destination, Known};
 use super::outlets::{Left, Lines};
@@ -23,99 +27,12 @@ use super::owed::{Owed, Unmarked};
 use super::tally::Tally;
 use crate::broker::batch::Receipt;
 use crate::broker::error::BrokerError;
-use crate::broker::outgoing::{Outgoing, Route};
-use crate::broker::publisher::{Fate, Published, Publisher, Unconfirmed};
+use crate::broker::outgoing::Route;
+use crate::broker::publisher::{Fate, Unconfirmed};
 use crate::broker::subscription::Subscription;
-use crate::domain::outcome::DeadLetterReason;
-
-/// With so many messages that wait the lanes wait, too, until some of them are gone.
-const MESSAGES_MAX: usize = 1000;
-
-/// The same for their bytes.
-const BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// How long a reply waits for the queue that its request named. Elections of a quorum queue's leader
-/// take seconds at most.
-const REPLY_WAITS: Duration = Duration::from_secs(10);
-
-/// How long anything else waits before its request is given back to the queue. It must be less than
-/// half of the broker's `consumer_timeout`, which is 30 minutes where nobody has changed it.
-const OTHERS_WAIT: Duration = Duration::from_secs(300);
 
 /// So many messages for one destination are published together.
 const BATCH_MAX: usize = 250;
-
-/// How long a message that is published alone keeps others waiting that must be published alone.
-const ALONE_PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long it takes until the loss of the broker shows on all connections.
-const SHOWS_AFTER: Duration = Duration::from_millis(100);
-
-/// So often a connection may be lost over a message without the broker saying that it is to blame.
-const ATTEMPTS_MAX: u32 = 3;
-
-/// One message that waits.
-#[derive(Debug)]
-struct Errand {
-    parcel: Parcel,
-    owed: Arc<Owed>,
-    /// The key of its request among those that are open.
-    request: u64,
-    since: Instant,
-    attempts: u32,
-}
-
-impl AsRef<Outgoing> for Errand {
-    fn as_ref(&self) -> &Outgoing {
-        &self.parcel.message
-    }
-}
-
-/// How many messages wait for one destination.
-#[derive(Debug, Clone)]
-pub struct Backlog {
-    /// What they wait for.
-    pub destination: Destination,
-    /// How many they are.
-    pub messages: usize,
-    /// Since when there is always one.
-    pub since: Instant,
-}
-
-impl Backlog {
-    /// A moment of it is nothing to tell.
-    pub fn is_worth_telling(&self) -> bool {
-        self.since.elapsed() > Duration::from_secs(1)
-    }
-
-    /// What an operator reads.
-    pub fn words(&self) -> String {
-        let Self { destination, messages, since } = self;
-        let seconds = since.elapsed().as_secs();
-        let name = destination.name();
-        format!("{name} is full, gone or does not confirm: {messages} messages wait for it, since {seconds} s")
-    }
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    /// By destination; as long as there is an entry, a task tends it.
-    queues: HashMap<Destination, VecDeque<Errand>>,
-    alone: VecDeque<Errand>,
-    alone_is_tended: bool,
-    backlogs: HashMap<Destination, Backlog>,
-    /// Requests of which something waits, or that a lane has not done with.
-    requests: BTreeMap<u64, Arc<Owed>>,
-    next_request: u64,
-    messages: usize,
-    bytes: usize,
-}
-
-impl Waiting {
-    fn is_full(&self) -> bool {
-        self.messages >= MESSAGES_MAX || self.bytes >= BYTES_MAX
-    }
-}
 
 /// A request that something is still to be said about, and its key.
 #[derive(Debug, Clone)]
@@ -296,7 +213,7 @@ impl Deferred {
         drop(waiting);
         if !is_tended {
             let deferred = self.clone();
-            self.spawn(async move { deferred.tend(destination).await });
+            self.spawn(Tender::new(deferred, destination).tend());
         }
     }
 
@@ -500,26 +417,6 @@ impl Deferred {
 
     // ---- those that wait for one destination
 
-    async fn tend(self: &Arc<Self>, destination: Destination) {
-        let mut tender = Tender {
-            deferred: self.clone(),
-            limit: limit(&destination),
-            destination,
-            publisher: None,
-            backoff: Backoff::default(),
-            has_told: false,
-        };
-        while let Some(errands) = self.take(&tender.destination) {
-            if !self.lines.is_open() {
-                return self.fail_closed();
-            }
-            tender.publish(errands).await;
-        }
-        if tender.has_told {
-            info!("{} takes messages again", tender.destination.name());
-        }
-    }
-
     fn take(&self, destination: &Destination) -> Option<Vec<Errand>> {
         let mut waiting = self.waiting();
         let queue = waiting.queues.get_mut(destination)?;
@@ -537,227 +434,5 @@ impl Deferred {
         for errand in errands.into_iter().rev() {
             queue.push_front(errand);
         }
-    }
-
-    // ---- those that are published alone
-
-    async fn tend_alone(self: &Arc<Self>) {
-        let mut publisher = None;
-        while let Some(errand) = self.take_alone() {
-            if !self.lines.is_open() {
-                return self.fail_closed();
-            }
-            self.publish_alone(&mut publisher, errand).await;
-        }
-    }
-
-    fn take_alone(&self) -> Option<Errand> {
-        let mut waiting = self.waiting();
-        let errand = waiting.alone.pop_front();
-        waiting.alone_is_tended = errand.is_some();
-        errand
-    }
-
-    async fn publish_alone(self: &Arc<Self>, publisher: &mut Option<Publisher>, errand: Errand) {
-        if errand.owed.is_over() {
-            return self.uncount(&errand);
-        }
-        let opened = match publisher.take() {
-            Some(opened) => Ok(opened),
-            None => self.lines.apart.publisher().await,
-        };
-        let mut opened = match opened {
-            Ok(opened) => opened,
-            // The broker may have a limit for connections. That is no reason to end a session.
-            Err(error) => {
-                if self.context.vitals.slow.happened(1).is_some() {
-                    warn!(%error, "the connection for what is published alone can't be opened; what needs it waits");
-                }
-                return self.try_alone_later(errand).await;
-            }
-        };
-        match opened.publish(std::slice::from_ref(&errand), Some(ALONE_PATIENCE)).await {
-            Ok(Published::Confirmed) => {
-                *publisher = Some(opened);
-                self.confirmed(errand).await;
-            }
-            Ok(Published::Partly { unconfirmed: Some(unconfirmed), .. }) => {
-                let deferred = self.clone();
-                self.spawn(async move { deferred.wait_for(unconfirmed, vec![(0, errand)]).await });
-            }
-            Ok(Published::Partly { fates, unconfirmed: None }) if fates.first() == Some(&Fate::Returned) => {
-                self.returned(errand);
-            }
-            Ok(Published::Partly { .. }) => self.try_alone_later(errand).await,
-            Err(error) => self.lost_alone(errand, error).await,
-        }
-    }
-
-    /// Its queue is full, or the connection can't be opened.
-    async fn try_alone_later(self: &Arc<Self>, errand: Errand) {
-        if errand.since.elapsed() >= limit(&self.destination(&errand)) {
-            return self.out_of_time(errand).await;
-        }
-        let deferred = self.clone();
-        self.spawn(async move {
-            Backoff::default().wait().await;
-            deferred.push_alone(errand);
-        });
-    }
-
-    /// The connection, or its channel, was lost over this message.
-    async fn lost_alone(self: &Arc<Self>, mut errand: Errand, error: BrokerError) {
-        if let BrokerError::TooLarge(limit) = error {
-            self.context.size_limit.learn(limit);
-            return self.give_back(errand).await;
-        }
-        if error.is_setup() {
-            self.fail(error);
-            return self.push_alone(errand);
-        }
-        tokio::time::sleep(SHOWS_AFTER).await;
-        if !self.lines.is_open() {
-            return self.push_alone(errand);
-        }
-        errand.attempts += 1;
-        if !error.accuses() && errand.attempts < ATTEMPTS_MAX {
-            return self.push_alone(errand);
-        }
-        warn!(%error, "a message cost the connection that it was published on; it is published with less");
-        let destination = self.destination(&errand);
-        if destination.is_requesters() {
-            self.context.destinations.remember(destination, Known::Refuses);
-        }
-        self.uncount(&errand);
-        let is_less = errand.parcel.redirect(self.result_queue()) || errand.parcel.message.strip(self.result_queue());
-        (errand.attempts, errand.since) = (0, Instant::now());
-        self.count(&errand);
-        if is_less {
-            self.push_alone(errand);
-        } else {
-            self.give_back(errand).await;
-        }
-    }
-}
-
-/// How long a message waits for its destination.
-fn limit(destination: &Destination) -> Duration {
-    if destination.is_requesters() { REPLY_WAITS } else { OTHERS_WAIT }
-}
-
-impl Errand {
-    /// Only what nobody could read is ever dropped.
-    fn may_be_dropped(&self) -> bool {
-        self.parcel.says == Says::DeadLetter(DeadLetterReason::Unreadable)
-    }
-}
-
-/// Publishes what waits for one destination, a batch at a time, over a channel of its own.
-struct Tender {
-    deferred: Arc<Deferred>,
-    destination: Destination,
-    /// How long its messages may wait.
-    limit: Duration,
-    publisher: Option<Publisher>,
-    backoff: Backoff,
-    has_told: bool,
-}
-
-impl Tender {
-    async fn publish(&mut self, errands: Vec<Errand>) {
-        let deferred = self.deferred.clone();
-        let (over, errands): (Vec<_>, Vec<_>) = errands.into_iter().partition(|errand| errand.owed.is_over());
-        over.iter().for_each(|errand| deferred.uncount(errand));
-        let mut publisher = match self.publisher.take() {
-            Some(publisher) => publisher,
-            None => match Publisher::open(&deferred.lines.publishing).await {
-                Ok(publisher) => publisher,
-                Err(error) => return self.failed(errands, error).await,
-            },
-        };
-        let oldest = errands.iter().map(|errand| errand.since.elapsed()).max().unwrap_or_default();
-        let patience = self.limit.saturating_sub(oldest).max(Duration::from_millis(1));
-        match publisher.publish(&errands, Some(patience)).await {
-            Ok(Published::Confirmed) => {
-                deferred.context.destinations.forget(&self.destination);
-                self.backoff.reset();
-                self.publisher = Some(publisher);
-                for errand in errands {
-                    deferred.confirmed(errand).await;
-                }
-            }
-            Ok(Published::Partly { fates, .. }) => {
-                let mut refused = Vec::new();
-                for (errand, fate) in errands.into_iter().zip(fates) {
-                    match fate {
-                        Fate::Confirmed => deferred.confirmed(errand).await,
-                        Fate::Returned => deferred.returned(errand),
-                        Fate::Refused => refused.push(errand),
-                        Fate::Unconfirmed => deferred.out_of_time(errand).await,
-                    }
-                }
-                if !refused.is_empty() {
-                    self.refused(&publisher, refused).await;
-                }
-            }
-            Err(error) => self.failed(errands, error).await,
-        }
-    }
-
-    /// The queue refuses them. The next attempt has a new channel: of another leader this one would
-    /// never hear.
-    async fn refused(&mut self, publisher: &Publisher, errands: Vec<Errand>) {
-        let open = self.without_those_out_of_time(errands).await;
-        if let Destination::Requester(queue) = &self.destination
-            && publisher.is_full(queue).await.unwrap_or(false)
-        {
-            open.into_iter().for_each(|errand| self.deferred.returned(errand));
-            return;
-        }
-        self.wait(open, "is full, or has no leader").await;
-    }
-
-    async fn without_those_out_of_time(&self, errands: Vec<Errand>) -> Vec<Errand> {
-        let (late, open): (Vec<_>, Vec<_>) =
-            errands.into_iter().partition(|errand| errand.since.elapsed() >= self.limit);
-        for errand in late {
-            self.deferred.out_of_time(errand).await;
-        }
-        open
-    }
-
-    async fn failed(&mut self, errands: Vec<Errand>, error: BrokerError) {
-        match error {
-            BrokerError::TooLarge(limit) => {
-                self.deferred.context.size_limit.learn(limit);
-                let (large, fitting): (Vec<_>, Vec<_>) =
-                    errands.into_iter().partition(|errand| errand.parcel.message.body_size() > limit);
-                self.deferred.put_back(&self.destination, fitting);
-                for errand in large {
-                    // It comes again, and is answered with less.
-                    self.deferred.give_back(errand).await;
-                }
-            }
-            BrokerError::Refused(_) | BrokerError::Unroutable(_) => {
-                self.deferred.put_back(&self.destination, errands);
-                self.deferred.fail(error);
-                self.backoff.wait().await;
-            }
-            error => {
-                let open = self.without_those_out_of_time(errands).await;
-                self.wait(open, &format!("can't be published to: {error}")).await;
-            }
-        }
-    }
-
-    /// Waits before the next attempt.
-    async fn wait(&mut self, errands: Vec<Errand>, why: &str) {
-        let is_ours = !self.destination.is_requesters();
-        if is_ours && !self.has_told && !errands.is_empty() {
-            warn!("{} {why}; what is for it waits, and others do not wait for it", self.destination.name());
-            self.has_told = true;
-        }
-        self.deferred.put_back(&self.destination, errands);
-        self.backoff.wait().await;
     }
 }
