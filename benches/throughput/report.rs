@@ -20,6 +20,7 @@ pub(crate) struct Report {
     pub(crate) rounds: usize,
     pub(crate) requests: usize,
     pub(crate) figures: Vec<Figures>,
+    builds: Vec<Builds>,
 }
 
 /// A worker under one load, round by round.
@@ -40,9 +41,13 @@ impl Measured {
     }
 
     /// Round by round: this one's to the other's.
-    fn ratio(&self, other: &Self, value: impl Fn(&Measurement) -> Option<f64>) -> Option<Spread> {
+    fn ratios(&self, other: &Self, value: impl Fn(&Measurement) -> Option<f64>) -> Vec<f64> {
         let pairs = self.rounds.iter().zip(&other.rounds);
-        Spread::of(pairs.filter_map(|(own, other)| Some(value(own)? / value(other)?)).collect())
+        pairs.filter_map(|(own, other)| Some(value(own)? / value(other)?)).collect()
+    }
+
+    fn ratio(&self, other: &Self, value: impl Fn(&Measurement) -> Option<f64>) -> Option<Spread> {
+        Spread::of(self.ratios(other, value))
     }
 }
 
@@ -68,6 +73,58 @@ impl Spread {
         let middle = values.len() / 2;
         let median = if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 };
         Some(Self { median, min, max })
+    }
+}
+
+/// What can be said of the median of pairs: it lies between `low` and `high` with 95 % certainty,
+/// whatever the distribution is.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Interval {
+    pairs: usize,
+    median: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Interval {
+    /// `None` with fewer than six pairs, of which nothing can be said with that certainty.
+    fn of(mut values: Vec<f64>) -> Option<Self> {
+        values.sort_by(f64::total_cmp);
+        let pairs = values.len();
+        // How many of the pairs lie below the true median is binomial with 1/2 (sign test): as many
+        // are left out at each end as that allows.
+        let (mut tail, mut term, mut left_out) = (0.0, 0.5_f64.powi(i32::try_from(pairs).ok()?), 0);
+        while tail + term <= 0.025 {
+            tail += term;
+            term *= (pairs - left_out) as f64 / (left_out + 1) as f64;
+            left_out += 1;
+        }
+        let place = left_out.checked_sub(1)?;
+        let (low, high) = (*values.get(place)?, *values.get(pairs - 1 - place)?);
+        Some(Self { pairs, median: Spread::of(values)?.median, low, high })
+    }
+}
+
+/// Our worker beside another build of it, pair by pair.
+#[derive(Debug, Serialize)]
+pub(crate) struct Builds {
+    case: Case,
+    rate: Option<Interval>,
+    p50: Option<Interval>,
+    p99: Option<Interval>,
+    worker_cpu: Option<Interval>,
+}
+
+impl Builds {
+    fn new(own: &Measured, other: &Measured) -> Self {
+        let pairs = |value: fn(&Measurement) -> Option<f64>| Interval::of(own.ratios(other, value));
+        Self {
+            case: own.case,
+            rate: pairs(|m| Some(m.rate)),
+            p50: pairs(|m| m.p50),
+            p99: pairs(|m| m.p99),
+            worker_cpu: pairs(|m| m.cpu.map(|cpu| cpu.worker)),
+        }
     }
 }
 
@@ -129,6 +186,10 @@ impl Report {
             };
             Figures::new(own, other.filter(|other| !std::ptr::eq(*other, own)))
         });
+        let builds = measured.iter().filter(|own| own.worker == Worker::Ours).filter_map(|own| {
+            let other = find(Worker::Other, own.case)?;
+            Some(Builds::new(own, other))
+        });
         Self {
             date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
             machine: machine(),
@@ -144,6 +205,7 @@ impl Report {
             rounds: plan.rounds,
             requests: plan.requests,
             figures: figures.collect(),
+            builds: builds.collect(),
         }
     }
 
@@ -167,7 +229,30 @@ impl Report {
             let Case { workload, queue, shape } = case;
             (shape != BASE).then(|| format!("{}, {}, {}", shape.name, workload.name(), queue.name()))
         });
+        self.beside_other_build(&mut text);
         text
+    }
+
+    /// Where no line is, there were too few pairs.
+    fn beside_other_build(&self, text: &mut String) {
+        let rows: Vec<_> = self.builds.iter().filter(|builds| builds.rate.is_some()).collect();
+        if rows.is_empty() {
+            return;
+        }
+        *text += "\n### Beside the other build\n\nOurs to the other, pair by pair: median (its 95 % interval).\n\n";
+        let head = ["load", "pairs", "requests/s", "p50", "p99", "worker CPU"];
+        *text += &line(&head);
+        *text += &line(&["---"; 6]);
+        for Builds { case: Case { workload, queue, shape }, rate, p50, p99, worker_cpu } in rows {
+            *text += &line(&[
+                format!("{}, {}, {}", workload.name(), queue.name(), shape.name),
+                rate.map_or(0, |rate| rate.pairs).to_string(),
+                interval(*rate),
+                interval(*p50),
+                interval(*p99),
+                interval(*worker_cpu),
+            ]);
+        }
     }
 
     fn table(
@@ -216,6 +301,10 @@ fn spread(value: Option<Spread>, digits: usize) -> String {
     value.map_or("–".to_owned(), |Spread { median, min, max }| {
         format!("{median:.digits$} ({min:.digits$}–{max:.digits$})")
     })
+}
+
+fn interval(value: Option<Interval>) -> String {
+    value.map_or("–".to_owned(), |Interval { median, low, high, .. }| format!("{median:.3} ({low:.3}–{high:.3})"))
 }
 
 fn machine() -> String {

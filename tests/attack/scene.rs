@@ -264,9 +264,8 @@ impl<'p> Scene<'p> {
         let neighbours = Neighbours::start_with(&self.world, fields).await;
         sleep(WARM_UP).await;
         if let Fate::Arbitrary { seed, count } = case.fate {
-            let begun = Instant::now();
             let found = arbitrary::publish_and_collect(&self.world, &self.facts.means, seed, count).await;
-            let settled = found.unsettled.is_empty().then(|| begun.elapsed());
+            let settled = found.unsettled.is_empty().then_some(found.settled_after);
             return Ok((neighbours.finish(ANSWERS_MAX).await, settled, 0));
         }
         if let Ground::Writes(pattern) = case.ground {

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
 use crate::poisons::{DIRECT_REPLY_TO, Means, Poison, has_reason};
 use crate::random::Random;
@@ -21,7 +23,7 @@ const FRAME_OVERHEAD: usize = 100;
 /// RabbitMQ's own time for a header grows with the square of its depth: seconds for 20,000.
 const DEPTH_MAX: usize = 2000;
 
-/// So many are published before the broker's confirms are waited for.
+/// So many are published in one transaction.
 const AT_ONCE: usize = 20;
 
 /// How long publishing may take: a broker that is kept busy by what comes back again and again
@@ -76,16 +78,28 @@ pub(crate) struct Found {
     pub(crate) refused: usize,
     /// Dead letters that the broker has made.
     pub(crate) letters_without_reason: usize,
+    /// From when the last one was published until none was open.
+    pub(crate) settled_after: Duration,
 }
 
 /// Publishes so many messages to a world's request queue, and waits until all are settled.
 pub(crate) async fn publish_and_collect(world: &World, means: &Means, seed: u64, count: usize) -> Found {
+    let (published, is_published) = oneshot::channel();
+    let publishing = async {
+        let refused = publish_all(world, means, seed, count).await;
+        published.send(refused).expect("somebody collects");
+    };
+    let ((), found) = tokio::join!(publishing, collect(world, means, count, is_published));
+    found
+}
+
+/// The numbers of those that the broker itself would not take.
+async fn publish_all(world: &World, means: &Means, seed: u64, count: usize) -> Vec<usize> {
     let mut random = Random::new(seed, 7);
-    let mut open: BTreeSet<usize> = (0..count).collect();
-    let mut publisher = RawClient::connect(&world.servers.amqp_url).await;
+    let mut publisher = RawClient::connect_transactional(&world.servers.amqp_url).await;
     let properties_max = publisher.frame_max() - FRAME_OVERHEAD;
     let place = Place { means, world, properties_max };
-    let mut found = Found::default();
+    let mut refused = Vec::new();
     let messages: Vec<_> = (0..count).map(|number| message(&mut random, number, &place)).collect();
     let begun = Instant::now();
     for (part, messages) in messages.chunks(AT_ONCE).enumerate() {
@@ -98,51 +112,66 @@ pub(crate) async fn publish_and_collect(world: &World, means: &Means, seed: u64,
         }
         // One of them is to blame: the broker takes the others.
         for (place, message) in messages.iter().enumerate() {
-            publisher = RawClient::connect(&world.servers.amqp_url).await;
+            publisher = RawClient::connect_transactional(&world.servers.amqp_url).await;
             if publish(&mut publisher, world, std::slice::from_ref(message)).await.is_err() {
-                found.refused += 1;
-                open.remove(&(part * AT_ONCE + place));
+                refused.push(part * AT_ONCE + place);
             }
         }
-        publisher = RawClient::connect(&world.servers.amqp_url).await;
+        publisher = RawClient::connect_transactional(&world.servers.amqp_url).await;
     }
-    found.letters_without_reason = collect(world, means, &mut open).await;
-    found.unsettled = open.into_iter().collect();
-    found
+    refused
 }
 
+/// All of them or none.
 async fn publish(publisher: &mut RawClient, world: &World, messages: &[Poison]) -> Result<(), String> {
     let queue = world.request_queue();
     for Poison { properties, body } in messages {
         let published = publisher.try_publish("", queue.as_bytes(), &properties.bytes(), body).await;
         published.map_err(|error| error.to_string())?;
     }
-    publisher.try_confirmed().await
+    publisher.try_commit().await
 }
 
-/// Takes replies and dead letters until nothing is open, or time is over; how many of these give no
-/// reason.
-async fn collect(world: &World, means: &Means, open: &mut BTreeSet<usize>) -> usize {
-    let mut reader = RawClient::connect(&world.servers.amqp_url).await;
-    let limit = Instant::now() + SETTLED_MAX;
+/// Takes replies and dead letters while the messages are published, and until none is open or time
+/// is over.
+async fn collect(world: &World, means: &Means, count: usize, published: oneshot::Receiver<Vec<usize>>) -> Found {
+    let mut open: BTreeSet<usize> = (0..count).collect();
+    let mut found = Found::default();
+    let mut readers = JoinSet::new();
+    let (sender, mut messages) = mpsc::channel(100);
     let dead = world.dead_letter_queue();
-    let mut without_reason = 0;
-    while !open.is_empty() && Instant::now() < limit {
-        let mut is_idle = true;
-        for queue in [&dead, &world.result_queue(), &means.reply_queue] {
-            while let Some(message) = reader.get(queue).await {
-                is_idle = false;
-                without_reason += usize::from(*queue == dead && !has_reason(&message));
+    for queue in [&dead, &world.result_queue(), &means.reply_queue] {
+        let mut reader = RawClient::connect(&world.servers.amqp_url).await;
+        reader.consume(queue).await;
+        let (sender, is_dead) = (sender.clone(), *queue == dead);
+        readers.spawn(async move { while sender.send((is_dead, reader.next().await)).await.is_ok() {} });
+    }
+    let mut ended = None;
+    let mut published = std::pin::pin!(published);
+    loop {
+        let limit = ended.map(|ended| ended + SETTLED_MAX);
+        tokio::select! {
+            Some((is_dead, message)) = messages.recv() => {
+                found.letters_without_reason += usize::from(is_dead && !has_reason(&message));
                 for number in marks(&message.properties).chain(marks(&message.body)) {
                     open.remove(&number);
                 }
             }
+            refused = &mut published, if ended.is_none() => {
+                let refused = refused.expect("somebody publishes");
+                found.refused = refused.len();
+                open.retain(|number| !refused.contains(number));
+                ended = Some(Instant::now());
+            }
+            () = sleep_until(limit.unwrap_or_else(Instant::now)), if limit.is_some() => break,
         }
-        if is_idle {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        if ended.is_some() && open.is_empty() {
+            break;
         }
     }
-    without_reason
+    found.settled_after = ended.map(|ended| ended.elapsed()).unwrap_or_default();
+    found.unsettled = open.into_iter().collect();
+    found
 }
 
 /// The numbers of all marks in some bytes.

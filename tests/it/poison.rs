@@ -206,11 +206,14 @@ async fn a_hundred_messages_in_a_row_do_no_more_harm_than_one() {
 async fn arbitrary_messages_are_answered_or_kept_and_harm_nobody() {
     for queue_type in ["quorum", "classic"] {
         let street = Street::on(World::new().await, queue_type).await;
-        let Found { unsettled, refused, letters_without_reason } =
+        let Found { unsettled, refused, letters_without_reason, .. } =
             arbitrary::publish_and_collect(&street.world, &street.means, SEED, 1000).await;
         assert_eq!(unsettled, Vec::<usize>::new(), "{queue_type}: neither answered nor dead letters");
         assert_eq!(letters_without_reason, 0, "{queue_type}");
         assert!(refused < 100, "{queue_type}: the broker itself refuses {refused}");
+        let twice = "SELECT count(*) FROM (SELECT 1 FROM profiles WHERE data ? 'poison' \
+                     GROUP BY data->'poison' HAVING count(*) > 1) AS of_each";
+        assert_eq!(street.world.number(twice).await, 0, "{queue_type}: stored twice");
         street.end_well(queue_type).await;
     }
 }

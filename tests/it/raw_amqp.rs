@@ -23,8 +23,10 @@ const FRAME_END: u8 = 0xce;
 const FRAME_OVERHEAD: usize = 8;
 /// The class of everything that has to do with messages.
 const BASIC: u16 = 60;
+/// The class of transactions.
+const TX: u16 = 90;
 
-/// A connection with one channel in confirm mode.
+/// A connection with one channel, in confirm mode unless it is asked to be transactional.
 #[derive(Debug)]
 pub(crate) struct RawClient {
     stream: BufReader<TcpStream>,
@@ -55,6 +57,19 @@ impl RawClient {
 
     /// The same where the broker may be away.
     pub(crate) async fn try_connect(url: &str) -> Result<Self, String> {
+        let mut client = Self::open(url).await?;
+        client.try_call(1, (85, 10), &[0], (85, 11)).await?;
+        Ok(client)
+    }
+
+    /// In transaction mode: what is published is there with [`Self::try_commit`], all or nothing.
+    pub(crate) async fn connect_transactional(url: &str) -> Self {
+        let mut client = Self::open(url).await.expect("the broker lets us in");
+        client.call(1, (TX, 10), &[], (TX, 11)).await;
+        client
+    }
+
+    async fn open(url: &str) -> Result<Self, String> {
         let url = url::Url::parse(url).expect("a URL");
         let host = url.host_str().expect("a host");
         let stream = TcpStream::connect((host, url.port().unwrap_or(5672))).await.map_err(|error| error.to_string())?;
@@ -81,7 +96,6 @@ impl RawClient {
         };
         client.try_call(0, (10, 40), &[short(&vhost), short(""), vec![0]].concat(), (10, 41)).await?;
         client.try_call(1, (20, 10), &short(""), (20, 11)).await?;
-        client.try_call(1, (85, 10), &[0], (85, 11)).await?;
         Ok(client)
     }
 
@@ -134,6 +148,13 @@ impl RawClient {
             let (class, method, arguments) = self.next_method().await?;
             self.unasked((class, method), &arguments)?;
         }
+        Ok(())
+    }
+
+    /// Commits what was published; after an error nothing of it is in a queue.
+    pub(crate) async fn try_commit(&mut self) -> Result<(), String> {
+        self.try_call(1, (TX, 20), &[], (TX, 21)).await?;
+        self.unconfirmed.clear();
         Ok(())
     }
 
