@@ -31,8 +31,9 @@ use crate::telemetry::labels::{Redelivered, Stage};
 /// faster, and others waited longer (`make bench` has the figures).
 const BULK_PART_MAX: usize = 250;
 
-/// How long a lane waits until what is to be said of a suspect is said. It is published alone; what takes
-/// longer is one queue's trouble, and no reason to suspect anybody.
+/// How long a suspect is held guilty of whatever ends the process. One that is to blame ends it while our
+/// code is at it, in milliseconds; what takes longer is a wait for the database or for a queue, and whoever
+/// kills workers meanwhile, an operator or an orchestrator, says nothing about it.
 const SUSPECT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// So often what is said is made shorter; a broker whose limit allows nothing is set up wrongly.
@@ -247,22 +248,42 @@ impl Lane {
         let owing = self.deferred.open(Owed::new(job.envelope.arrived_at()));
         job.owing = Some(owing.clone());
         job.is_alone = true;
-        loop {
-            self.store_and_say(std::slice::from_mut(&mut job), BULK_PART_MAX, &mut hold).await?;
-            if job.is_done() {
-                break;
+        let mut is_stored = false;
+        {
+            let storing = self.store_and_say_all(&mut job, &mut hold);
+            tokio::pin!(storing);
+            let doing = async {
+                storing.as_mut().await?;
+                is_stored = true;
+                owing.owed.until_said().await;
+                Ok::<_, LaneEnd>(())
+            };
+            if let Ok(done) = tokio::time::timeout(SUSPECT_PATIENCE, doing).await {
+                done?;
             }
-        }
-        // Whoever is slow is not guilty.
-        tokio::time::timeout(SUSPECT_PATIENCE, owing.owed.until_said()).await.ok();
-        // Before the acknowledgement: what is acknowledged never comes again, and if another lane's request
-        // ended the process in between, nobody would cross this one out.
-        if let Err(error) = turn.clear(&context.store).await {
-            debug!(%error, "to be crossed out with the next one");
+            // Before the acknowledgement: what is acknowledged never comes again, and if another lane's request
+            // ended the process in between, nobody would cross this one out.
+            if let Err(error) = turn.clear(&context.store).await {
+                debug!(%error, "to be crossed out with the next one");
+            }
+            drop(turn);
+            if !is_stored {
+                storing.await?;
+            }
         }
         self.progress.enter(Stage::Settle);
         self.finish(owing, receipt).await?;
         Ok(())
+    }
+
+    /// All of one request, whatever it is.
+    async fn store_and_say_all(&mut self, job: &mut Job, hold: &mut Hold<'_>) -> Result<(), LaneEnd> {
+        loop {
+            self.store_and_say(std::slice::from_mut(job), BULK_PART_MAX, hold).await?;
+            if job.is_done() {
+                return Ok(());
+            }
+        }
     }
 
     /// The lane's part of a request that was taken out of its batch is done.
@@ -309,6 +330,8 @@ impl Lane {
             self.progress.enter(Stage::Store);
         }
         let committed = commit(&context.store, &profiles, hold, &context.vitals.metrics).await?;
+        #[cfg(debug_assertions)]
+        jobs.iter().filter(|job| !job.is_done()).for_each(|job| super::faults::inject_after_commit(&job.envelope));
         self.progress.enter(Stage::Publish);
         let mut committed = committed.into_iter();
         // The jobs behind the first one that is not done wait for their turn; that one may have been begun.

@@ -4,7 +4,8 @@
 //! A request that kills the process can't be told from its neighbours by the crash. But whatever was
 //! delivered several times is suspect, and of suspects only one is under way at a time, which is
 //! written down before and crossed out afterwards. What is written down and was not crossed out is
-//! the culprit. The broker's own counts will not do for this: what they count differs between
+//! the culprit. It is crossed out after a while, too, although it is not finished: then it waits for a
+//! server, and whoever ends the process meanwhile says nothing about it. The broker's own counts will not do for this: what they count differs between
 //! RabbitMQ's versions, classic queues have none, and a lost connection counts against the innocent.
 
 use std::time::Duration;
@@ -48,11 +49,6 @@ impl Suspects {
     /// not wait for it.
     pub async fn turn_soon(&self) -> Option<Turn<'_>> {
         tokio::time::timeout(TURN_SOON, self.0.lock()).await.ok().map(Turn)
-    }
-
-    /// Whether one was begun and not finished.
-    pub fn left_unfinished(&self) -> bool {
-        self.0.try_lock().is_ok_and(|request| request.is_some())
     }
 
     /// Crosses out what was left unfinished although the process lives: the broker was lost, or time

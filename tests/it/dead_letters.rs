@@ -1,8 +1,12 @@
 //! What can't be read or stored is kept, with the reason.
 
+use std::collections::BTreeSet;
+
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
 use crate::client::props;
+use crate::raw_amqp::RawClient;
 use crate::world::World;
 
 #[tokio::test]
@@ -117,4 +121,57 @@ async fn error_500_a_message_that_cannot_be_stored_spares_its_neighbours() {
     }
     assert_eq!(world.number("SELECT count(*) FROM profiles").await, 38);
     assert!(client.take_now(&world.dead_letter_queue()).await.is_none());
+}
+
+/// There is a bound to what waits beside the lanes. Of what nobody could read the oldest make room,
+/// and are answered; a request with a good token waits for as long as it takes.
+#[tokio::test]
+async fn a_dead_letter_queue_without_room_drops_the_oldest_of_what_nobody_could_read_and_nothing_else() {
+    const UNREADABLE: usize = 1300;
+    let world = World::new().await;
+    world.worker().await.signal("TERM").await;
+    let mut client = world.client().await;
+    let dead = world.dead_letter_queue();
+    client.channel.queue_delete(dead.as_str().into(), QueueDeleteOptions::default()).await.expect("deleted");
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
+    arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    client.channel.queue_declare(dead.as_str().into(), durable, arguments).await.expect("a queue");
+    client.publish_to(&dead, b"it is full", props()).await;
+    let worker = world.worker_with(&[("TOPOLOGY", "check")]).await;
+    let mut headers = FieldTable::default();
+    headers.insert("x-fault".into(), AMQPValue::LongString("panic".into()));
+    for i in 0..5 {
+        let properties = client.replying(&format!("good{i}")).with_headers(headers.clone());
+        client.publish(world.request("").as_bytes(), properties).await;
+    }
+    for i in 0..UNREADABLE {
+        client.publish(format!("no request {i:04}").as_bytes(), client.replying(&format!("bad{i}"))).await;
+    }
+    for i in 0..5 {
+        assert_eq!(client.reply(&format!("good{i}")).await.error(), 500);
+    }
+    for i in 0..UNREADABLE {
+        assert_eq!(client.reply(&format!("bad{i}")).await.error(), 400);
+    }
+    assert_eq!(client.call(world.request("")).await.error(), 0, "others are answered meanwhile");
+    // Whoever reads all that comes makes room for what waits.
+    let mut reader = RawClient::connect(&world.servers.amqp_url).await;
+    reader.consume(&dead).await;
+    assert_eq!(reader.next().await.body, b"it is full");
+    let (mut good, mut bad) = (0, BTreeSet::new());
+    while good < 5 || !bad.contains(&format!("no request {:04}", UNREADABLE - 1)) {
+        match String::from_utf8(reader.next().await.body).expect("a text") {
+            body if body == world.request("") => good += 1,
+            body => assert!(bad.insert(body), "one came twice"),
+        }
+    }
+    crate::worker::until(async || client.waiting(&world.request_queue()).await == 0).await;
+    worker.signal("TERM").await;
+    let (status, said) = worker.end().await;
+    assert!(status.success() && said.contains("unreadable messages are answered and dropped"), "{said}");
+    assert!(!bad.contains("no request 0000"), "the oldest makes room");
+    assert_eq!(client.waiting(&world.request_queue()).await, 0, "requests are left");
+    assert!((500..=1000).contains(&bad.len()), "{} were kept", bad.len());
 }

@@ -80,6 +80,12 @@ impl Operator {
         said.trim().parse().map_err(|_| format!("max_message_size is {said}"))
     }
 
+    /// How many connections there may be at most; those that are there stay. Any number with -1.
+    pub(crate) async fn limit_connections(&self, most: i64) -> Result<(), String> {
+        let definition = format!(r#"{{"max-connections":{most}}}"#);
+        self.tell(&["set_vhost_limits", &definition]).await.map(drop)
+    }
+
     /// A user that may do nothing yet.
     pub(crate) async fn make_user(&self, name: &str, password: &str) -> Result<(), String> {
         self.tell(&["add_user", name, password]).await.map(drop)

@@ -2,6 +2,7 @@
 //! send a request every 10 ms meanwhile, and each has its answer within the bound of the contract.
 //! `make attack` has all cases; these are the ones that once did most harm.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
@@ -154,6 +155,46 @@ async fn a_requester_that_is_gone_is_stored_once_and_one_that_waits_is_answered(
     }
 }
 
+/// A well-formed address of a node that the broker does not know costs the connection that is published
+/// on. Whoever's reply was under way with it has it all the same.
+#[tokio::test]
+async fn an_address_of_an_unknown_node_costs_nobody_else_a_reply() {
+    const EVERY: usize = 10;
+    const COUNT: usize = 60;
+    for queue_type in ["quorum", "classic"] {
+        let mut street = Street::on(World::new().await, queue_type).await;
+        let gone = given_out(&street.world.servers.amqp_url, &street.means.reply_queue).await;
+        let unknown = poisons::of_unknown_node(&gone);
+        let mut requester = RawClient::connect(&street.world.servers.amqp_url).await;
+        requester.consume(DIRECT_REPLY_TO).await;
+        for number in 0..COUNT {
+            let reply_to = if number % EVERY == 0 { unknown.as_str() } else { DIRECT_REPLY_TO };
+            let properties = Props::new().reply_to(reply_to).correlation_id(number.to_string()).bytes();
+            let body = street.means.request(number);
+            requester.publish("", street.world.request_queue(), &properties, &body).await;
+        }
+        let mut answered = BTreeSet::new();
+        while answered.len() < COUNT - COUNT / EVERY {
+            // Some of them twice, as the broker had them when the connection was lost.
+            answered.insert(requester.next().await.correlation_id().map(<[u8]>::to_vec));
+        }
+        // Some versions of RabbitMQ drop what nobody can receive without a word; others end the connection, and
+        // the reply goes to the result queue.
+        let begun = Instant::now();
+        while street.client.waiting(&street.world.request_queue()).await > 0 || street.stored().await < COUNT as i64 {
+            assert!(begun.elapsed() < SETTLED_MAX, "{queue_type}: not settled after {SETTLED_MAX:?}");
+            sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(street.stored().await, COUNT as i64, "{queue_type}");
+        let results = street.client.waiting(&street.world.result_queue()).await;
+        for _ in 0..results {
+            let result = street.raw.get(&street.world.result_queue()).await.expect("a reply");
+            assert_eq!(result.header("x-original-reply-to").map(|(_, text)| text), Some(unknown.as_bytes()));
+        }
+        street.end_well(queue_type).await;
+    }
+}
+
 #[tokio::test]
 async fn properties_that_are_no_text_cost_no_session() {
     let no_text = |means: &Means| {
@@ -252,4 +293,28 @@ async fn restart_a_queue_that_takes_nothing_holds_up_only_what_needs_it() {
         assert_eq!(street.client.take(&dead).await.body, b"it is full");
         street.end_well(queue_type).await;
     }
+}
+
+/// Direct reply-to needs a connection of its own, and the broker may allow no further one.
+#[tokio::test]
+async fn restart_a_broker_that_allows_no_further_connection_holds_up_only_direct_reply_to() {
+    let own = PrivateServers::start("restart-connections");
+    let operator = Operator::new(&format!("scripts/servers ctl {}", own.folder().display())).expect("a command");
+    let street = Street::on(World::on(own.servers.clone()).await, "quorum").await;
+    let mut requester = RawClient::connect(&own.servers.amqp_url).await;
+    requester.consume(DIRECT_REPLY_TO).await;
+    let mut later = RawClient::connect(&own.servers.amqp_url).await;
+    later.consume(DIRECT_REPLY_TO).await;
+    operator.limit_connections(1).await.expect("a limit");
+    let properties = Props::new().reply_to(DIRECT_REPLY_TO).correlation_id("waits").bytes();
+    requester.publish("", street.world.request_queue(), &properties, &street.means.request(0)).await;
+    // It waits as long as a reply may, and then goes to where all replies go that can't be sent.
+    let reply = street.client.take(&street.world.result_queue()).await;
+    assert_eq!(reply.error(), 0);
+    assert!(reply.header("x-original-reply-to").is_some_and(|address| address.starts_with(DIRECT_REPLY_TO)));
+    operator.limit_connections(-1).await.expect("no limit");
+    later.publish("", street.world.request_queue(), &properties, &street.means.request(1)).await;
+    assert_eq!(later.next().await.correlation_id(), Some(&b"waits"[..]));
+    assert_eq!(street.stored().await, 2);
+    street.end_well("quorum").await;
 }

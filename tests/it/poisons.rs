@@ -2,6 +2,9 @@
 //! library sends, where they want their reply, or how much of it there is. tests/it, tests/attack
 //! and tests/chaos share them.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::raw_amqp::{Props, RawClient, RawMessage, bit, long, nested_arrays, nested_tables, short_bytes};
 
 /// A header that is larger than this makes a message that no client library can be sent: one frame
@@ -123,6 +126,16 @@ pub(crate) async fn given_out(amqp_url: &str, by_way_of: &str) -> String {
     requester.confirmed().await;
     let message = requester.get(by_way_of).await.expect("the message is there");
     String::from_utf8(message.short(bit::REPLY_TO).expect("an address").to_vec()).expect("a text")
+}
+
+/// The same with another node: well formed, and of no cluster that this broker is in.
+pub(crate) fn of_unknown_node(address: &str) -> String {
+    let suffix = address.strip_prefix(DIRECT_REPLY_TO).and_then(|rest| rest.strip_prefix('.')).expect("a suffix");
+    let (process, key) = suffix.split_once('.').expect("two parts");
+    let mut process = STANDARD.decode(process).expect("Base64");
+    let digit = process.iter().position(|byte| *byte == b'@').expect("a node") + 1;
+    process[digit] = if process[digit] == b'1' { b'2' } else { b'1' };
+    format!("{DIRECT_REPLY_TO}.{}.{key}", STANDARD.encode(process))
 }
 
 /// An XML body of so many empty fields, without a token: about 9.8 MB for 990,000.
