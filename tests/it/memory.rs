@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use lapin::types::{AMQPValue, FieldTable};
 use tokio::sync::Mutex;
 
 use crate::memory_limit::MemoryLimit;
@@ -164,4 +165,44 @@ async fn many_of_the_worst_bodies_without_a_token_fit_into_the_memory() {
 #[cfg_attr(debug_assertions, ignore = "takes minutes in a debug build: cargo test --release --test it memory")]
 async fn many_of_the_worst_bodies_with_and_without_a_token_fit_into_the_memory() {
     survives(|world| vec!["nobody".to_owned(), world.token.clone()], 40).await;
+}
+
+/// Headers count for what a worker takes at a time, as bodies do. These fill a frame each.
+#[tokio::test]
+async fn many_messages_with_headers_that_fill_a_frame_fit_into_the_memory() {
+    const COUNT: usize = 1500;
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let world = World::new().await;
+    let mut limited = Limited::start(&world).await;
+    let mut attacker = world.client().await;
+    let mut neighbour = world.client().await;
+    (attacker.patience, neighbour.patience) = (PATIENCE, PATIENCE);
+    let mut headers = FieldTable::default();
+    headers.insert("x-large".into(), AMQPValue::LongString("x".repeat(130_000).into()));
+    let attack = async {
+        for i in 0..COUNT {
+            let properties = attacker.replying(&i.to_string()).with_headers(headers.clone());
+            attacker.publish(b"no request", properties).await;
+        }
+        for i in 0..COUNT {
+            assert_eq!(attacker.reply(&i.to_string()).await.error(), 400);
+        }
+    };
+    let mut longest = Duration::ZERO;
+    let neighbours = async {
+        loop {
+            let start = Instant::now();
+            assert_eq!(neighbour.call(world.request("")).await.error(), 0);
+            longest = longest.max(start.elapsed());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        () = attack => {}
+        () = neighbours => unreachable!("it asks for ever"),
+        () = limited.stays_alive() => unreachable!("it looks for ever"),
+    }
+    say(&format!("{COUNT} large headers: a neighbour waited {longest:?} at most"));
+    limited.check();
+    assert!(longest < WAIT_MAX, "a neighbour waited {longest:?}");
 }

@@ -86,6 +86,16 @@ impl Operator {
         self.tell(&["set_vhost_limits", &definition]).await.map(drop)
     }
 
+    /// A message as RabbitMQ 3.x keeps it for an AMQP 1.0 client whose ids are numbers: delivered by
+    /// AMQP 0-9-1, its properties can't be encoded, and the broker ends the connection.
+    pub(crate) async fn publish_what_can_not_be_delivered(&self, queue: &str) -> Result<(), String> {
+        let properties = "{'P_basic',undefined,undefined,[],2,undefined,12345,undefined,undefined,777,undefined,\
+                          undefined,undefined,undefined,undefined}";
+        let exchange = r#"rabbit_misc:r(<<"/">>,exchange,<<>>)"#;
+        let code = format!(r#"ok = rabbit_basic:publish({exchange}, <<"{queue}">>, {properties}, <<"{{}}">>)."#);
+        self.tell(&["eval", &code]).await.map(drop)
+    }
+
     /// A user that may do nothing yet.
     pub(crate) async fn make_user(&self, name: &str, password: &str) -> Result<(), String> {
         self.tell(&["add_user", name, password]).await.map(drop)

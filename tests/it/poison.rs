@@ -318,3 +318,40 @@ async fn restart_a_broker_that_allows_no_further_connection_holds_up_only_direct
     assert_eq!(street.stored().await, 2);
     street.end_well("quorum").await;
 }
+
+/// The one exception: what RabbitMQ 3.x itself can't deliver. It ends the connection each time, until the
+/// message has reached the queue's delivery limit; the worker connects again at once, takes one request at
+/// a time, and says what to do.
+#[tokio::test]
+async fn restart_what_the_broker_can_not_deliver_is_given_up_by_the_broker() {
+    const GIVEN_UP_MAX: Duration = Duration::from_secs(150);
+    let own = PrivateServers::start("restart-undeliverable");
+    let operator = Operator::new(&format!("scripts/servers ctl {}", own.folder().display())).expect("a command");
+    let version = operator.version().await.expect("a version");
+    if !version.starts_with("3.") {
+        tell(&format!("nothing to try: RabbitMQ {version} delivers every message"));
+        return;
+    }
+    let mut street = Street::on(World::on(own.servers.clone()).await, "quorum").await;
+    let begun = Instant::now();
+    operator.publish_what_can_not_be_delivered(&street.world.request_queue()).await.expect("it is in the queue");
+    while street.client.waiting(&street.world.dead_letter_queue()).await == 0 {
+        assert!(begun.elapsed() < GIVEN_UP_MAX, "not given up after {GIVEN_UP_MAX:?}");
+        sleep(Duration::from_millis(100)).await;
+    }
+    let took = begun.elapsed();
+    let waits = street.neighbours.finish(GIVEN_UP_MAX).await;
+    tell(&format!("given up after {took:?}; neighbours waited {:?}, {:?} at most", waits.median(), waits.longest()));
+    assert_eq!((waits.unanswered, waits.refused), (0, 0));
+    assert!(!street.worker.has_ended());
+    street.worker.signal("TERM").await;
+    let (status, said) = street.worker.end().await;
+    assert!(status.success() && said.contains("it may be unable to deliver one (docs/faults.md, 541)"), "{said}");
+    assert_eq!(street.client.waiting(&street.world.request_queue()).await, 0);
+    assert_eq!(street.client.waiting(&street.world.dead_letter_queue()).await, 1, "nobody else was given up");
+}
+
+#[expect(clippy::print_stderr, reason = "figures for who runs it with --nocapture")]
+fn tell(what: &str) {
+    eprintln!("{what}");
+}
