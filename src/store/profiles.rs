@@ -144,11 +144,20 @@ impl Store {
         if let (Ok(_), Some(profile)) = (&stored, profiles.first()) {
             self.has_stored_in(profile.db_id);
         }
-        if is_fit_after(&stored) {
+        if is_fit_after(&stored) && size(profiles) < LARGE_STATEMENT_BYTES {
             lease.give_back();
         }
         stored
     }
+}
+
+/// After a statement as large as this the connection is closed: the client library keeps a buffer of
+/// that size for as long as a connection lives, and another one may be next.
+const LARGE_STATEMENT_BYTES: usize = 1024 * 1024;
+
+/// About the bytes of a statement that adds these.
+fn size(profiles: &[&NewProfile]) -> usize {
+    profiles.iter().map(|profile| profile.data.as_str().len()).sum()
 }
 
 /// Whether a connection has said its word, and is fit for another statement.

@@ -63,6 +63,8 @@ impl MemoryLimit {
         let mut command = Command::new("sh");
         let processes = self.folder.join("cgroup.procs");
         command.args(["-c", r#"echo $$ > "$0" && exec "$@""#]).arg(processes).arg(BINARY);
+        // As the image has it: else glibc keeps for later what large requests have taken (README, "Run it").
+        command.env("MALLOC_MMAP_THRESHOLD_", "1048576");
         without_settings(command)
     }
 
