@@ -27,68 +27,142 @@ pub(crate) struct Measurement {
     pub(crate) memory: Option<f64>,
 }
 
-/// Measures a worker on fresh ground.
-pub(crate) fn measure(surroundings: &Surroundings, worker: Worker, case: Case, plan: &Plan) -> Result<Measurement> {
-    let ground = surroundings.ground(worker, case)?;
-    let mut client = ground.client()?;
-    let replies = client.consume_own_queue()?;
-    if case.shape.heard {
-        client.bind_to_all(&replies, &ground.event_exchange())?;
-    }
-    let (warm_up, count, window) = match case.workload {
+/// Requests to warm up with, requests that are measured, and how many are under way at a time.
+fn amounts(worker: Worker, case: Case, plan: &Plan) -> (usize, usize, usize) {
+    match case.workload {
         Workload::Backlog => (0, plan.requests / worker.slowness(), usize::MAX),
         Workload::One => (100, (plan.requests / 20).clamp(200, 1000), 1),
         Workload::SixtyFour => (1000 / worker.slowness(), plan.requests / 2 / worker.slowness(), 64),
-    };
-    let mut load = Load {
-        client,
-        queue: ground.request_queue(),
-        replies,
-        ledger: Ledger::new(case.shape, surroundings.token.clone(), ground.mark().to_owned(), warm_up + count),
-        sent: Vec::new(),
-        trips: Vec::new(),
-    };
-    let roots = |running: &[Running]| Roots {
-        workers: running.iter().map(Running::id).collect(),
-        broker: surroundings.servers.broker,
-        database: surroundings.servers.database,
-    };
-    let (mut running, began, before);
-    let start = |processes| (0..processes).map(|_| Running::start(worker, &ground)).collect::<Result<Vec<_>>>();
-    let sample =
-        |running: &[Running]| plan.profile.then(|| Sampler::attach(running[0].id(), &profile_name(worker, case)));
-    let sampler;
+    }
+}
+
+/// Measures a worker on fresh ground.
+pub(crate) fn measure(surroundings: &Surroundings, worker: Worker, case: Case, plan: &Plan) -> Result<Measurement> {
+    let (warm_up, count, window) = amounts(worker, case, plan);
+    let mut trial = Trial::on_fresh_ground(surroundings, worker, case, warm_up + count)?;
     if case.workload == Workload::Backlog {
-        load.send(count)?;
-        load.wait_until_queued(count)?;
-        running = start(case.shape.processes)?;
-        sampler = sample(&running).transpose()?;
-        (began, before) = (Instant::now(), Cpu::now(&roots(&running)));
-        load.run(count, 0)?;
-    } else {
-        running = start(case.shape.processes)?;
-        load.run(warm_up, window)?;
+        trial.load.send(count)?;
+        trial.load.wait_until_queued(count)?;
+    }
+    trial.start()?;
+    trial.load.run(warm_up, window)?;
+    if plan.profile {
+        trial.sampler = Some(Sampler::attach(trial.running[0].id(), &profile_name(worker, case))?);
+    }
+    let measurement = trial.part(count, window)?;
+    trial.finish()?;
+    Ok(measurement)
+}
+
+/// Measures workers that run side by side, each on ground of its own: a part of the load for one after
+/// the other, again and again. Whatever else the machine does concerns both of a pair.
+///
+/// A part is too short for its CPU time to be told.
+pub(crate) fn measure_together(
+    surroundings: &Surroundings,
+    workers: &[Worker],
+    case: Case,
+    plan: &Plan,
+) -> Result<Vec<Vec<Measurement>>> {
+    let mut trials = Vec::with_capacity(workers.len());
+    for &worker in workers {
+        let (warm_up, count, window) = amounts(worker, case, plan);
+        let part = count / PARTS;
+        let mut trial = Trial::on_fresh_ground(surroundings, worker, case, warm_up + part * plan.rounds)?;
+        trial.start()?;
+        trial.load.run(warm_up, window)?;
+        trials.push((trial, part, window, Vec::with_capacity(plan.rounds)));
+    }
+    for round in 0..plan.rounds {
+        for turn in 0..trials.len() {
+            let place = (turn + round) % workers.len();
+            let (trial, part, window, measured) = &mut trials[place];
+            measured.push(Measurement { cpu: None, ..trial.part(*part, *window)? });
+        }
+    }
+    let mut all = Vec::with_capacity(workers.len());
+    for (trial, _, _, measured) in trials {
+        trial.finish()?;
+        all.push(measured);
+    }
+    Ok(all)
+}
+
+/// So many parts make what is measured at once otherwise.
+const PARTS: usize = 10;
+
+/// A worker on fresh ground with its load.
+struct Trial<'s> {
+    worker: Worker,
+    case: Case,
+    ground: Ground<'s>,
+    load: Load,
+    running: Vec<Running>,
+    roots: Roots,
+    sampler: Option<Sampler>,
+}
+
+impl<'s> Trial<'s> {
+    fn on_fresh_ground(surroundings: &'s Surroundings, worker: Worker, case: Case, count: usize) -> Result<Self> {
+        let ground = surroundings.ground(worker, case)?;
+        let mut client = ground.client()?;
+        let replies = client.consume_own_queue()?;
+        if case.shape.heard {
+            client.bind_to_all(&replies, &ground.event_exchange())?;
+        }
+        let load = Load {
+            client,
+            queue: ground.request_queue(),
+            replies,
+            ledger: Ledger::new(case.shape, surroundings.token.clone(), ground.mark().to_owned(), count),
+            sent: Vec::new(),
+            trips: Vec::new(),
+        };
+        let roots =
+            Roots { workers: Vec::new(), broker: surroundings.servers.broker, database: surroundings.servers.database };
+        Ok(Self { worker, case, ground, load, running: Vec::new(), roots, sampler: None })
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let processes = 0..self.case.shape.processes;
+        self.running = processes.map(|_| Running::start(self.worker, &self.ground)).collect::<Result<_>>()?;
+        self.roots.workers = self.running.iter().map(Running::id).collect();
+        Ok(())
+    }
+
+    /// So many more requests, so many of them under way at a time.
+    fn part(&mut self, count: usize, window: usize) -> Result<Measurement> {
+        let load = &mut self.load;
         load.trips.clear();
-        sampler = sample(&running).transpose()?;
-        (began, before) = (Instant::now(), Cpu::now(&roots(&running)));
-        load.run(warm_up + count, window)?;
+        let (began, before) = (Instant::now(), Cpu::now(&self.roots));
+        load.run(load.ledger.answered + count, window)?;
+        let took = began.elapsed();
+        let cpu = before.zip(Cpu::now(&self.roots)).map(|(before, after)| after.per_1000(before, count));
+        load.trips.sort();
+        let percentile = |percent: usize| {
+            let trip = load.trips.get((load.trips.len() * percent / 100).min(load.trips.len().saturating_sub(1)));
+            trip.filter(|_| self.case.workload != Workload::Backlog).map(|trip| trip.as_secs_f64() * 1e3)
+        };
+        let memory = self.running.iter().filter_map(|running| processes::peak_memory(running.id()));
+        Ok(Measurement {
+            rate: count as f64 / took.as_secs_f64(),
+            p50: percentile(50),
+            p99: percentile(99),
+            cpu,
+            memory: memory.max_by(f64::total_cmp),
+        })
     }
-    let took = began.elapsed();
-    let after = Cpu::now(&roots(&running));
-    let memory = running.iter().filter_map(|running| processes::peak_memory(running.id())).max_by(f64::total_cmp);
-    load.check(worker, &ground)?;
-    if !running.iter_mut().all(Running::is_alive) {
-        return Err("the worker ended by itself".into());
+
+    /// Whether all is as it should be.
+    fn finish(mut self) -> Result<()> {
+        self.load.check(self.worker, &self.ground)?;
+        if !self.running.iter_mut().all(Running::is_alive) {
+            return Err("the worker ended by itself".into());
+        }
+        self.running.clear();
+        self.sampler.map(Sampler::finish).transpose()?;
+        Ok(())
     }
-    drop(running);
-    sampler.map(Sampler::finish).transpose()?;
-    let cpu = before.zip(after).map(|(before, after)| after.per_1000(before, count));
-    load.trips.sort();
-    let percentile = |percent: usize| {
-        let trip = load.trips.get((load.trips.len() * percent / 100).min(load.trips.len().saturating_sub(1)));
-        trip.filter(|_| case.workload != Workload::Backlog).map(|trip| trip.as_secs_f64() * 1e3)
-    };
-    Ok(Measurement { rate: count as f64 / took.as_secs_f64(), p50: percentile(50), p99: percentile(99), cpu, memory })
 }
 
 fn profile_name(worker: Worker, Case { workload, queue, shape }: Case) -> String {

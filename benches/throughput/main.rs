@@ -61,11 +61,19 @@ fn run(surroundings: &Surroundings, plan: &Plan) -> Result<Vec<Measured>> {
         .collect();
     let all = measured.len() * plan.rounds;
     let mut done = 0;
-    for round in 0..plan.rounds {
+    // Together all rounds of a case are one.
+    let rounds = if plan.together { 1 } else { plan.rounds };
+    for round in 0..rounds {
         let mut rest = measured.as_mut_slice();
         for (_, workers) in &plan.cases {
             let (turns, others) = rest.split_at_mut(workers.len());
             rest = others;
+            if plan.together {
+                let case = turns[0].case;
+                let rounds = load::measure_together(surroundings, workers, case, plan)?;
+                turns.iter_mut().zip(rounds).for_each(|(turn, rounds)| turn.rounds = rounds);
+                continue;
+            }
             for place in 0..turns.len() {
                 let turn = &mut turns[(place + round) % workers.len()];
                 if std::io::stderr().is_terminal() {
@@ -77,7 +85,7 @@ fn run(surroundings: &Surroundings, plan: &Plan) -> Result<Vec<Measured>> {
             }
         }
         let clear = if std::io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
-        eprintln!("{clear}round {} of {}", round + 1, plan.rounds);
+        eprintln!("{clear}round {} of {rounds}", round + 1);
     }
     Ok(measured)
 }

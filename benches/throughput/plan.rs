@@ -131,16 +131,20 @@ pub(crate) struct Plan {
     pub(crate) requests: usize,
     /// Profiles that stand in the database before, where a shape wants some.
     pub(crate) profiles: usize,
+    /// The workers of a case run side by side, and a round is a part of the load for each in turn.
+    pub(crate) together: bool,
     /// Each worker's calls are sampled while it is measured.
     pub(crate) profile: bool,
 }
 
 pub(crate) const USAGE: &str = "\
-scripts/bench [--quick] [--rounds COUNT] [--requests COUNT] [--profile] [NAME…]
+scripts/bench [--quick] [--rounds COUNT] [--requests COUNT] [--together] [--profile] [NAME…]
 
   --quick      the essentials: our worker, bare_pipeline and one_insert; the base shape
   --rounds     rounds of each measurement (5; quick 3)
   --requests   requests of a backlog (30000; quick 20000)
+  --together   workers side by side, a round is a tenth of the load for each in turn: a machine that is
+               faster now and slower then is so for all of them (not for backlog)
   --profiles   profiles that stand in the database before, for the shape `filled` (10000000)
   --profile    sample the workers' calls with perf, into target/bench (see scripts/profile)
   NAME         only these; names of one kind add up, names of different kinds narrow down
@@ -160,12 +164,14 @@ impl Plan {
     /// From the words of the command line.
     pub(crate) fn from_words(words: impl Iterator<Item = String>) -> Result<Self> {
         let mut words = words;
-        let (mut quick, mut profile, mut rounds, mut requests, mut names) = (false, false, None, None, Vec::new());
+        let (mut quick, mut profile, mut together) = (false, false, false);
+        let (mut rounds, mut requests, mut names) = (None, None, Vec::new());
         let mut profiles = 10_000_000;
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--quick" => quick = true,
                 "--profile" => profile = true,
+                "--together" => together = true,
                 "--rounds" => rounds = Some(words.next().ok_or(USAGE)?.parse()?),
                 "--requests" => requests = Some(words.next().ok_or(USAGE)?.parse()?),
                 "--profiles" => profiles = words.next().ok_or(USAGE)?.parse()?,
@@ -184,7 +190,12 @@ impl Plan {
         let usual = || shapes.iter().copied().filter(|shape| shape.before != Before::Profiles).collect();
         let shapes = shapes_named.unwrap_or_else(|| if quick { vec![BASE] } else { usual() });
         let mut cases = Vec::new();
-        for workload in workloads.unwrap_or(Workload::ALL.to_vec()) {
+        let usual_workloads = Workload::ALL.into_iter().filter(|workload| !together || *workload != Workload::Backlog);
+        let workloads = workloads.unwrap_or_else(|| usual_workloads.collect());
+        if together && workloads.contains(&Workload::Backlog) {
+            return Err("a backlog is there before its worker is: it can't be measured with --together".into());
+        }
+        for workload in workloads {
             for queue in queues.clone().unwrap_or(QueueType::ALL.to_vec()) {
                 // A variation comes right behind its base, to be compared with it.
                 for shape in shapes.iter().copied() {
@@ -204,7 +215,7 @@ impl Plan {
         }
         let (default_rounds, default_requests) = if quick { (3, 20_000) } else { (5, 30_000) };
         let (rounds, requests) = (rounds.unwrap_or(default_rounds), requests.unwrap_or(default_requests));
-        Ok(Self { cases, rounds, requests, profiles, profile })
+        Ok(Self { cases, rounds, requests, profiles, together, profile })
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct Case {
     pub(crate) fate: Fate,
     /// How many profiles each message may be stored as at most.
     pub(crate) stored_max: i64,
+    /// What takes long is the broker's own work, which grows with the square of a header's depth.
+    pub(crate) is_brokers_time: bool,
     make: Make,
 }
 
@@ -75,7 +77,7 @@ pub(crate) struct Facts {
 impl Case {
     fn new(name: &'static str, fate: Fate, make: impl Fn(&Facts) -> Vec<Poison> + Send + Sync + 'static) -> Self {
         let (ground, every) = (Ground::Plain, Duration::ZERO);
-        Self { name, ground, every, fate, stored_max: 1, make: Box::new(make) }
+        Self { name, ground, every, fate, stored_max: 1, is_brokers_time: false, make: Box::new(make) }
     }
 
     fn on(self, ground: Ground) -> Self {
@@ -89,6 +91,11 @@ impl Case {
     /// Requests with neither `message_id` nor email that end the process.
     fn stored_twice_at_most(self) -> Self {
         Self { stored_max: 2, ..self }
+    }
+
+    /// Neighbours wait for the broker, as it reads and writes each of these.
+    fn in_brokers_time(self) -> Self {
+        Self { is_brokers_time: true, ..self }
     }
 
     /// How often the process may end: a message over which it does is given up after the third
@@ -161,6 +168,13 @@ fn direct_reply_to() -> Vec<Case> {
         }),
         Case::new("direct reply-to, a real one, requester gone", Fate::Done, |facts| {
             vec![Poison::refused(Props::new().reply_to(&facts.gone))]
+        }),
+        Case::new("direct reply-to, of an unknown node", Fate::Done, |facts| {
+            vec![Poison::refused(Props::new().reply_to(poisons::of_unknown_node(&facts.gone)))]
+        }),
+        Case::new("direct reply-to, of an unknown node, with a token", Fate::Done, |facts| {
+            let reply_to = poisons::of_unknown_node(&facts.gone);
+            vec![Poison { properties: Props::new().reply_to(reply_to), body: facts.means.request(0) }]
         }),
         Case::new("direct reply-to `x.y`, with a token", Fate::Answer, |facts| {
             vec![poisons::direct_reply_to_in_request("x.y", &facts.means)]
@@ -299,7 +313,8 @@ fn setups() -> Vec<Case> {
 
 fn rows() -> Vec<Case> {
     vec![
-        Case::new("100 × 5,000 nested arrays", Fate::Either, |_| times(100, |_| poisons::arrays(5000))),
+        Case::new("100 × 5,000 nested arrays", Fate::Either, |_| times(100, |_| poisons::arrays(5000)))
+            .in_brokers_time(),
         Case::new("100 × direct reply-to `x.y`", Fate::Answer, |_| times(100, |_| poisons::direct_reply_to("x.y"))),
         Case::new("100 × correlation_id not UTF-8", Fate::Either, |_| {
             times(100, |_| poisons::no_text(bit::CORRELATION_ID))

@@ -193,7 +193,8 @@ async fn pace(arguments: &Arguments, place: &Place, report: &mut Report) -> Resu
         let without = place.pace(queue_type, None).await?;
         for (name, poison) in case::ROWS {
             let with = place.pace(queue_type, Some(poison)).await?;
-            report.add(Row::of_pace(name, queue_type, without, with))?;
+            let broker = place.pace_of_broker(queue_type, poison).await?;
+            report.add(Row::of_pace(name, queue_type, without, with, broker))?;
         }
     }
     Ok(())

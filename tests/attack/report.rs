@@ -18,7 +18,8 @@ const MEMORY_MAX_MIB: u32 = 256;
 const HEAD: &str = "| case | queue | neighbours: median | longest | unanswered | settled after | dead letters (without x-error) | \
                     answers | stored | ends | sessions lost | MiB | broken |";
 
-const HEAD_OF_PACE: &str = "| a hundred of | queue | requests a second without | with | broken |";
+const HEAD_OF_PACE: &str =
+    "| a hundred of | queue | requests a second without | with | the broker alone with | broken |";
 
 /// The table while it grows.
 #[derive(Debug)]
@@ -99,13 +100,21 @@ impl Row {
         Self { text, kind: Kind::Broken }
     }
 
-    pub(crate) fn of_pace(name: &str, queue_type: &str, without: Option<Duration>, with: Option<Duration>) -> Self {
-        let is_good = matches!((without, with), (Some(without), Some(with)) if with <= 2 * without);
+    /// They may make it half as fast; nobody is faster than the broker delivers.
+    pub(crate) fn of_pace(
+        name: &str,
+        queue_type: &str,
+        without: Option<Duration>,
+        with: Option<Duration>,
+        broker: Duration,
+    ) -> Self {
+        let is_good = matches!((without, with), (Some(without), Some(with)) if with <= 2 * without.max(broker));
         let rate = |took: Option<Duration>| {
             took.map_or("not within the patience".to_owned(), |took| format!("{:.0}", GOOD as f64 / took.as_secs_f64()))
         };
         let broken = if is_good { "" } else { "less than half as fast" };
-        let text = format!("| {name} | {queue_type} | {} | {} | {broken} |", rate(without), rate(with));
+        let (without, with, broker) = (rate(without), rate(with), rate(Some(broker)));
+        let text = format!("| {name} | {queue_type} | {without} | {with} | {broker} | {broken} |");
         Self { text, kind: if is_good { Kind::Good } else { Kind::Broken } }
     }
 
@@ -161,6 +170,12 @@ fn broken(case: &Case, outcome: &Outcome) -> Vec<String> {
         );
         note(*dead > 0, format!("{dead} sound requests are dead letters"));
         note(waits.repeats as usize > waits.count(), format!("{} replies too many", waits.repeats));
+    } else if case.is_brokers_time {
+        note(
+            waits.unanswered + waits.refused > 0,
+            format!("{} unanswered, {} refused", waits.unanswered, waits.refused),
+        );
+        note(waits.longest() > SETTLED_MAX, format!("a neighbour waits {:?}", waits.longest()));
     } else {
         broken.extend(waits.broken());
     }

@@ -34,6 +34,9 @@ const ANSWERS_MAX: Duration = Duration::from_secs(6);
 /// Good requests among which a hundred others stand.
 pub(crate) const GOOD: usize = 6000;
 
+/// So many.
+const ROW: usize = 100;
+
 /// How often the queues are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -102,12 +105,7 @@ impl Place {
         queue_type: &'static str,
         poison: Option<MakeOne>,
     ) -> Result<Option<Duration>, Failure> {
-        let mut scene = Scene::prepare(self, Ground::Plain, queue_type).await?;
-        scene.declare_topology().await?;
-        let poisons: Vec<_> = poison.iter().flat_map(|make| (0..100).map(|_| make(&scene.facts))).collect();
-        scene.publish_good().await;
-        scene.publish(&poisons, Duration::ZERO).await;
-        scene.publish_good().await;
+        let mut scene = self.crowd(queue_type, poison).await?;
         let log = self.logs.join(format!("pace-{queue_type}.log"));
         let worker = Supervised::start(&self.program, &scene.settings(), log);
         let answers = async {
@@ -121,6 +119,28 @@ impl Place {
         let took = timeout(self.patience, answers).await.ok();
         worker.end().await?;
         Ok(took)
+    }
+
+    /// How long the broker takes to deliver the same to somebody who only reads.
+    pub(crate) async fn pace_of_broker(&self, queue_type: &'static str, poison: MakeOne) -> Result<Duration, Failure> {
+        let mut scene = self.crowd(queue_type, Some(poison)).await?;
+        let first = Instant::now();
+        scene.raw.consume(&scene.world.request_queue()).await;
+        for _ in 0..GOOD + ROW {
+            scene.raw.next().await;
+        }
+        Ok(first.elapsed())
+    }
+
+    /// [`GOOD`] requests in the queue, with a row of others in their middle.
+    async fn crowd(&self, queue_type: &'static str, poison: Option<MakeOne>) -> Result<Scene<'_>, Failure> {
+        let mut scene = Scene::prepare(self, Ground::Plain, queue_type).await?;
+        scene.declare_topology().await?;
+        let poisons: Vec<_> = poison.iter().flat_map(|make| (0..ROW).map(|_| make(&scene.facts))).collect();
+        scene.publish_good().await;
+        scene.publish(&poisons, Duration::ZERO).await;
+        scene.publish_good().await;
+        Ok(scene)
     }
 
     pub(crate) async fn attack(
