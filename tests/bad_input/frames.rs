@@ -93,6 +93,10 @@ fn is_bad(frame: &[u8]) -> bool {
     if frame.len() > PARSED_MAX_BYTES || frame.windows(RESERVED.len()).any(|bytes| bytes == RESERVED) {
         return true;
     }
+    // Of equal names the library keeps the last one, so how deep an earlier one was can't be seen there.
+    if frame.iter().filter(|byte| matches!(byte, b'A' | b'F')).count() > 30 {
+        return true;
+    }
     match parse_frame(frame) {
         Ok((_, AMQPFrame::Header(_, header))) => {
             let (depth, values) = header.properties.headers().as_ref().map_or((0, 0), measure);
