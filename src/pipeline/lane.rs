@@ -227,7 +227,6 @@ impl Lane {
             self.backlog.put_back_suspect((envelope, receipt));
             return Ok(());
         };
-        let started = Instant::now();
         progress.enter(Stage::Decide);
         let may_begin = loop {
             match turn.begin(&envelope, &context.store).await {
@@ -236,21 +235,10 @@ impl Lane {
             }
         };
         hold.succeeded();
-        let decision = if may_begin {
-            let decisions = context.decide_some(std::slice::from_ref(&envelope), started, &mut hold).await?;
-            decisions.into_iter().next()
-        } else {
-            None
-        };
-        let decision = decision.unwrap_or_else(|| context.given_up(&envelope, DeadLetterReason::EndedWorker));
-        let mut job = Job::new(envelope, decision);
-        job.traced = progress.trace(&job.envelope, started);
-        let owing = self.deferred.open(Owed::new(job.envelope.arrived_at()));
-        job.owing = Some(owing.clone());
-        job.is_alone = true;
+        let owing = self.deferred.open(Owed::new(envelope.arrived_at()));
         let mut is_stored = false;
         {
-            let storing = self.store_and_say_all(&mut job, &mut hold);
+            let storing = self.store_and_say_alone(envelope, may_begin, owing.clone(), &mut hold);
             tokio::pin!(storing);
             let doing = async {
                 storing.as_mut().await?;
@@ -276,10 +264,27 @@ impl Lane {
         Ok(())
     }
 
-    /// All of one request, whatever it is.
-    async fn store_and_say_all(&mut self, job: &mut Job, hold: &mut Hold<'_>) -> Result<(), LaneEnd> {
+    /// Decides on a suspect, unless it is to be given up, and stores all of it; what is to be said may cost the
+    /// connection.
+    async fn store_and_say_alone(
+        &mut self,
+        envelope: Envelope,
+        may_begin: bool,
+        owing: Owing,
+        hold: &mut Hold<'_>,
+    ) -> Result<(), LaneEnd> {
+        let (context, started) = (self.context.clone(), Instant::now());
+        let decision = if may_begin {
+            context.decide_some(std::slice::from_ref(&envelope), started, hold).await?.into_iter().next()
+        } else {
+            None
+        };
+        let decision = decision.unwrap_or_else(|| context.given_up(&envelope, DeadLetterReason::EndedWorker));
+        let mut job = Job::new(envelope, decision);
+        job.traced = self.progress.trace(&job.envelope, started);
+        (job.owing, job.is_alone) = (Some(owing), true);
         loop {
-            self.store_and_say(std::slice::from_mut(job), BULK_PART_MAX, hold).await?;
+            self.store_and_say(std::slice::from_mut(&mut job), BULK_PART_MAX, hold).await?;
             if job.is_done() {
                 return Ok(());
             }
