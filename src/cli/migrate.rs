@@ -24,6 +24,11 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
             say(format_args!("ran migration {name}"));
         }
         say(format_args!("the schema is up to date (version {})", migrate::needed_version()));
+        if store.has_old_email_key().await? {
+            say(
+                "next, once all workers are of this version: `profile-worker email fill`, then `profile-worker email contract`",
+            );
+        }
         Ok(())
     })
 }

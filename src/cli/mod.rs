@@ -5,6 +5,7 @@
 
 mod contract;
 mod database;
+mod email;
 mod field;
 mod flags;
 mod health;
@@ -37,6 +38,7 @@ enum Command {
     Database(database::Arguments),
     Resource(resource::Arguments),
     Field(field::Arguments),
+    Email(email::Arguments),
     Token(token::Arguments),
     Health(health::Arguments),
     Send(send::Arguments),
@@ -56,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Database(arguments) => database::run(arguments),
         Command::Resource(arguments) => resource::run(arguments),
         Command::Field(arguments) => field::run(arguments),
+        Command::Email(arguments) => email::run(arguments),
         Command::Token(arguments) => token::run(arguments),
         Command::Health(arguments) => health::run(arguments),
         Command::Send(arguments) => send::run(arguments),

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::config::Problems;
 use crate::store::access::AccessError;
+use crate::store::email::{ContractError, CorrectError, FillError};
 use crate::store::error::StoreError;
 use crate::store::migrate::MigrateError;
 
@@ -74,6 +75,36 @@ impl From<AccessError> for Failure {
     fn from(error: AccessError) -> Self {
         match error {
             AccessError::Store(error) => error.into(),
+            other => Self::new(other),
+        }
+    }
+}
+
+impl From<FillError> for Failure {
+    fn from(error: FillError) -> Self {
+        match error {
+            FillError::Store(error) => error.into(),
+            FillError::Schema(error) => error.into(),
+            other => Self::new(other),
+        }
+    }
+}
+
+impl From<ContractError> for Failure {
+    fn from(error: ContractError) -> Self {
+        match error {
+            ContractError::Store(error) => error.into(),
+            ContractError::Schema(error) => error.into(),
+            ContractError::Fill(error) => error.into(),
+            other => Self::new(other),
+        }
+    }
+}
+
+impl From<CorrectError> for Failure {
+    fn from(error: CorrectError) -> Self {
+        match error {
+            CorrectError::Store(error) => error.into(),
             other => Self::new(other),
         }
     }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::email::Email;
 use super::fields::{self, What};
 use super::outcome::Rejection;
 use super::value::Value;
@@ -43,7 +44,7 @@ pub enum Kind {
     Name,
     /// A name without a colon.
     Provider,
-    /// An email address; kept trimmed.
+    /// An email address; kept trimmed, in NFC.
     Email,
     /// A phone number; kept in E.164 form.
     Phone,
@@ -147,7 +148,7 @@ impl Kind {
             Kind::Word => Value::String(word(value)?),
             Kind::Name => passed(value, fields::name)?,
             Kind::Provider => passed(value, fields::provider)?,
-            Kind::Email => Value::String(Cow::Owned(fields::email(&word(value)?)?.to_owned())),
+            Kind::Email => Value::String(Cow::Owned(email(value)?.into_address())),
             Kind::Phone => Value::String(Cow::Owned(fields::phone(&word(value)?)?)),
             Kind::Phones => each(value, Kind::Phone)?,
             Kind::Country => passed(value, fields::country)?,
@@ -191,6 +192,11 @@ fn string<'a>(value: Value<'a>) -> Result<Cow<'a, str>, What> {
 /// Blanks around a text of XML are how the document is laid out, those in a string of JSON are meant.
 fn word<'a>(value: Value<'a>) -> Result<Cow<'a, str>, What> {
     string(value.trimmed())
+}
+
+/// An email address, with what makes it the same as another.
+pub(super) fn email(value: Value<'_>) -> Result<Email, What> {
+    Email::parse(&word(value)?)
 }
 
 fn passed<'a>(value: Value<'a>, check: impl FnOnce(&str) -> Result<(), What>) -> Result<Value<'a>, What> {

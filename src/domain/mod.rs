@@ -2,6 +2,7 @@
 //! wire format, nothing of the other modules.
 
 pub mod directory;
+pub mod email;
 pub mod event;
 pub mod fields;
 pub mod identity;

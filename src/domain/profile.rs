@@ -3,17 +3,18 @@
 use jiff::Timestamp;
 
 use super::directory::Lookup;
+use super::email::{self, Email};
 use super::identity::{ProfileId, RequestId};
-use super::kind::{Field, Flaw, Kind, wrong_type};
+use super::kind::{self, Field, Flaw, Kind, wrong_type};
 use super::subscription::{self, Checked, Subscription};
 use super::value::{Json, Object, Value};
 
 /// The fields that every database has, besides `subscriptions`. All others are custom fields.
 pub const FIELDS: &[Field] = &[
     Field::new(
-        "email",
+        EMAIL,
         Kind::Email,
-        "Unique per database, without regard to case or surrounding blanks. Empty: no email, and any number of those may exist",
+        "Unique per database, without regard to case, surrounding blanks or spelling. Empty: no email, and any number of those may exist",
     ),
     Field::new("phones", Kind::Phones, "Phone numbers with country code; stored in E.164 form"),
     Field::new("_fname", Kind::String, "First name"),
@@ -37,6 +38,9 @@ pub const FIELDS: &[Field] = &[
     Field::new("_status", Kind::Status, "Status of the profile"),
 ];
 
+/// The field of a profile that holds its email.
+const EMAIL: &str = "email";
+
 /// The field of a profile that holds its subscriptions.
 pub const SUBSCRIPTIONS: &str = "subscriptions";
 
@@ -52,8 +56,8 @@ pub struct NewProfile {
     pub db_id: i64,
     /// Its id, if it is not there yet.
     pub id: ProfileId,
-    /// Its email, trimmed.
-    pub email: Option<String>,
+    /// Its email.
+    pub email: Option<Email>,
     /// All fields but email and subscriptions.
     pub data: Json,
     /// By what a redelivery of its request finds it; `None` where nothing can name the request:
@@ -71,8 +75,8 @@ pub struct NewProfile {
 /// What a request says about a profile, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fields {
-    /// Its email, trimmed.
-    pub email: Option<String>,
+    /// Its email.
+    pub email: Option<Email>,
     /// All fields but email and subscriptions.
     pub data: Json,
     /// The valid subscriptions.
@@ -108,16 +112,16 @@ impl Fields {
                     Err(flaw) => Some(Err(flaw.in_field(SUBSCRIPTIONS))),
                 };
             }
-            if name == "email" && is_blank(&value) {
-                return None;
+            if name == EMAIL {
+                return match email_of(value) {
+                    Ok(given) => {
+                        email = given;
+                        None
+                    }
+                    Err(flaw) => Some(Err(flaw.in_field(EMAIL))),
+                };
             }
-            match check_field(&name, value, db_id, lookup) {
-                Ok(Value::String(address)) if name == "email" => {
-                    email = Some(address.into_owned());
-                    None
-                }
-                kept => Some(kept.map(|value| (name, value))),
-            }
+            Some(check_field(&name, value, db_id, lookup).map(|value| (name, value)))
         });
         // Collected where they stand: a profile may have a million fields.
         let data = Object::from_distinct(kept.collect::<Result<_, Flaw>>()?);
@@ -142,8 +146,11 @@ fn check_field<'a>(name: &str, value: Value<'a>, db_id: i64, lookup: &Lookup<'_>
 }
 
 /// An email of nothing but blanks is none.
-fn is_blank(value: &Value<'_>) -> bool {
-    matches!(value, Value::String(text) | Value::Text(text) if text.trim().is_empty())
+fn email_of(value: Value<'_>) -> Result<Option<Email>, Flaw> {
+    match &value {
+        Value::String(text) | Value::Text(text) if email::is_blank(text) => Ok(None),
+        _ => Ok(Some(kind::email(value)?)),
+    }
 }
 
 /// What a field can be: by our own table, by what the operator has defined, or anything.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::directory::Lookup;
+use super::email::Email;
 use super::fields::{self, What};
 use super::kind::{Field, Flaw, Kind, wrong_type};
 use super::value::{Json, Object, Value};
@@ -164,6 +165,17 @@ pub struct Subscription {
     pub url: Option<String>,
 }
 
+impl Subscription {
+    /// What its address has in common with other spellings of it. An email has some; the ids of devices
+    /// have none.
+    pub fn identity(&self) -> String {
+        match (self.channel, Email::parse(&self.address)) {
+            (Channel::Email, Ok(email)) => email.canonical().to_owned(),
+            _ => self.address.clone(),
+        }
+    }
+}
+
 /// A subscription that was dropped because the request allows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Skipped {
@@ -198,13 +210,7 @@ pub fn check_all(value: Value<'_>, db_id: i64, skip_invalid: bool, lookup: &Look
     let several = items.len() > 1;
     for (index, item) in items.into_iter().enumerate() {
         let checked = check(item, db_id, lookup).and_then(|subscription| {
-            // Email addresses are the same whatever their case; the ids of devices are not.
-            let address = match subscription.channel {
-                Channel::Email => subscription.address.to_lowercase(),
-                _ => subscription.address.clone(),
-            };
-            let key = (subscription.resource_id, subscription.channel, address);
-            if several && !seen.insert(key) {
+            if several && !seen.insert((subscription.resource_id, subscription.channel, subscription.identity())) {
                 return Err("the same resource, channel and address as an earlier one".into());
             }
             Ok(subscription)

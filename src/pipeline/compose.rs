@@ -8,6 +8,7 @@ use crate::broker::messages::{self, DeathNote, ReplyMessage};
 use crate::broker::outgoing::Outgoing;
 use crate::broker::reply_address::ReplyAddress;
 use crate::config::TopologySettings;
+use crate::domain::email::Email;
 use crate::domain::event;
 use crate::domain::identity::{IdSource, ProfileId};
 use crate::domain::outcome::{Code, DeadLetterReason, Rejection};
@@ -130,7 +131,7 @@ impl Responder<'_> {
 
     fn event(&self, trace: TraceHeaders<'_>, announcement: &Announcement<'_>) -> Outgoing {
         let Announcement { id, added_at, profile } = *announcement;
-        let email = profile.email.as_deref();
+        let email = profile.email.as_ref().map(Email::address);
         messages::event(
             &self.topology.event_exchange,
             &event::routing_key(profile.db_id),

@@ -13,6 +13,7 @@ use super::deferred::Owing;
 use super::owed::Unmarked;
 use crate::broker::batch::Receipt;
 use crate::broker::envelope::Envelope;
+use crate::domain::email::Email;
 use crate::domain::identity::{IdSource, ProfileId};
 use crate::domain::outcome::{Code, DeadLetterReason, Rejection};
 use crate::domain::profile::NewProfile;
@@ -199,7 +200,7 @@ impl Job {
             Committed::Stored(Stored::Added) => Ok(Landed { id: profile.id, added_at: profile.added_at }),
             Committed::Stored(Stored::AddedBefore { id, added_at }) => Ok(Landed { id, added_at }),
             Committed::Stored(Stored::EmailTaken) => {
-                Err(Rejection::email_taken(profile.email.as_deref().unwrap_or_default()))
+                Err(Rejection::email_taken(profile.email.as_ref().map_or("", Email::address)))
             }
             Committed::Poison(code) => {
                 Err(failed(&self.envelope, ids, &format!("PostgreSQL refuses it with SQLSTATE {code}")))

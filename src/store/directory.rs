@@ -175,9 +175,15 @@ async fn still_takes_writes(client: &tokio_postgres::Client) -> Result<(), Store
 /// The directory, if it is not of this version.
 async fn load_if_newer(store: &Store, known: i64) -> Result<Option<Arc<Directory>>, StoreError> {
     let lease = store.lease().await?;
-    let newer = if version(&lease).await? == known { None } else { Some(Arc::new(load(&lease).await?)) };
+    if version(&lease).await? == known {
+        lease.give_back();
+        return Ok(None);
+    }
+    let newer = load(&lease).await?;
     lease.give_back();
-    Ok(newer)
+    // To contract the schema raises the version, too.
+    store.look_at_uniqueness().await?;
+    Ok(Some(Arc::new(newer)))
 }
 
 async fn load_all(store: &Store) -> Result<Arc<Directory>, StoreError> {

@@ -71,6 +71,11 @@ impl StoreError {
         matches!(self, Self::Denied { code, .. } if code == SqlState::UNDEFINED_TABLE.code())
     }
 
+    /// A column that a statement names is not there: there was one, or there will be.
+    pub(super) fn is_undefined_column(&self) -> bool {
+        matches!(self, Self::Denied { code, .. } if code == SqlState::UNDEFINED_COLUMN.code())
+    }
+
     /// Another row has the same key.
     pub(super) fn is_unique_violation(&self) -> bool {
         matches!(self, Self::Refused(code) if code == SqlState::UNIQUE_VIOLATION.code())
@@ -134,6 +139,11 @@ impl From<tokio_postgres::Error> for StoreError {
             _ => Self::Refused(code.code().to_owned()),
         }
     }
+}
+
+/// Whether somebody's lock was not given up in time.
+pub(super) fn waited_for_lock(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
 fn session_refused(refusal: &DbError) -> StoreError {

@@ -1,8 +1,11 @@
 //! Bringing the schema up to date: numbered SQL files, embedded in the binary, run in order.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 
-use super::error::StoreError;
+use super::email::{self, contract::contract_new};
+use super::error::{StoreError, waited_for_lock};
 use super::pool::{Lease, Store, within};
 
 /// One file of `migrations/`.
@@ -10,14 +13,31 @@ struct Migration {
     number: i32,
     name: &'static str,
     sql: &'static str,
+    /// The index that it builds while others go on writing, which no transaction can do: the file
+    /// holds this one statement. `None`: it runs in a transaction.
+    concurrently: Option<&'static str>,
+}
+
+const fn in_transaction(number: i32, name: &'static str, sql: &'static str) -> Migration {
+    Migration { number, name, sql, concurrently: None }
 }
 
 /// All of them, numbered from 1 without gaps.
 const MIGRATIONS: &[Migration] = &[
-    Migration { number: 1, name: "create_schema", sql: include_str!("../../migrations/0001_create_schema.sql") },
-    Migration { number: 2, name: "define_fields", sql: include_str!("../../migrations/0002_define_fields.sql") },
-    Migration { number: 3, name: "keep_suspects", sql: include_str!("../../migrations/0003_keep_suspects.sql") },
+    in_transaction(1, "create_schema", include_str!("../../migrations/0001_create_schema.sql")),
+    in_transaction(2, "define_fields", include_str!("../../migrations/0002_define_fields.sql")),
+    in_transaction(3, "keep_suspects", include_str!("../../migrations/0003_keep_suspects.sql")),
+    in_transaction(4, "hash_emails", include_str!("../../migrations/0004_hash_emails.sql")),
+    Migration {
+        number: 5,
+        name: "index_email_hashes",
+        sql: include_str!("../../migrations/0005_index_email_hashes.sql"),
+        concurrently: Some("profiles_email_hash_unique"),
+    },
 ];
+
+/// The one that makes the schema; where it was run just now there is nobody to wait for.
+const FIRST: i32 = 1;
 
 /// Several workers may be started at once; one migrates, the others wait. The number is arbitrary
 /// ("profwork" in ASCII) and must never change.
@@ -55,6 +75,23 @@ pub enum MigrateError {
         /// By this program.
         needed: i32,
     },
+    /// Hashes of emails were made by another rule than that of this program.
+    #[error(
+        "the emails in this database are told apart by another rule (Unicode {theirs}) than that of this version \
+         (Unicode {ours}): stop all workers, run `profile-worker email fill`, and start them again"
+    )]
+    EmailRule {
+        /// The version of Unicode that is written down.
+        theirs: String,
+        /// That of this program.
+        ours: &'static str,
+    },
+    /// Somebody has emptied the table.
+    #[error(
+        "the table email_rule is empty: restore its row from where the profiles came from, or run \
+         `profile-worker migrate` if this version has made all their hashes"
+    )]
+    NoEmailRule,
 }
 
 /// The schema version that this program needs.
@@ -81,25 +118,45 @@ pub async fn run(store: &Store, waits: impl FnOnce()) -> Result<Vec<String>, Mig
     )
     .await?;
     let mut done = Vec::new();
+    let mut is_new = false;
     for migration in MIGRATIONS {
         if apply(&lease, migration).await? {
             done.push(format!("{:04}_{}", migration.number, migration.name));
+            is_new |= migration.number == FIRST;
         }
+    }
+    email::write_rule_if_none(&lease).await?;
+    if is_new {
+        contract_new(&lease).await?;
     }
     // The lock ends with the session, which is not given back to the pool.
     Ok(done)
 }
 
+/// Taken by asking again and again: who waits for it inside of a statement would be waited for by
+/// an index that is built concurrently.
 async fn lock(lease: &Lease, waits: impl FnOnce()) -> Result<(), StoreError> {
-    let free: bool = lease.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]).await?.get(0);
-    if !free {
-        waits();
-        // However long: the time limit for locks is for those of others in the way of a statement.
-        let wait = format!("BEGIN; SET LOCAL lock_timeout = 0; SELECT pg_advisory_lock({LOCK}); COMMIT");
-        batch(lease, &wait).await?;
+    let mut waits = Some(waits);
+    loop {
+        if lease.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]).await?.get(0) {
+            return Ok(());
+        }
+        if let Some(waits) = waits.take() {
+            waits();
+        }
+        tokio::time::sleep(LOCK_EVERY).await;
     }
-    Ok(())
 }
+
+/// How often it is asked for.
+const LOCK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often a table that somebody uses is asked for; each time for as long as the session's limit
+/// for locks says, and holds up others for as long.
+const TRIES_MAX: u32 = 30;
+
+/// Between two tries: those who were held up come first.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether the migration was still to be run.
 async fn apply(lease: &Lease, migration: &Migration) -> Result<bool, MigrateError> {
@@ -113,22 +170,52 @@ async fn apply(lease: &Lease, migration: &Migration) -> Result<bool, MigrateErro
         Some(_) => return Err(MigrateError::Changed(migration.number)),
         None => {}
     }
-    let failed = |error: tokio_postgres::Error| match error.as_db_error() {
+    let mut tries = 1;
+    while let Err(error) = execute(lease, migration, &checksum).await {
+        if !waited_for_lock(&error) || tries == TRIES_MAX {
+            return Err(failed(migration, error));
+        }
+        tries += 1;
+        batch(lease, "ROLLBACK").await?;
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(true)
+}
+
+fn failed(migration: &Migration, error: tokio_postgres::Error) -> MigrateError {
+    match error.as_db_error() {
         Some(refusal) => {
             MigrateError::Failed { number: migration.number, name: migration.name, text: refusal.message().to_owned() }
         }
         None => MigrateError::Store(error.into()),
-    };
-    lease.batch_execute(&format!("BEGIN; {}", migration.sql)).await.map_err(failed)?;
+    }
+}
+
+async fn execute(lease: &Lease, migration: &Migration, checksum: &[u8]) -> Result<(), tokio_postgres::Error> {
+    if let Some(index) = migration.concurrently {
+        drop_if_invalid(lease, index).await?;
+        lease.batch_execute("SET lock_timeout = 0").await?;
+        lease.batch_execute(migration.sql).await?;
+        lease.batch_execute("BEGIN").await?;
+    } else {
+        lease.batch_execute(&format!("BEGIN; {}", migration.sql)).await?;
+    }
     lease
         .execute(
             "INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, $3)",
             &[&migration.number, &migration.name, &checksum],
         )
-        .await
-        .map_err(failed)?;
-    lease.batch_execute("COMMIT").await.map_err(failed)?;
-    Ok(true)
+        .await?;
+    lease.batch_execute("COMMIT").await
+}
+
+/// What an interruption left of an index that was built concurrently: it is kept up and serves nobody.
+async fn drop_if_invalid(lease: &Lease, index: &str) -> Result<(), tokio_postgres::Error> {
+    let look = "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid)";
+    if lease.query_one(look, &[&index]).await?.get(0) {
+        lease.batch_execute(&format!("DROP INDEX CONCURRENTLY {index}")).await?;
+    }
+    Ok(())
 }
 
 async fn batch(lease: &Lease, sql: &str) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod directory;
+pub mod email;
 pub mod error;
 pub mod migrate;
 pub mod pool;

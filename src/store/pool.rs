@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use deadpool::Runtime;
@@ -12,7 +12,9 @@ use deadpool::managed::{Object, Pool};
 use tokio_postgres::Config;
 use tokio_postgres::config::TargetSessionAttrs;
 
+use super::email::Uniqueness;
 use super::error::StoreError;
+use super::migrate;
 use super::servers::{self, CONNECT_MAX, Servers};
 use super::tls::{self, Trust};
 use crate::hosts;
@@ -68,6 +70,12 @@ impl DatabaseUrl {
         self.servers.first().and_then(Config::get_dbname)
     }
 
+    /// What sessions are called, as the URL says.
+    pub(super) fn application_name(&self) -> &str {
+        let known_as = self.servers.first().and_then(Config::get_application_name).unwrap_or(APPLICATION_NAME);
+        known_as.rsplit_once('/').map_or(known_as, |(name, _)| name)
+    }
+
     /// Whether a server must take writes to be the right one.
     pub(super) fn needs_read_write(&self) -> bool {
         self.servers.iter().any(|server| server.get_target_session_attrs() == TargetSessionAttrs::ReadWrite)
@@ -111,10 +119,22 @@ fn server(url: &str, attributes: TargetSessionAttrs) -> Result<Config, String> {
     }
     config.target_session_attrs(attributes);
     config.get_connect_timeout().is_none().then(|| config.connect_timeout(CONNECT_MAX));
-    config.get_application_name().is_none().then(|| config.application_name("profile-worker"));
+    let name = known_as(config.get_application_name().unwrap_or(APPLICATION_NAME));
+    config.application_name(name);
     // A peer that is gone without a word is noticed by TCP within about this time.
     config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(15));
     Ok(config)
+}
+
+/// How our sessions are called in `pg_stat_activity` unless `DATABASE_URL` says otherwise.
+pub(super) const APPLICATION_NAME: &str = "profile-worker";
+
+/// The name of a session, with the last migration that this program knows: by that a contracting
+/// migration sees whether somebody older is still there. PostgreSQL cuts names off at 63 bytes.
+pub(super) fn known_as(name: &str) -> String {
+    const NAME_BYTES_MAX: usize = 63 - "/99999".len();
+    let end = (0..=name.len().min(NAME_BYTES_MAX)).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}/{}", &name[..end], migrate::needed_version())
 }
 
 /// The database as the rest of the program sees it. Cheap to clone.
@@ -124,6 +144,8 @@ pub struct Store {
     url: DatabaseUrl,
     /// The `db_id` that took a profile last; 0 before the first.
     stored_in: Arc<AtomicI64>,
+    /// The key of older workers was removed, as far as we know.
+    is_contracted: Arc<AtomicBool>,
 }
 
 /// The pool at one moment.
@@ -157,7 +179,7 @@ impl Store {
             .wait_timeout(Some(ANSWER_MAX))
             .build()
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { pool, url: url.clone(), stored_in: Arc::default() })
+        Ok(Self { pool, url: url.clone(), stored_in: Arc::default(), is_contracted: Arc::default() })
     }
 
     /// Where the database is.
@@ -184,6 +206,15 @@ impl Store {
 
     pub(super) fn has_stored_in(&self, db_id: i64) {
         self.stored_in.store(db_id, Ordering::Relaxed);
+    }
+
+    /// What emails are unique by, as far as we know.
+    pub(super) fn uniqueness(&self) -> Uniqueness {
+        if self.is_contracted.load(Ordering::Relaxed) { Uniqueness::ByHash } else { Uniqueness::ByBoth }
+    }
+
+    pub(super) fn knows(&self, unique: Uniqueness) {
+        self.is_contracted.store(unique == Uniqueness::ByHash, Ordering::Relaxed);
     }
 
     /// The servers behind it, for a connection outside the pool.
@@ -302,7 +333,7 @@ mod tests {
             assert_eq!(server.get_hosts(), [tokio_postgres::config::Host::Tcp(name.to_owned())]);
             assert_eq!(server.get_connect_timeout(), Some(&Duration::from_secs(3)));
             assert_eq!(server.get_ssl_mode(), tokio_postgres::config::SslMode::Require);
-            assert_eq!(server.get_application_name(), Some("a"));
+            assert_eq!(server.get_application_name(), Some(known_as("a").as_str()));
         }
     }
 

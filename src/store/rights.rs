@@ -19,6 +19,7 @@ const fn right(privilege: &'static str, table: &'static str) -> Right {
 /// What the statements in `store` need, those of the operator's commands left out.
 const NEEDED: &[Right] = &[
     right("SELECT", "schema_migrations"),
+    right("SELECT", "email_rule"),
     right("SELECT", "directory_version"),
     right("SELECT", "databases"),
     right("SELECT", "resources"),

@@ -11,6 +11,7 @@ use crate::pipeline::reasons::Reasons;
 use crate::pipeline::shutdown::Stop;
 use crate::pipeline::vitals::Vitals;
 use crate::store::directory::DirectoryKeeper;
+use crate::store::email;
 use crate::store::error::StoreError;
 use crate::store::migrate::{self, MigrateError};
 use crate::store::pool::Store;
@@ -51,6 +52,7 @@ async fn try_database(store: &Store) -> Result<DirectoryKeeper, MigrateError> {
     migrate::check(store).await?;
     pooler::check(store).await?;
     store.check_rights().await?;
+    email::check_rule(store).await?;
     match store.probe().await {
         Err(error) if !may_pass(&error) => return Err(error.into()),
         // One that is full or read-only now may still be asked who may do what.

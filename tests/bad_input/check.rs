@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use profile_worker::domain::directory::{Database, Directory};
+use profile_worker::domain::email::Email;
 use profile_worker::domain::event;
 use profile_worker::domain::identity::{IdSource, ProfileId};
 use profile_worker::domain::kind::{Field, Kind};
@@ -224,14 +225,14 @@ fn check_addition(message: &Message<'_>, addition: &Addition, path: &str) {
     assert_eq!(profile.request_id.is_some(), is_repeatable || profile.email.is_some());
     assert_eq!(profile.repeatable, is_repeatable);
     if let Some(email) = &profile.email {
-        check_email(email);
+        check_email(email.address());
     }
     check_data(profile.db_id, profile.data.as_str());
     let mut keys = HashSet::new();
     for subscription in &profile.subscriptions {
         check_subscription(profile.db_id, subscription);
         let Subscription { resource_id, channel, address, .. } = subscription;
-        let address = if *channel == Channel::Email { address.to_lowercase() } else { address.clone() };
+        let address = if *channel == Channel::Email { canonical(address) } else { address.clone() };
         assert!(keys.insert((*resource_id, *channel, address)), "two of a kind: {subscription:?}");
     }
     assert!(profile.subscriptions.len() + addition.skipped.len() <= SUBSCRIPTIONS_MAX);
@@ -242,7 +243,7 @@ fn check_addition(message: &Message<'_>, addition: &Addition, path: &str) {
         check_text(message, &Rejection { code: Code::Invalid, text: skipped.error_text.clone() });
     }
     let Subscribed { email, subscriptions } = read_event(addition);
-    assert_eq!((email, subscriptions), (profile.email.clone(), profile.subscriptions.len()));
+    assert_eq!((email, subscriptions), (profile.email.clone().map(Email::into_address), profile.subscriptions.len()));
 }
 
 struct Subscribed {
@@ -255,7 +256,7 @@ fn read_event(addition: &Addition) -> Subscribed {
     let event = event::Added::new(
         profile.db_id,
         profile.id,
-        profile.email.as_deref(),
+        profile.email.as_ref().map(Email::address),
         &profile.subscriptions,
         profile.added_at,
     );
@@ -266,8 +267,16 @@ fn read_event(addition: &Addition) -> Subscribed {
     }
 }
 
+/// What is stored is an address that is stored as it is.
 fn check_email(email: &str) {
     assert!(email.len() <= 254 && email.trim() == email && email.contains('@') && !email.contains('\0'), "{email:?}");
+    assert_eq!(Email::parse(email).expect("an address").address(), email);
+    let form = canonical(email);
+    assert_eq!(canonical(&form), form);
+}
+
+fn canonical(email: &str) -> String {
+    Email::parse(email).expect("an address").canonical().to_owned()
 }
 
 fn check_phone(phone: &str) {
@@ -487,8 +496,8 @@ fn check_stored(addition: &Addition, sent: &Json) {
     let stored = stored.as_object().expect("an object");
     let none = serde_json::Map::new();
     let sent = sent.as_object().unwrap_or(&none);
-    let email = sent.get("email").and_then(Json::as_str).map(str::trim).filter(|email| !email.is_empty());
-    assert_eq!(addition.profile.email.as_deref(), email);
+    let email = sent.get("email").and_then(Json::as_str).and_then(|email| Email::parse(email).ok());
+    assert_eq!(addition.profile.email, email);
     let elsewhere = |name: &str| name == "email" || name == profile::SUBSCRIPTIONS;
     let kept: Vec<_> = sent.iter().filter(|(name, value)| !elsewhere(name) && !value.is_null()).collect();
     assert_eq!(stored.len(), kept.len(), "{stored:?}");

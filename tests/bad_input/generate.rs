@@ -165,7 +165,19 @@ fn good(u: &mut Unstructured<'_>, kind: Kind, scope: Scope) -> Result<Node> {
     match kind {
         Kind::String => Ok(Node::String(text(u, scope)?)),
         Kind::Word | Kind::Name | Kind::Provider => one_of(u, &["x", "android-firebase", "Жё", "a b", "1", SECRET]),
-        Kind::Email => one_of(u, &["a@example.com", "A@Example.com", "иван@пример.рф", "o'neil+x@example.org"]),
+        Kind::Email => one_of(
+            u,
+            &[
+                "a@example.com",
+                "A@Example.com",
+                "a@ｅｘａｍｐｌｅ.com",
+                "o'neil+x@example.org",
+                "иван@пример.рф",
+                "Иван@xn--e1afmkfd.xn--p1ai",
+                "संपर्क@डाटामेल.भारत",
+                "ju\u{308}rgen@example.de",
+            ],
+        ),
         Kind::Phone => one_of(u, &["+79000000000", "+7 (900) 000-00-00", "+44.20.7946.0958"]),
         Kind::Phones => strings(u, Kind::Phone),
         Kind::Country => one_of(u, &["DE", "ru"]),

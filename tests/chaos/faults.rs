@@ -236,7 +236,8 @@ async fn end_sessions(field: &Field) -> Result<Holds, Failure> {
     let session = field.database().await?;
     let mut task = JoinSet::new();
     task.spawn(async move {
-        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'profile-worker'";
+        let sql =
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'profile-worker%'";
         while session.client.batch_execute(sql).await.is_ok() {
             again.tick().await;
         }

@@ -179,6 +179,22 @@ pub(crate) struct Maker<'t> {
 /// through no network that swallows answers; the others are there to lose the answer of a commit.
 const STRETCH: usize = 300;
 
+/// One email in several spellings, but for a number behind the local part.
+const SHARED: [(&str, &str); 5] = [
+    ("иван", "пример.рф"),
+    ("ИВАН", "ПРИМЕР.РФ"),
+    ("Иван", "xn--e1afmkfd.xn--p1ai"),
+    ("иван", "XN--E1AFMKFD.xn--p1ai"),
+    ("иваН", "пример。рф"),
+];
+
+/// What all spellings have in common of an email that this module makes.
+pub(crate) fn same(email: &str) -> String {
+    let (_, host) = SHARED[0];
+    let small = email.to_lowercase();
+    SHARED.iter().fold(small, |text, (_, spelling)| text.replace(&spelling.to_lowercase(), host))
+}
+
 /// Bytes of padding of a large request.
 const LARGE: usize = 200_000;
 
@@ -225,8 +241,8 @@ impl<'t> Maker<'t> {
             Kind::NoEmail | Kind::NoEmailUnnamed => None,
             Kind::Repeated if self.random.percent(25) => None,
             Kind::SharedEmail => {
-                let name = if self.random.percent(50) { "Shared" } else { "shared" };
-                Some(format!("{name}{}@example.com", self.random.below(self.shared)))
+                let (local, host) = SHARED[self.random.below(SHARED.len())];
+                Some(format!("{local}{}@{host}", self.random.below(self.shared)))
             }
             _ => Some(format!("r{number}@example.com")),
         };

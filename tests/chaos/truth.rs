@@ -10,7 +10,7 @@ use crate::field::Session;
 use crate::ledger::{Reply, Seen, Source};
 use crate::load::{FORGED, GONE, reply_queue};
 use crate::plan::Plan;
-use crate::request::{Entry, Expected, MARKER, ReplyTo, Request, Subscription};
+use crate::request::{Entry, Expected, MARKER, ReplyTo, Request, Subscription, same};
 
 /// How often a request with neither `message_id` nor email may be stored at most
 /// (docs/contract.md).
@@ -277,7 +277,7 @@ fn check_emails(
     for (number, request) in plan.requests.iter().enumerate() {
         for entry in request.entries().iter().filter(|entry| !entry.is_bad) {
             if let Some(email) = &entry.email {
-                groups.entry((entry.db_id, email.to_lowercase())).or_default().push((number, entry));
+                groups.entry((entry.db_id, same(email))).or_default().push((number, entry));
             }
         }
     }

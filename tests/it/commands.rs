@@ -10,7 +10,7 @@ use crate::worker::command;
 use crate::world::World;
 
 /// Runs a command with the settings of a world.
-async fn run(world: &World, arguments: &[&str]) -> Output {
+pub(crate) async fn run(world: &World, arguments: &[&str]) -> Output {
     run_with_input(world, arguments, "").await
 }
 
@@ -30,23 +30,23 @@ async fn run_with_input(world: &World, arguments: &[&str], input: &str) -> Outpu
     output.expect("its end")
 }
 
-fn out(output: &Output) -> String {
+pub(crate) fn out(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("UTF-8")
 }
 
-fn err(output: &Output) -> String {
+pub(crate) fn err(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
 /// Standard output of a command that succeeds.
-async fn succeed(world: &World, arguments: &[&str]) -> String {
+pub(crate) async fn succeed(world: &World, arguments: &[&str]) -> String {
     let output = run(world, arguments).await;
     assert!(output.status.success(), "{arguments:?}: {}", err(&output));
     out(&output)
 }
 
 /// The one line on standard error of a command that fails with 1.
-async fn fail(world: &World, arguments: &[&str]) -> String {
+pub(crate) async fn fail(world: &World, arguments: &[&str]) -> String {
     let output = run(world, arguments).await;
     assert_eq!((output.status.code(), out(&output).as_str()), (Some(1), ""), "{arguments:?}");
     let line = err(&output);

@@ -78,7 +78,8 @@ async fn a_request_that_waits_for_a_lock_holds_up_no_other() {
     let worker = world.worker().await;
     let mut client = world.client().await;
     let somebody = connect(&world.database_url).await;
-    let insert = "INSERT INTO profiles (db_id, id, email, data) VALUES (1, repeat('0', 24), 'held@example.com', '{}')";
+    let insert = "INSERT INTO profiles (db_id, id, email, email_hash, data)
+                  VALUES (1, repeat('0', 24), 'held@example.com', hash_of_email('held@example.com'), '{}')";
     somebody.batch_execute(&format!("BEGIN; {insert}")).await.expect("a transaction");
     let properties = props().with_reply_to(client.reply_queue.as_str().into()).with_correlation_id("held".into());
     client.publish(world.request(r#""data":{"email":"held@example.com"}"#).as_bytes(), properties).await;
@@ -281,7 +282,8 @@ async fn a_suspect_that_waits_for_the_database_is_not_guilty_of_kills_from_outsi
     let world = World::new().await;
     let settings = [("QUEUE_TYPE", "classic")];
     let somebody = connect(&world.database_url).await;
-    let insert = "INSERT INTO profiles (db_id, id, email, data) VALUES (1, repeat('0', 24), 'held@example.com', '{}')";
+    let insert = "INSERT INTO profiles (db_id, id, email, email_hash, data)
+                  VALUES (1, repeat('0', 24), 'held@example.com', hash_of_email('held@example.com'), '{}')";
     somebody.batch_execute(&format!("BEGIN; {insert}")).await.expect("a transaction");
     let mut worker = world.worker_with(&settings).await;
     let mut client = world.client().await;

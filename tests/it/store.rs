@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use jiff::Timestamp;
+use profile_worker::domain::email::Email;
 use profile_worker::domain::identity::{IdSource, RequestId};
 use profile_worker::domain::profile::NewProfile;
 use profile_worker::domain::value::{Json, Value};
@@ -16,7 +17,10 @@ use crate::world::{World, connect};
 async fn the_unique_email_is_a_constraint_of_the_table() {
     let world = World::new().await;
     let insert = |db_id: i64, id: &str, email: &str| {
-        format!("INSERT INTO profiles (db_id, id, email, data) VALUES ({db_id}, '{id:0>24}', '{email}', '{{}}')")
+        format!(
+            "INSERT INTO profiles (db_id, id, email, email_hash, data)
+             VALUES ({db_id}, '{id:0>24}', '{email}', hash_of_email('{email}'), '{{}}')"
+        )
     };
     world.execute(&insert(1, "1", "john@example.com")).await;
     world.execute(&insert(2, "2", "john@example.com")).await;
@@ -24,7 +28,7 @@ async fn the_unique_email_is_a_constraint_of_the_table() {
     for email in ["john@example.com", "JOHN@example.com", "  john@example.com "] {
         let error = client.batch_execute(&insert(1, "3", email)).await.expect_err("refused");
         let constraint = error.as_db_error().and_then(|error| error.constraint()).expect("a constraint");
-        assert_eq!(constraint, "profiles_email_unique", "{email}");
+        assert_eq!(constraint, "profiles_email_hash_unique", "{email}");
     }
 }
 
@@ -35,7 +39,7 @@ async fn the_columns_that_operators_rely_on_are_there() {
         ("databases", "id, name, created_at"),
         ("resources", "id, db_id, name, channels"),
         ("api_tokens", "id, name, token_hash, all_databases, expires_at, revoked_at"),
-        ("profiles", "db_id, id, email, data, request_id, created_at"),
+        ("profiles", "db_id, id, email, email_hash, data, request_id, created_at"),
         (
             "subscriptions",
             "db_id, profile_id, resource_id, channel, address, status, priority, cats, custom_fields, created_at",
@@ -51,7 +55,14 @@ async fn migrating_at_once_or_again_is_harmless() {
     world.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
     let (one, two) = tokio::join!(migrate::run(&world.store, || {}), migrate::run(&world.store, || {}));
     let done = [one.expect("migrated"), two.expect("migrated")].concat();
-    assert_eq!(done, ["0001_create_schema", "0002_define_fields", "0003_keep_suspects"], "once in all");
+    let all = [
+        "0001_create_schema",
+        "0002_define_fields",
+        "0003_keep_suspects",
+        "0004_hash_emails",
+        "0005_index_email_hashes",
+    ];
+    assert_eq!(done, all, "once in all");
     assert!(migrate::run(&world.store, || {}).await.expect("migrated").is_empty());
 }
 
@@ -65,18 +76,16 @@ async fn migrating_waits_for_another_that_takes_long() {
     let mut migrating = command();
     migrating.arg("migrate").env("DATABASE_URL", &world.database_url).stderr(Stdio::piped());
     let mut migrating = migrating.spawn().expect("a process");
-    // Longer than a statement of a worker waits for a lock.
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'
-                 AND now() - state_change > interval '3 seconds'";
     tokio::select! {
         ended = migrating.wait() => panic!("it did not wait: {ended:?}"),
-        () = until(async || world.number(waits).await == 1) => {}
+        // Longer than a statement of a worker waits for a lock.
+        _ = world.number("SELECT count(*) FROM pg_sleep(3)") => {}
     }
     another.execute("SELECT pg_advisory_unlock($1)", &[&LOCK]).await.expect("unlocked");
     let output = migrating.wait_with_output().await.expect("its end");
     let said = String::from_utf8(output.stderr).expect("text");
     assert!(output.status.success(), "{said}");
-    assert_eq!(said, "another process migrates this database; waiting for it\nthe schema is up to date (version 3)\n");
+    assert_eq!(said, "another process migrates this database; waiting for it\nthe schema is up to date (version 5)\n");
 }
 
 #[tokio::test]
@@ -131,7 +140,7 @@ async fn a_mark_that_another_row_has_leaves_its_row_as_it_is() {
     let world = World::new().await;
     let store = &world.store;
     let unnamed = Unnamed::new();
-    let with_email = NewProfile { email: Some("a@example.com".to_owned()), ..unnamed.profile(None) };
+    let with_email = NewProfile { email: Email::parse("a@example.com").ok(), ..unnamed.profile(None) };
     let named = unnamed.profile(Some(REQUEST));
     let others: Vec<_> = (0..4).map(|_| unnamed.profile(None)).collect();
     let all: Vec<_> = others.iter().chain([&with_email, &named]).collect();
@@ -178,4 +187,34 @@ async fn marks_that_meet_in_the_middle_do_not_undo_each_other() {
     marked.expect("marked");
     assert_eq!(world.number("SELECT count(*) FROM profiles WHERE request_id IS NULL").await, 1);
     assert_eq!(world.number("SELECT count(*) FROM profiles WHERE request_id IS NOT NULL").await, 2);
+}
+
+/// Somebody's long transaction is in the way of a migration: it waits a little and lets others pass.
+#[tokio::test]
+async fn migrating_tries_again_where_a_table_is_in_use_and_an_index_is_half_built() {
+    let mut world = World::new().await;
+    world.make_older().await;
+    let mut somebody = connect(&world.database_url).await;
+    let transaction = somebody.transaction().await.expect("a transaction");
+    transaction.execute("SELECT FROM profiles", &[]).await.expect("a lock");
+    let committing = async {
+        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database
+                     WHERE datname = current_database())";
+        until(async || world.number(waits).await > 0).await;
+        until(async || world.number(waits).await == 0).await;
+        transaction.commit().await.expect("committed");
+    };
+    let (done, ()) = tokio::join!(migrate::run(&world.store, || {}), committing);
+    assert_eq!(done.expect("migrated"), ["0004_hash_emails", "0005_index_email_hashes"]);
+    // What an interrupted build leaves.
+    world
+        .execute(
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'profiles_email_hash_unique'::regclass;
+             DELETE FROM schema_migrations WHERE number = 5",
+        )
+        .await;
+    assert_eq!(migrate::run(&world.store, || {}).await.expect("migrated"), ["0005_index_email_hashes"]);
+    let valid =
+        "SELECT count(*) FROM pg_index WHERE indexrelid = 'profiles_email_hash_unique'::regclass AND indisvalid";
+    assert_eq!(world.number(valid).await, 1);
 }

@@ -35,19 +35,50 @@ impl World {
     }
 
     pub(crate) async fn on(servers: Servers) -> Self {
+        Self::with(servers, "").await
+    }
+
+    /// One whose PostgreSQL database is made with these options.
+    pub(crate) async fn with(servers: Servers, options: &str) -> Self {
         let name = format!("pw_test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let admin = connect(&servers.database_url).await;
-        admin.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a new database");
+        admin.batch_execute(&format!("CREATE DATABASE {name} {options}")).await.expect("a new database");
         let database_url = with_database(&servers.database_url, &name);
         let store = Store::new(&DatabaseUrl::parse(&database_url).expect("a URL"), 2).expect("a pool");
         migrate::run(&store, || {}).await.expect("the schema");
         let mut world = Self { servers, database_url, name, token: String::new(), store };
-        let db_id = world.store.create_database("one", false).await.expect("a database");
-        assert_eq!(db_id, 1);
-        world.store.create_resource(1, &Channel::ALL, "all").await.expect("a resource");
-        world.store.create_resource(1, &[Channel::Email], "mail").await.expect("a resource");
-        world.token = world.new_token(&Scope::Databases(vec![1])).await.1;
+        world.make_first_database().await;
         world
+    }
+
+    async fn make_first_database(&mut self) {
+        let db_id = self.store.create_database("one", false).await.expect("a database");
+        assert_eq!(db_id, 1);
+        self.store.create_resource(1, &Channel::ALL, "all").await.expect("a resource");
+        self.store.create_resource(1, &[Channel::Email], "mail").await.expect("a resource");
+        self.token = self.new_token(&Scope::Databases(vec![1])).await.1;
+    }
+
+    /// Gives it the schema from before emails had hashes, with the same database, resources and another token.
+    pub(crate) async fn make_older(&mut self) {
+        let files = [
+            ("create_schema", include_str!("../../migrations/0001_create_schema.sql")),
+            ("define_fields", include_str!("../../migrations/0002_define_fields.sql")),
+            ("keep_suspects", include_str!("../../migrations/0003_keep_suspects.sql")),
+        ];
+        self.execute(
+            "DROP SCHEMA public CASCADE; CREATE SCHEMA public;
+             CREATE TABLE schema_migrations (number integer PRIMARY KEY, name text NOT NULL, checksum bytea NOT NULL,
+                                             run_at timestamptz NOT NULL DEFAULT now())",
+        )
+        .await;
+        for (number, (name, sql)) in (1..).zip(files) {
+            self.execute(sql).await;
+            let note = "INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, sha256(convert_to($3, 'UTF8')))";
+            let number: i32 = number;
+            connect(&self.database_url).await.execute(note, &[&number, &name, &sql]).await.expect("noted");
+        }
+        self.make_first_database().await;
     }
 
     /// The id and the secret of a new token.

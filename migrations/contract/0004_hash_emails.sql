@@ -1,0 +1,10 @@
+-- Contract: what 0004 has expanded. Run by `profile-worker email contract`, and by `migrate` where it
+-- makes a schema anew. A worker from before 0004 can store nothing after this: it names the old column,
+-- and stops with a message, before it has taken a request.
+ALTER TABLE profiles
+    DROP COLUMN email_key,
+    -- Not looked at for the rows that are there: that takes long, and comes after this.
+    ADD CONSTRAINT profiles_email_hashed CHECK ((email IS NULL) = (email_hash IS NULL)) NOT VALID;
+-- Running workers look at once.
+UPDATE directory_version SET version = version + 1;
+SELECT pg_notify('profile_worker_directory', '')

@@ -1,0 +1,141 @@
+//! Removing what only workers from before the hash need.
+
+use std::time::Duration;
+
+use super::super::error::StoreError;
+use super::super::migrate::{self, MigrateError};
+use super::super::pool::{APPLICATION_NAME, Lease, Store, within};
+use super::fill::{FillError, Pace};
+use super::{Uniqueness, check_rule};
+
+const CONTRACT: &str = include_str!("../../../migrations/contract/0004_hash_emails.sql");
+
+/// The migration whose `contract` this is. An older worker does not know the hash.
+const MIGRATION: i32 = 4;
+
+/// How often the table is asked for. Each time waits for two seconds at most, and holds up others
+/// for as long.
+const TRIES_MAX: u32 = 10;
+
+/// Between two tries: those who were held up come first.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Why the old key could not be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum ContractError {
+    /// The database did not do as it was told.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The schema is not there yet, or its hashes are of another rule.
+    #[error(transparent)]
+    Schema(#[from] MigrateError),
+    /// The last profiles could not be filled in.
+    #[error(transparent)]
+    Fill(#[from] FillError),
+    /// It would not find its column any more.
+    #[error(
+        "an older worker is connected to this database ({0}); replace all workers by this version first, as an \
+         older one can store nothing afterwards. If that session is none, of a pooler perhaps: --force"
+    )]
+    OlderWorker(String),
+    /// They would lose what keeps their emails unique.
+    #[error("{0} profiles have no email_hash yet: run `profile-worker email fill`")]
+    Unfilled(i64),
+}
+
+impl Store {
+    /// Removes the key of older workers, and makes the hash a must for each profile with an email.
+    /// Returns whether there was anything to do. With `force` sessions of older workers are no obstacle.
+    ///
+    /// # Errors
+    ///
+    /// See [`ContractError`]. Either nothing was removed, or all of it was and the last check is
+    /// open: to run it again does that.
+    pub async fn contract_emails(&self, force: bool) -> Result<bool, ContractError> {
+        migrate::check(self).await?;
+        check_rule(self).await?;
+        if self.look_at_uniqueness().await? == Uniqueness::ByHash && self.is_validated().await? {
+            return Ok(false);
+        }
+        if self.look_at_uniqueness().await? == Uniqueness::ByBoth {
+            if !force && let Some(who) = self.session_before(MIGRATION).await? {
+                return Err(ContractError::OlderWorker(who));
+            }
+            match self.count_unfilled().await? {
+                0 => {}
+                unfilled => return Err(ContractError::Unfilled(unfilled)),
+            }
+            self.remove_old_key().await?;
+        }
+        // Whoever was at it between the count and the removal.
+        self.fill_emails(Pace::Full, |_| {}).await?;
+        self.validate().await?;
+        Ok(true)
+    }
+
+    async fn remove_old_key(&self) -> Result<(), StoreError> {
+        let mut tries = 1;
+        loop {
+            let lease = self.lease().await?;
+            match contract(&lease).await {
+                Err(StoreError::Slow(_)) if tries < TRIES_MAX => tries += 1,
+                Err(StoreError::Slow(words)) => {
+                    return Err(StoreError::Slow(format!(
+                        "{words}: somebody uses the table profiles all the time, a backup perhaps; try again later"
+                    )));
+                }
+                done => return done,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn is_validated(&self) -> Result<bool, StoreError> {
+        let lease = self.lease().await?;
+        let look = "SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = 'profiles'::regclass
+                    AND conname = 'profiles_email_hashed' AND convalidated)";
+        let row = within("constraint", lease.query_one(look, &[])).await?;
+        lease.give_back();
+        Ok(row.get(0))
+    }
+
+    /// Reads the whole table, and holds up nobody.
+    async fn validate(&self) -> Result<(), StoreError> {
+        let lease = self.lease().await?;
+        let validate = "SET statement_timeout = 0; ALTER TABLE profiles VALIDATE CONSTRAINT profiles_email_hashed";
+        Ok(lease.batch_execute(validate).await?)
+    }
+
+    /// A session of a worker or command that does not know this migration, in words. Those of ours say
+    /// which one they know ([`known_as`](super::super::pool::known_as)); older ones have the bare name.
+    pub(super) async fn session_before(&self, migration: i32) -> Result<Option<String>, StoreError> {
+        let lease = self.lease().await?;
+        let names = [self.url().application_name(), APPLICATION_NAME];
+        let row = within("sessions", lease.query_opt(SESSION_BEFORE, &[&&names[..], &migration])).await?;
+        lease.give_back();
+        Ok(row.map(|row| {
+            let (process, name): (i32, &str) = (row.get(0), row.get(1));
+            format!("process {process} of PostgreSQL, application_name {name:?}")
+        }))
+    }
+}
+
+/// Everybody may see the names of all sessions.
+const SESSION_BEFORE: &str = "
+SELECT pid, application_name
+FROM pg_stat_activity, substring(application_name FROM '^(.*)/[0-9]+$') AS base,
+     substring(application_name FROM '/([0-9]{1,9})$') AS migration
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+  AND (application_name = ANY($1) OR base = ANY($1) AND migration::int < $2)
+ORDER BY pid LIMIT 1";
+
+/// In one transaction.
+async fn contract(lease: &Lease) -> Result<(), StoreError> {
+    within("contract", lease.batch_execute(&format!("BEGIN; {CONTRACT}; COMMIT"))).await
+}
+
+/// The same where the schema is made anew, and nobody has been there yet.
+pub(in super::super) async fn contract_new(lease: &Lease) -> Result<(), StoreError> {
+    contract(lease).await?;
+    within("contract", lease.batch_execute("ALTER TABLE profiles VALIDATE CONSTRAINT profiles_email_hashed")).await
+}
