@@ -7,7 +7,7 @@ ALTER TABLE profiles
     -- The first 16 bytes of the SHA-256 of the email's canonical form (docs/email.md). uuid is the type
     -- that holds 16 bytes and nothing else. A profile whose email another one has, or whose email is no
     -- address, has a hash of its own: see email_conflicts.
-    ADD COLUMN email_hash uuid;
+    ADD COLUMN IF NOT EXISTS email_hash uuid;
 
 -- The rule that hashes were made by. Another build of the worker may know a newer Unicode.
 CREATE TABLE email_rule (

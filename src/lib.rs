@@ -11,7 +11,8 @@
 //! 2. Each message is **decided** on ([`pipeline::decide`]), which is pure: bytes become a tree of
 //!    values ([`wire::json`], [`wire::xml`]), the tree a request ([`wire::request`]), the request is
 //!    checked against the **directory** of tokens, databases and resources ([`domain::directory`]),
-//!    and the profile field by field ([`domain::profile`], [`domain::kind`], [`domain::subscription`]).
+//!    and the profile field by field ([`domain::profile`], [`domain::kind`], [`domain::subscription`]; when two
+//!    emails are one says [`domain::email`]).
 //!    The result: add this profile, refuse with this code, or dead-letter.
 //! 3. All profiles of the batch are **stored** by one statement, which is one transaction
 //!    ([`pipeline::commit`], [`store::profiles`]); large requests go part by part

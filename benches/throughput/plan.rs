@@ -131,6 +131,8 @@ pub(crate) struct Plan {
     pub(crate) requests: usize,
     /// Profiles that stand in the database before, where a shape wants some.
     pub(crate) profiles: usize,
+    /// Of so many tenants in equal parts.
+    pub(crate) databases: usize,
     /// The workers of a case run side by side, and a round is a part of the load for each in turn.
     pub(crate) together: bool,
     /// Each worker's calls are sampled while it is measured.
@@ -146,6 +148,7 @@ scripts/bench [--quick] [--rounds COUNT] [--requests COUNT] [--together] [--prof
   --together   workers side by side, a round is a tenth of the load for each in turn: a machine that is
                faster now and slower then is so for all of them (not for backlog)
   --profiles   profiles that stand in the database before, for the shape `filled` (10000000)
+  --databases  so many databases they are of, in equal parts (1)
   --profile    sample the workers' calls with perf, into target/bench (see scripts/profile)
   NAME         only these; names of one kind add up, names of different kinds narrow down
                workloads  backlog, one (at a time), 64 (at a time)
@@ -166,7 +169,7 @@ impl Plan {
         let mut words = words;
         let (mut quick, mut profile, mut together) = (false, false, false);
         let (mut rounds, mut requests, mut names) = (None, None, Vec::new());
-        let mut profiles = 10_000_000;
+        let (mut profiles, mut databases) = (10_000_000, 1);
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--quick" => quick = true,
@@ -174,6 +177,7 @@ impl Plan {
                 "--together" => together = true,
                 "--rounds" => rounds = Some(words.next().ok_or(USAGE)?.parse()?),
                 "--requests" => requests = Some(words.next().ok_or(USAGE)?.parse()?),
+                "--databases" => databases = words.next().ok_or(USAGE)?.parse()?,
                 "--profiles" => profiles = words.next().ok_or(USAGE)?.parse()?,
                 "--bench" => {}
                 _ => names.push(word),
@@ -215,7 +219,7 @@ impl Plan {
         }
         let (default_rounds, default_requests) = if quick { (3, 20_000) } else { (5, 30_000) };
         let (rounds, requests) = (rounds.unwrap_or(default_rounds), requests.unwrap_or(default_requests));
-        Ok(Self { cases, rounds, requests, profiles, together, profile })
+        Ok(Self { cases, rounds, requests, profiles, databases, together, profile })
     }
 }
 

@@ -11,19 +11,17 @@ use crate::Result;
 use crate::amqp::{Argument, Client};
 use crate::plan::{Before, Case, Plan, QueueType};
 use crate::processes::Roots;
-use crate::workers::Worker;
+use crate::workers::{Worker, other_build};
 
 /// The servers, with a database of each kind to copy from.
 pub(crate) struct Surroundings {
     amqp_url: String,
     database_url: url::Url,
     runtime: tokio::runtime::Runtime,
-    /// Our worker's tables, with database 1, resource 1 and the token.
-    ours: String,
-    /// The same with many tenants.
-    tenants: String,
-    /// The same with many profiles. It is measured in, not copied.
-    filled: String,
+    /// Our worker's tables.
+    ours: Tables,
+    /// The tables of another build of it, whose schema may be another one.
+    other: Option<Tables>,
     /// The reference workers' tables.
     plain: String,
     pub(crate) token: String,
@@ -44,43 +42,67 @@ impl Surroundings {
             amqp_url,
             database_url: std::env::var("DATABASE_URL")?.parse()?,
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
-            ours: name("ours"),
-            tenants: name("tenants"),
-            filled: name("filled"),
+            ours: Tables::named(&name("ours")),
+            other: other_build().map(|_| Tables::named(&name("other"))),
             plain: name("plain"),
             token: String::new(),
             servers: std::env::var("BENCH_SERVERS").map(|folder| servers_in(folder.as_ref())).unwrap_or_default(),
             database_version: String::new(),
         };
         new.database_version = new.ask(&new.database_url, "SELECT current_setting('server_version')")?;
-        for database in [&new.ours, &new.plain] {
-            new.execute(&new.database_url, &format!("CREATE DATABASE {database}"))?;
-        }
+        new.execute(&new.database_url, &format!("CREATE DATABASE {}", new.plain))?;
         new.execute(&new.url_of(&new.plain), include_str!("../workers/plain.sql"))?;
-        new.command(&["migrate"])?;
-        new.command(&["database", "create", "bench"])?;
-        new.command(&["resource", "create", "--db", "1", "--channels", "email", "bench"])?;
-        new.token = new.command(&["token", "create", "--db", "1", "bench"])?;
-        for (before, database, sql) in [
-            (Before::Tenants, &new.tenants, include_str!("tenants.sql").to_owned()),
-            (Before::Profiles, &new.filled, include_str!("filled.sql").replace("COUNT", &plan.profiles.to_string())),
-        ] {
-            if plan.has(before) {
-                new.execute(&new.database_url, &format!("CREATE DATABASE {database} TEMPLATE {}", new.ours))?;
-                new.execute(&new.url_of(database), &sql)?;
+        new.token = new.make(Path::new(env!("CARGO_BIN_EXE_profile-worker")), &new.ours, plan)?;
+        if let (Some(program), Some(tables)) = (other_build(), &new.other) {
+            new.make(&program, tables, plan)?;
+            // One token for both.
+            let hash = format!("UPDATE api_tokens SET token_hash = sha256('{}') WHERE id = 1", new.token);
+            for database in tables.made(plan) {
+                new.execute(&new.url_of(database), &hash)?;
             }
         }
         Ok(new)
     }
 
-    /// What one of our program's commands prints.
-    fn command(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_profile-worker"));
-        let output = command.args(arguments).env("DATABASE_URL", self.url_of(&self.ours).as_str()).output()?;
-        if !output.status.success() {
-            return Err(format!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
+    /// Makes a program's tables; returns the token.
+    fn make(&self, program: &Path, tables: &Tables, plan: &Plan) -> Result<String> {
+        self.execute(&self.database_url, &format!("CREATE DATABASE {}", tables.new))?;
+        let url = self.url_of(&tables.new);
+        let tell = |arguments: &[&str]| -> Result<String> {
+            let output = Command::new(program).args(arguments).env("DATABASE_URL", url.as_str()).output()?;
+            if !output.status.success() {
+                return Err(format!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
+            }
+            Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+        };
+        tell(&["migrate"])?;
+        tell(&["database", "create", "bench"])?;
+        tell(&["resource", "create", "--db", "1", "--channels", "email", "bench"])?;
+        let token = tell(&["token", "create", "--db", "1", "bench"])?;
+        let has_hash = self.ask(&url, "SELECT (to_regprocedure('hash_of_email(text)') IS NOT NULL)::text")? == "true";
+        let (column, value) = if has_hash { ("email_hash,", "hash_of_email(email),") } else { ("", "") };
+        let filled = include_str!("filled.sql")
+            .replace("COUNT", &plan.profiles.to_string())
+            .replace("DATABASES", &plan.databases.to_string())
+            .replace("HASH_OF_EMAIL", value)
+            .replace("EMAIL_HASH", column);
+        for (before, database, sql) in [
+            (Before::Tenants, &tables.tenants, include_str!("tenants.sql")),
+            (Before::Profiles, &tables.filled, &filled),
+        ] {
+            if plan.has(before) {
+                self.execute(&self.database_url, &format!("CREATE DATABASE {database} TEMPLATE {}", tables.new))?;
+                self.execute(&self.url_of(database), sql)?;
+            }
         }
-        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+        Ok(token)
+    }
+
+    fn tables_of(&self, worker: Worker) -> &Tables {
+        match (worker, &self.other) {
+            (Worker::Other, Some(tables)) => tables,
+            _ => &self.ours,
+        }
     }
 
     fn url_of(&self, database: &str) -> url::Url {
@@ -110,15 +132,23 @@ impl Surroundings {
     pub(crate) fn ground(&self, worker: Worker, case: Case) -> Result<Ground<'_>> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("pw_bench_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let mut ground = Ground { surroundings: self, database: name.clone(), name, queue_type: case.queue, before: 0 };
+        let mut ground = Ground {
+            surroundings: self,
+            database: name.clone(),
+            name,
+            queue_type: case.queue,
+            is_shared: false,
+            before: 0,
+        };
         let template = match case.shape.before {
             Before::Profiles => {
-                ground.database = self.filled.clone();
+                ground.database = self.tables_of(worker).filled.clone();
+                ground.is_shared = true;
                 ground.before = ground.count("profiles")?;
                 None
             }
-            Before::Tenants => Some(&self.tenants),
-            Before::Nothing if worker.has_our_tables() => Some(&self.ours),
+            Before::Tenants => Some(&self.tables_of(worker).tenants),
+            Before::Nothing if worker.has_our_tables() => Some(&self.tables_of(worker).new),
             Before::Nothing => Some(&self.plain),
         };
         if let Some(template) = template {
@@ -132,9 +162,34 @@ impl Surroundings {
 
 impl Drop for Surroundings {
     fn drop(&mut self) {
-        for database in [&self.ours, &self.tenants, &self.filled, &self.plain] {
+        let tables = [Some(&self.ours), self.other.as_ref()].into_iter().flatten();
+        let tables = tables.flat_map(|tables| [&tables.new, &tables.tenants, &tables.filled]);
+        for database in tables.chain([&self.plain]) {
             self.execute(&self.database_url, &format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).ok();
         }
+    }
+}
+
+/// Databases of PostgreSQL with the tables of one build of ours, with database 1, resource 1 and the token.
+struct Tables {
+    /// Nothing else in it. It is copied.
+    new: String,
+    /// The same with many tenants.
+    tenants: String,
+    /// The same with many profiles. It is measured in, not copied.
+    filled: String,
+}
+
+impl Tables {
+    fn named(name: &str) -> Self {
+        Self { new: name.to_owned(), tenants: format!("{name}_tenants"), filled: format!("{name}_filled") }
+    }
+
+    /// Those that this plan needs.
+    fn made(&self, plan: &Plan) -> impl Iterator<Item = &String> {
+        let tenants = plan.has(Before::Tenants).then_some(&self.tenants);
+        let filled = plan.has(Before::Profiles).then_some(&self.filled);
+        [Some(&self.new), tenants, filled].into_iter().flatten()
     }
 }
 
@@ -157,6 +212,8 @@ pub(crate) struct Ground<'a> {
     name: String,
     database: String,
     queue_type: QueueType,
+    /// Other measurements use the same database.
+    is_shared: bool,
     /// Profiles that stood there before.
     before: usize,
 }
@@ -230,7 +287,7 @@ impl Ground<'_> {
     }
 
     fn remove(&self) -> Result<()> {
-        if self.database != self.surroundings.filled {
+        if !self.is_shared {
             let drop_database = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.database);
             self.surroundings.execute(&self.surroundings.database_url, &drop_database)?;
         }

@@ -121,7 +121,7 @@ impl Worker {
 }
 
 /// Where another build of ours is, if one is to be compared.
-fn other_build() -> Option<PathBuf> {
+pub(crate) fn other_build() -> Option<PathBuf> {
     std::env::var_os("OTHER_BUILD").map(PathBuf::from)
 }
 

@@ -48,8 +48,8 @@ WITH input AS MATERIALIZED (
         AS i (id, db_id, email, first_name, last_name, city)
 ),
 added AS (
-    INSERT INTO profiles (db_id, id, email, data, request_id)
-    SELECT db_id, id, email, jsonb_build_object('_fname', first_name, '_lname', last_name, '_city', city),
+    INSERT INTO profiles (db_id, id, email, email_hash, data, request_id)
+    SELECT db_id, id, email, hash_of_email(email), jsonb_build_object('_fname', first_name, '_lname', last_name, '_city', city),
            decode(id, 'hex')
     FROM input
     ON CONFLICT DO NOTHING

@@ -81,7 +81,7 @@ fn data_schema(profile: Value) -> Value {
 fn profile_schema(subscription: Value) -> Value {
     let mut properties = fields(profile::FIELDS);
     let email = described(
-        or_null(json!({"anyOf": [kind(Kind::Email), {"type": "string", "pattern": "^\\s*$"}]})),
+        or_null(json!({"anyOf": [kind(Kind::Email), {"type": "string", "pattern": NOTHING_TO_SEE}]})),
         profile::FIELDS[0].about,
     );
     properties.insert("email".to_owned(), email);
@@ -269,6 +269,9 @@ fn or_null(schema: Value) -> Value {
     json!({"anyOf": [schema, {"type": "null"}]})
 }
 
+/// Of what shows nothing Unicode has more than a pattern should list.
+const NOTHING_TO_SEE: &str = "^[^\\u0000!-~]*$";
+
 const WITHOUT_NUL: &str = "^[^\\u0000]*$";
 
 /// What a value of this kind is.
@@ -278,7 +281,7 @@ fn kind(kind: Kind) -> Value {
         Kind::Name => json!({"type": "string", "pattern": "\\S"}),
         Kind::Provider => json!({"type": "string", "pattern": "^[^:]*[^:\\s][^:]*$"}),
         Kind::Email => {
-            json!({"type": "string", "pattern": "^\\s*[^@\\s\"]+@[^@\\s]+\\.[^@\\s]+\\s*$", "examples": ["john@example.com"]})
+            json!({"type": "string", "pattern": "^\\s*[^@\\s\"]+@[^@\\s]+[.\\u3002\\uff0e\\uff61][^@\\s]+\\s*$", "examples": ["john@example.com"]})
         }
         Kind::Phone => {
             let separators = "[ \\-.()\\u00a0]*";

@@ -274,7 +274,7 @@ fn facets(kind: Kind) -> Vec<(&'static str, String)> {
         Kind::Id => vec![("xs:minInclusive", "1".to_owned())],
         Kind::Name => vec![("xs:minLength", "1".to_owned())],
         Kind::Provider => pattern("[^:]+"),
-        Kind::Email => pattern("[^@\\s\"]+@[^@\\s]+\\.[^@\\s]+"),
+        Kind::Email => pattern("[^@\\s\"]+@[^@\\s]+[.\u{3002}\u{ff0e}\u{ff61}][^@\\s]+"),
         Kind::Phone => pattern("\\+[ \\-.()]*[1-9]([ \\-.()]*[0-9]){7,14}[ \\-.()]*"),
         Kind::Country => pattern("[A-Za-z]{2}"),
         Kind::Ip => pattern("[0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"),

@@ -195,7 +195,7 @@ async fn execute(lease: &Lease, migration: &Migration, checksum: &[u8]) -> Resul
     if let Some(index) = migration.concurrently {
         drop_if_invalid(lease, index).await?;
         lease.batch_execute("SET lock_timeout = 0").await?;
-        lease.batch_execute(migration.sql).await?;
+        lease.batch_execute(&for_table(lease, migration.sql).await?).await?;
         lease.batch_execute("BEGIN").await?;
     } else {
         lease.batch_execute(&format!("BEGIN; {}", migration.sql)).await?;
@@ -207,6 +207,14 @@ async fn execute(lease: &Lease, migration: &Migration, checksum: &[u8]) -> Resul
         )
         .await?;
     lease.batch_execute("COMMIT").await
+}
+
+/// PostgreSQL builds no index of a partitioned table concurrently. Who has large partitions builds it
+/// on each of them beforehand; then there is nothing left to wait for (docs/scaling.md).
+async fn for_table(lease: &Lease, sql: &str) -> Result<String, tokio_postgres::Error> {
+    let look = "SELECT EXISTS (SELECT FROM pg_class WHERE oid = 'profiles'::regclass AND relkind = 'p')";
+    let is_partitioned: bool = lease.query_one(look, &[]).await?.get(0);
+    Ok(if is_partitioned { sql.replace("CONCURRENTLY ", "") } else { sql.to_owned() })
 }
 
 /// What an interruption left of an index that was built concurrently: it is kept up and serves nobody.

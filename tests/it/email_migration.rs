@@ -238,3 +238,40 @@ async fn another_rule_is_noticed_at_start_and_hashes_are_made_anew() {
     }
     assert!(out(&run(&world, &["email", "check", "--json"]).await).starts_with("[]"));
 }
+
+/// A partitioned table has no index that is built concurrently.
+#[tokio::test]
+async fn partitions_are_brought_under_the_rule_as_well() {
+    let mut world = World::new().await;
+    world.make_older().await;
+    world
+        .execute(
+            "ALTER TABLE profiles RENAME TO profiles_default;
+             CREATE TABLE profiles (LIKE profiles_default INCLUDING ALL) PARTITION BY LIST (db_id);
+             ALTER TABLE profiles ATTACH PARTITION profiles_default DEFAULT;
+             CREATE TABLE profiles_db_1 PARTITION OF profiles FOR VALUES IN (1)",
+        )
+        .await;
+    assert_eq!(store_as_older(&world, 1, &["a@пример.рф", "b@example.com"]).await, 2);
+    // As docs/scaling.md has it for large ones.
+    world.execute("ALTER TABLE profiles ADD COLUMN email_hash uuid").await;
+    for partition in ["profiles_db_1", "profiles_default"] {
+        world
+            .execute(&format!(
+                "CREATE UNIQUE INDEX CONCURRENTLY ON {partition} (db_id, email_hash) WHERE email_hash IS NOT NULL"
+            ))
+            .await;
+    }
+    migrate(&world).await;
+    let indexes =
+        "SELECT count(*) FROM pg_indexes WHERE tablename LIKE 'profiles_d%' AND indexdef LIKE '%email_hash)%'";
+    assert_eq!(world.number(indexes).await, 2, "those that were there are used");
+    let _worker = world.worker().await;
+    let mut client = world.client().await;
+    assert_eq!(client.call(with_email(&world, "B@example.com")).await.error(), 409);
+    assert_eq!(fill(&world).await, "2 profiles: 2 filled in, 0 in conflict\n");
+    succeed(&world, &["email", "contract"]).await;
+    for (email, error) in [("A@xn--e1afmkfd.xn--p1ai", 409), ("c@example.com", 0), ("C@example.com", 409)] {
+        assert_eq!(client.call(with_email(&world, email)).await.error(), error, "{email}");
+    }
+}

@@ -39,6 +39,9 @@ use super::fields::What;
 /// RFC 6531 counts in bytes, too. It holds for an address as it is stored, and with its host in ASCII.
 const ADDRESS_BYTES_MAX: usize = 254;
 
+/// What is longer than this is not looked at: composed, no text is shorter than a quarter of it.
+const GIVEN_BYTES_MAX: usize = 4 * ADDRESS_BYTES_MAX;
+
 /// The longest local part (RFC 5321, section 4.5.3.1.1).
 const LOCAL_BYTES_MAX: usize = 64;
 
@@ -65,6 +68,9 @@ impl Email {
     /// number of a character.
     pub fn parse(text: &str) -> Result<Self, What> {
         let given = trim(text);
+        if given.len() > GIVEN_BYTES_MAX {
+            return Err(too_long());
+        }
         if let Some(hidden) = hidden_character(text, given) {
             return Err(hidden);
         }
@@ -73,7 +79,7 @@ impl Email {
         check_local(local)?;
         let host = ascii_host(host).ok_or(NO_HOST)?;
         if address.len().max(local.len() + 1 + host.len()) > ADDRESS_BYTES_MAX {
-            return Err(format!("{NO_ADDRESS}: more than {ADDRESS_BYTES_MAX} bytes").into());
+            return Err(too_long());
         }
         let mut canonical = folded(local).into_owned();
         canonical.push('@');
@@ -110,6 +116,10 @@ pub fn is_blank(text: &str) -> bool {
 
 const NO_ADDRESS: &str = "not an email address";
 const NO_HOST: &str = "not an email address: after the @ must be a domain name, such as example.com";
+
+fn too_long() -> What {
+    format!("{NO_ADDRESS}: more than {ADDRESS_BYTES_MAX} bytes").into()
+}
 
 /// Without what can't be seen at its ends.
 fn trim(text: &str) -> &str {
