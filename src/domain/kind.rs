@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::email::Email;
+use super::email::{self, Email};
 use super::fields::{self, What};
 use super::outcome::Rejection;
 use super::value::Value;
@@ -148,7 +148,7 @@ impl Kind {
             Kind::Word => Value::String(word(value)?),
             Kind::Name => passed(value, fields::name)?,
             Kind::Provider => passed(value, fields::provider)?,
-            Kind::Email => Value::String(Cow::Owned(email(value)?.into_address())),
+            Kind::Email => Value::String(Cow::Owned(email::address(&word(value)?)?)),
             Kind::Phone => Value::String(Cow::Owned(fields::phone(&word(value)?)?)),
             Kind::Phones => each(value, Kind::Phone)?,
             Kind::Country => passed(value, fields::country)?,

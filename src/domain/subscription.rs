@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::directory::Lookup;
-use super::email::Email;
+use super::email;
 use super::fields::{self, What};
 use super::kind::{Field, Flaw, Kind, wrong_type};
 use super::value::{Json, Object, Value};
@@ -169,8 +169,8 @@ impl Subscription {
     /// What its address has in common with other spellings of it. An email has some; the ids of devices
     /// have none.
     pub fn identity(&self) -> String {
-        match (self.channel, Email::parse(&self.address)) {
-            (Channel::Email, Ok(email)) => email.canonical().to_owned(),
+        match self.channel {
+            Channel::Email => email::canonical(&self.address).into_owned(),
             _ => self.address.clone(),
         }
     }

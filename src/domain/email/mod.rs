@@ -67,34 +67,15 @@ impl Email {
     /// What is wrong, in words that follow the path and a colon. Nothing of the text is in them but the
     /// number of a character.
     pub fn parse(text: &str) -> Result<Self, What> {
-        let given = trim(text);
-        if given.len() > GIVEN_BYTES_MAX {
-            return Err(too_long());
-        }
-        if let Some(hidden) = hidden_character(text, given) {
-            return Err(hidden);
-        }
-        let address = NFC.normalize(given);
-        let (local, host) = address.split_once('@').ok_or(NO_ADDRESS)?;
-        check_local(local)?;
-        let host = ascii_host(host).ok_or(NO_HOST)?;
-        if address.len().max(local.len() + 1 + host.len()) > ADDRESS_BYTES_MAX {
-            return Err(too_long());
-        }
-        let mut canonical = folded(local).into_owned();
-        canonical.push('@');
-        canonical.push_str(&host);
+        let address = composed(text)?;
+        let (local, host) = parts(&address)?;
+        let canonical = format!("{}@{host}", folded(local));
         Ok(Self { address: address.into_owned(), canonical })
     }
 
     /// As it was given, trimmed, in NFC: what is stored and shown.
     pub fn address(&self) -> &str {
         &self.address
-    }
-
-    /// The same, by value.
-    pub fn into_address(self) -> String {
-        self.address
     }
 
     /// What all spellings of this address have in common. It is for comparison: mail may not arrive
@@ -109,6 +90,22 @@ impl Email {
     }
 }
 
+/// Reads an address of which only the spelling is wanted: as [`Email::parse`], for less.
+pub fn address(text: &str) -> Result<String, What> {
+    let address = composed(text)?;
+    parts(&address)?;
+    Ok(address.into_owned())
+}
+
+/// The canonical form of an address that was read before; of what is none, the text itself.
+pub fn canonical(address: &str) -> Cow<'_, str> {
+    // Of ASCII only A-labels are written in two ways that differ in more than case.
+    if address.is_ascii() && !address.contains("--") {
+        return in_small_letters(address);
+    }
+    Email::parse(address).map_or(Cow::Borrowed(address), |email| Cow::Owned(email.canonical))
+}
+
 /// Whether there is nothing in it: as a cell of a spreadsheet may hold a blank that nobody sees.
 pub fn is_blank(text: &str) -> bool {
     trim(text).is_empty()
@@ -119,6 +116,30 @@ const NO_HOST: &str = "not an email address: after the @ must be a domain name, 
 
 fn too_long() -> What {
     format!("{NO_ADDRESS}: more than {ADDRESS_BYTES_MAX} bytes").into()
+}
+
+/// What is left of a text without what can't be seen around it, in NFC.
+fn composed(text: &str) -> Result<Cow<'_, str>, What> {
+    let given = trim(text);
+    if given.len() > GIVEN_BYTES_MAX {
+        return Err(too_long());
+    }
+    match hidden_character(text, given) {
+        Some(hidden) => Err(hidden),
+        None if given.is_ascii() => Ok(Cow::Borrowed(given)),
+        None => Ok(NFC.normalize(given)),
+    }
+}
+
+/// What stands before the `@`, and the host in ASCII.
+fn parts(address: &str) -> Result<(&str, Cow<'_, str>), What> {
+    let (local, host) = address.split_once('@').ok_or(NO_ADDRESS)?;
+    check_local(local)?;
+    let host = ascii_host(host).ok_or(NO_HOST)?;
+    if address.len().max(local.len() + 1 + host.len()) > ADDRESS_BYTES_MAX {
+        return Err(too_long());
+    }
+    Ok((local, host))
 }
 
 /// Without what can't be seen at its ends.
@@ -166,8 +187,12 @@ fn hidden_character(text: &str, given: &str) -> Option<What> {
 /// A local part of atoms (RFC 5322, section 3.2.3, dot-atom), with letters, marks and digits of all
 /// scripts (RFC 6531, section 3.3, less signs and symbols).
 fn check_local(local: &str) -> Result<(), What> {
-    if let Some(other) = local.chars().find(|c| *c != '.' && !is_atom_character(*c)) {
-        return Err(format!("{NO_ADDRESS}: before the @ must not be the character U+{:04X}", u32::from(other)).into());
+    let is_plain = |byte: u8| byte == b'.' || IS_ATOM[usize::from(byte)];
+    if !local.bytes().all(is_plain)
+        && let Some(other) = local.chars().find(|c| *c != '.' && !is_atom_character(*c))
+    {
+        let number = u32::from(other);
+        return Err(format!("{NO_ADDRESS}: before the @ must not be the character U+{number:04X}").into());
     }
     // A mark without its letter would be drawn over what stands before it.
     if local.split('.').any(|atom| atom.chars().next().is_none_or(is_mark)) {
@@ -179,9 +204,26 @@ fn check_local(local: &str) -> Result<(), What> {
     Ok(())
 }
 
+/// The ASCII characters of an atom (RFC 5322, section 3.2.3, atext), by their number.
+const IS_ATOM: [bool; 256] = {
+    let mut is_atom = [false; 256];
+    let others = b"!#$%&'*+-/=?^_`{|}~";
+    let mut i = 0;
+    while i < others.len() {
+        is_atom[others[i] as usize] = true;
+        i += 1;
+    }
+    let mut byte = 0;
+    while byte < 128 {
+        is_atom[byte] |= (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    is_atom
+};
+
 fn is_atom_character(c: char) -> bool {
     if c.is_ascii() {
-        return c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
+        return IS_ATOM[c as usize];
     }
     let category = category(c);
     [GeneralCategoryGroup::Letter, GeneralCategoryGroup::Mark, GeneralCategoryGroup::Number]
@@ -219,14 +261,18 @@ fn is_assigned(host: &str) -> bool {
 /// The canonical form of a local part: that of Unicode's canonical caseless match, composed again.
 fn folded(local: &str) -> Cow<'_, str> {
     if local.is_ascii() {
-        return match local.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            true => Cow::Owned(local.to_ascii_lowercase()),
-            false => Cow::Borrowed(local),
-        };
+        return in_small_letters(local);
     }
     let folded = CASES.fold_string(&NFD.normalize(local)).into_owned();
     // Folding may leave marks out of order (D145 decomposes once more; to compose does that, too).
     Cow::Owned(NFC.normalize(&folded).into_owned())
+}
+
+fn in_small_letters(ascii: &str) -> Cow<'_, str> {
+    match ascii.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(ascii.to_ascii_lowercase()),
+        false => Cow::Borrowed(ascii),
+    }
 }
 
 #[cfg(test)]

@@ -39,7 +39,11 @@ fn unescaped(text: &str) -> String {
 }
 
 fn canonical(text: &str) -> Option<String> {
-    Some(Email::parse(text).ok()?.canonical)
+    let email = Email::parse(text).ok()?;
+    // Whoever knows that it is one need not ask again.
+    assert_eq!(super::canonical(&email.address), email.canonical);
+    assert_eq!(address(text).as_ref(), Ok(&email.address));
+    Some(email.canonical)
 }
 
 #[test]
