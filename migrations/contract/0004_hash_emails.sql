@@ -1,6 +1,6 @@
 -- Contract: what 0004 has expanded. Run by `profile-worker email contract`, and by `migrate` where it
--- makes a schema anew. A worker from before 0004 can store nothing after this: it names the old column,
--- and stops with a message, before it has taken a request.
+-- makes a schema anew. A worker from before 0004 can store nothing after this, as it names the old
+-- column, and loses nothing: what it has taken goes back to the queue.
 ALTER TABLE profiles
     DROP COLUMN email_key,
     -- Not looked at for the rows that are there: that takes long, and comes after this.
