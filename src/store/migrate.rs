@@ -194,8 +194,13 @@ fn failed(migration: &Migration, error: tokio_postgres::Error) -> MigrateError {
 async fn execute(lease: &Lease, migration: &Migration, checksum: &[u8]) -> Result<(), tokio_postgres::Error> {
     if let Some(index) = migration.concurrently {
         drop_if_invalid(lease, index).await?;
-        lease.batch_execute("SET lock_timeout = 0").await?;
-        lease.batch_execute(&for_table(lease, migration.sql).await?).await?;
+        if is_partitioned(lease).await? {
+            lease.batch_execute(&migration.sql.replace("CONCURRENTLY ", "")).await?;
+        } else {
+            // Its waiting holds up nobody.
+            lease.batch_execute("SET lock_timeout = 0").await?;
+            lease.batch_execute(migration.sql).await?;
+        }
         lease.batch_execute("BEGIN").await?;
     } else {
         lease.batch_execute(&format!("BEGIN; {}", migration.sql)).await?;
@@ -211,10 +216,9 @@ async fn execute(lease: &Lease, migration: &Migration, checksum: &[u8]) -> Resul
 
 /// PostgreSQL builds no index of a partitioned table concurrently. Who has large partitions builds it
 /// on each of them beforehand; then there is nothing left to wait for (docs/scaling.md).
-async fn for_table(lease: &Lease, sql: &str) -> Result<String, tokio_postgres::Error> {
+async fn is_partitioned(lease: &Lease) -> Result<bool, tokio_postgres::Error> {
     let look = "SELECT EXISTS (SELECT FROM pg_class WHERE oid = 'profiles'::regclass AND relkind = 'p')";
-    let is_partitioned: bool = lease.query_one(look, &[]).await?.get(0);
-    Ok(if is_partitioned { sql.replace("CONCURRENTLY ", "") } else { sql.to_owned() })
+    Ok(lease.query_one(look, &[]).await?.get(0))
 }
 
 /// What an interruption left of an index that was built concurrently: it is kept up and serves nobody.

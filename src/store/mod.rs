@@ -11,6 +11,7 @@ pub mod pooler;
 pub mod profiles;
 mod rights;
 mod servers;
+mod sessions;
 mod suspects;
 mod time;
 mod tls;

@@ -14,8 +14,8 @@ use tokio_postgres::config::TargetSessionAttrs;
 
 use super::email::Uniqueness;
 use super::error::StoreError;
-use super::migrate;
 use super::servers::{self, CONNECT_MAX, Servers};
+use super::sessions::{APPLICATION_NAME, known_as};
 use super::tls::{self, Trust};
 use crate::hosts;
 
@@ -124,17 +124,6 @@ fn server(url: &str, attributes: TargetSessionAttrs) -> Result<Config, String> {
     // A peer that is gone without a word is noticed by TCP within about this time.
     config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(15));
     Ok(config)
-}
-
-/// How our sessions are called in `pg_stat_activity` unless `DATABASE_URL` says otherwise.
-pub(super) const APPLICATION_NAME: &str = "profile-worker";
-
-/// The name of a session, with the last migration that this program knows: by that a contracting
-/// migration sees whether somebody older is still there. PostgreSQL cuts names off at 63 bytes.
-pub(super) fn known_as(name: &str) -> String {
-    const NAME_BYTES_MAX: usize = 63 - "/99999".len();
-    let end = (0..=name.len().min(NAME_BYTES_MAX)).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
-    format!("{}/{}", &name[..end], migrate::needed_version())
 }
 
 /// The database as the rest of the program sees it. Cheap to clone.

@@ -102,8 +102,14 @@ async fn a_worker_that_has_not_heard_of_the_change_goes_on() {
     let mut client = world.client().await;
     assert_eq!(client.call(with_email(&world, "a@example.com")).await.error(), 0);
     assert_eq!(client.call(with_email(&world, "A@example.com")).await.error(), 409);
-    // By hand, so that nobody is told.
+    // By hand, so that nobody is told; all lanes meet it at once.
     world.execute("ALTER TABLE profiles DROP COLUMN email_key").await;
+    let names: Vec<_> = (0..40).map(|i| format!("at-once-{i}")).collect();
+    let requests = names.iter().map(|name| (with_email(&world, "A@example.com"), client.replying(name)));
+    client.publish_all(requests.collect::<Vec<_>>()).await;
+    for name in &names {
+        assert_eq!(client.reply(name).await.error(), 409, "{name}");
+    }
     assert_eq!(client.call(with_email(&world, "A@example.com")).await.error(), 409);
     assert_eq!(client.call(with_email(&world, "b@example.com")).await.error(), 0);
 }

@@ -187,10 +187,7 @@ fn hidden_character(text: &str, given: &str) -> Option<What> {
 /// A local part of atoms (RFC 5322, section 3.2.3, dot-atom), with letters, marks and digits of all
 /// scripts (RFC 6531, section 3.3, less signs and symbols).
 fn check_local(local: &str) -> Result<(), What> {
-    let is_plain = |byte: u8| byte == b'.' || IS_ATOM[usize::from(byte)];
-    if !local.bytes().all(is_plain)
-        && let Some(other) = local.chars().find(|c| *c != '.' && !is_atom_character(*c))
-    {
+    if let Some(other) = local.chars().find(|c| *c != '.' && !is_atom_character(*c)) {
         let number = u32::from(other);
         return Err(format!("{NO_ADDRESS}: before the @ must not be the character U+{number:04X}").into());
     }
@@ -204,26 +201,15 @@ fn check_local(local: &str) -> Result<(), What> {
     Ok(())
 }
 
-/// The ASCII characters of an atom (RFC 5322, section 3.2.3, atext), by their number.
-const IS_ATOM: [bool; 256] = {
-    let mut is_atom = [false; 256];
-    let others = b"!#$%&'*+-/=?^_`{|}~";
-    let mut i = 0;
-    while i < others.len() {
-        is_atom[others[i] as usize] = true;
-        i += 1;
-    }
-    let mut byte = 0;
-    while byte < 128 {
-        is_atom[byte] |= (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    is_atom
-};
+/// The ASCII characters of an atom (RFC 5322, section 3.2.3, atext).
+const fn is_atext(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')
+}
 
 fn is_atom_character(c: char) -> bool {
     if c.is_ascii() {
-        return IS_ATOM[c as usize];
+        return is_atext(c as u8);
     }
     let category = category(c);
     [GeneralCategoryGroup::Letter, GeneralCategoryGroup::Mark, GeneralCategoryGroup::Number]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::error::StoreError;
 use super::super::migrate::{self, MigrateError};
-use super::super::pool::{APPLICATION_NAME, Lease, Store, within};
+use super::super::pool::{Lease, Store, within};
 use super::fill::{FillError, Pace};
 use super::{Uniqueness, check_rule};
 
@@ -54,10 +54,11 @@ impl Store {
     pub async fn contract_emails(&self, force: bool) -> Result<bool, ContractError> {
         migrate::check(self).await?;
         check_rule(self).await?;
-        if self.look_at_uniqueness().await? == Uniqueness::ByHash && self.is_validated().await? {
+        let unique = self.look_at_uniqueness().await?;
+        if unique == Uniqueness::ByHash && self.is_validated().await? {
             return Ok(false);
         }
-        if self.look_at_uniqueness().await? == Uniqueness::ByBoth {
+        if unique == Uniqueness::ByBoth {
             if !force && let Some(who) = self.session_before(MIGRATION).await? {
                 return Err(ContractError::OlderWorker(who));
             }
@@ -107,29 +108,7 @@ impl Store {
         let validate = "SET statement_timeout = 0; ALTER TABLE profiles VALIDATE CONSTRAINT profiles_email_hashed";
         Ok(lease.batch_execute(validate).await?)
     }
-
-    /// A session of a worker or command that does not know this migration, in words. Those of ours say
-    /// which one they know ([`known_as`](super::super::pool::known_as)); older ones have the bare name.
-    pub(super) async fn session_before(&self, migration: i32) -> Result<Option<String>, StoreError> {
-        let lease = self.lease().await?;
-        let names = [self.url().application_name(), APPLICATION_NAME];
-        let row = within("sessions", lease.query_opt(SESSION_BEFORE, &[&&names[..], &migration])).await?;
-        lease.give_back();
-        Ok(row.map(|row| {
-            let (process, name): (i32, &str) = (row.get(0), row.get(1));
-            format!("process {process} of PostgreSQL, application_name {name:?}")
-        }))
-    }
 }
-
-/// Everybody may see the names of all sessions.
-const SESSION_BEFORE: &str = "
-SELECT pid, application_name
-FROM pg_stat_activity, substring(application_name FROM '^(.*)/[0-9]+$') AS base,
-     substring(application_name FROM '/([0-9]{1,9})$') AS migration
-WHERE datname = current_database() AND pid <> pg_backend_pid()
-  AND (application_name = ANY($1) OR base = ANY($1) AND migration::int < $2)
-ORDER BY pid LIMIT 1";
 
 /// In one transaction.
 async fn contract(lease: &Lease) -> Result<(), StoreError> {

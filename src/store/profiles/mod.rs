@@ -42,12 +42,14 @@ impl Store {
     /// Calling this again with the same profiles, after an error that leaves it open whether the
     /// transaction was committed, finds the rows of the first call by their ids.
     pub async fn insert(&self, profiles: &[&NewProfile]) -> Result<Vec<Stored>, StoreError> {
-        let stored = self.insert_as(self.uniqueness(), profiles).await;
-        if stored.as_ref().is_err_and(StoreError::is_undefined_column)
-            && self.uniqueness() != self.look_at_uniqueness().await?
-        {
-            // The old column was dropped a moment ago.
-            return self.insert_as(self.uniqueness(), profiles).await;
+        let believed = self.uniqueness();
+        let stored = self.insert_as(believed, profiles).await;
+        if stored.as_ref().is_err_and(StoreError::is_undefined_column) {
+            // The old column may have been dropped a moment ago; another lane may know it already.
+            let unique = self.look_at_uniqueness().await?;
+            if unique != believed {
+                return self.insert_as(unique, profiles).await;
+            }
         }
         stored
     }
