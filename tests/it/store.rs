@@ -8,6 +8,7 @@ use profile_worker::domain::identity::{IdSource, RequestId};
 use profile_worker::domain::profile::NewProfile;
 use profile_worker::domain::value::{Json, Value};
 use profile_worker::store::migrate;
+use profile_worker::store::pool::{DatabaseUrl, Store};
 use profile_worker::store::profiles::Stored;
 
 use crate::worker::{command, until};
@@ -217,4 +218,21 @@ async fn migrating_tries_again_where_a_table_is_in_use_and_an_index_is_half_buil
     let valid =
         "SELECT count(*) FROM pg_index WHERE indexrelid = 'profiles_email_hash_unique'::regclass AND indisvalid";
     assert_eq!(world.number(valid).await, 1);
+}
+
+/// A lane that is slow meets the change when another one knows of it already.
+#[tokio::test]
+async fn all_who_believe_in_the_dropped_column_look_again() {
+    let world = World::new().await;
+    let unnamed = Unnamed::new();
+    let with_email = || NewProfile { email: Email::parse("a@example.com").ok(), ..unnamed.profile(None) };
+    let first = with_email();
+    assert_eq!(world.store.insert(&[&first]).await.expect("stored"), [Stored::Added]);
+    // Nobody has told this one.
+    let store = Store::new(&DatabaseUrl::parse(&world.database_url).expect("a URL"), 2).expect("a pool");
+    let (one, many) = (with_email(), (0..5000).map(|_| with_email()).collect::<Vec<_>>());
+    let (alone, many) = ([&one], many.iter().collect::<Vec<_>>());
+    let (quick, slow) = tokio::join!(store.insert(&alone), store.insert(&many));
+    assert_eq!(quick.expect("an answer"), [Stored::EmailTaken]);
+    assert!(slow.expect("an answer").iter().all(|stored| *stored == Stored::EmailTaken));
 }
