@@ -17,6 +17,32 @@ const SINGLY_MAX: usize = 32;
 /// A batch that takes so long is waited for by no acknowledgement, however many there are.
 const LONG_HELD_UP_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a quorum queue that has much to do needs for one acknowledgement of those that it keeps back.
+const SINGLY_TAKES: Duration = Duration::from_millis(2);
+
+/// Single acknowledgements that the broker may not have taken yet: it tells nobody.
+#[derive(Debug, Default)]
+pub(super) struct Singly {
+    /// When it has taken them all, as far as we can tell.
+    taken_at: Option<Instant>,
+}
+
+impl Singly {
+    /// So many more are sent.
+    pub(super) fn sent(&mut self, count: usize, now: Instant) {
+        let before = self.taken_at.map_or(now, |taken_at| taken_at.max(now));
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.taken_at = Some(before + SINGLY_TAKES.saturating_mul(count));
+    }
+
+    /// How long the channel had better stay open, so that none of them is forgotten.
+    pub(super) fn keep_open(&self, now: Instant) -> Duration {
+        let open = self.taken_at.map_or(Duration::ZERO, |taken_at| taken_at.saturating_duration_since(now));
+        // So many it takes at once.
+        if open > SINGLY_TAKES * SINGLY_MAX as u32 { open } else { Duration::ZERO }
+    }
+}
+
 /// What came over a channel and is not acknowledged yet.
 #[derive(Debug, Default)]
 pub(super) struct Unsettled {
@@ -128,6 +154,23 @@ impl Unsettled {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_channel_stays_open_until_many_single_acknowledgements_are_taken() {
+        let (mut singly, now) = (Singly::default(), Instant::now());
+        assert_eq!(singly.keep_open(now), Duration::ZERO);
+        singly.sent(SINGLY_MAX, now);
+        assert_eq!(singly.keep_open(now), Duration::ZERO, "so many are taken at once");
+        singly.sent(1000 - SINGLY_MAX, now);
+        assert_eq!(singly.keep_open(now), SINGLY_TAKES * 1000);
+        let later = now + SINGLY_TAKES * 900;
+        assert_eq!(singly.keep_open(later), SINGLY_TAKES * 100);
+        singly.sent(100, later);
+        assert_eq!(singly.keep_open(later), SINGLY_TAKES * 200);
+        let much_later = now + Duration::from_secs(60);
+        singly.sent(SINGLY_MAX + 1, much_later);
+        assert_eq!(singly.keep_open(much_later), SINGLY_TAKES * (SINGLY_MAX as u32 + 1), "what was is forgotten");
+    }
 
     /// Batches 1 to 3, 4, 5 to 9 and 10 to 12.
     fn four_batches() -> (Unsettled, Instant) {

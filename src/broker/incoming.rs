@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::select_all;
@@ -14,6 +14,7 @@ use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use tokio::time::Instant;
 
+use super::acks::Singly;
 use super::batch::{BatchLimits, LARGE_BODY_BYTES};
 use super::connection::Connection;
 use super::envelope::Envelope;
@@ -53,6 +54,7 @@ pub(super) struct Incoming {
     queue: String,
     connection: Connection,
     slots: Vec<Slot>,
+    singly: Arc<Mutex<Singly>>,
     /// Channels that nothing is asked for over any more, but of which something waits beside the lanes.
     lingering: Vec<Arc<Subscribed>>,
     replaced_at: Instant,
@@ -80,14 +82,15 @@ impl fmt::Debug for Incoming {
 impl Incoming {
     /// Nothing is asked for yet.
     pub(super) async fn open(connection: &Connection, queue: &str, window: Window) -> Result<Self, BrokerError> {
-        let mut slots = Vec::new();
+        let (mut slots, singly) = (Vec::new(), Arc::default());
         for _ in 0..CHANNELS.min(window.most()) {
-            slots.push(Slot::open(connection).await?);
+            slots.push(Slot::open(connection, &singly).await?);
         }
         Ok(Self {
             queue: queue.to_owned(),
             connection: connection.clone(),
             slots,
+            singly,
             lingering: Vec::new(),
             replaced_at: Instant::now(),
             small: VecDeque::new(),
@@ -238,7 +241,9 @@ impl Incoming {
         if self.window.is_paused() || !self.slots.iter().any(|slot| slot.subscribed.beside() > 0) {
             return false;
         }
-        self.lingering.retain(|subscribed| subscribed.beside() > 0 || Arc::strong_count(subscribed) > 1);
+        self.lingering.retain(|subscribed| {
+            subscribed.beside() > 0 || Arc::strong_count(subscribed) > 1 || !subscribed.keep_open().is_zero()
+        });
         let may_replace = self.lingering.len() + self.slots.len() <= LINGERING_MAX;
         may_replace && self.replaced_at.elapsed() >= REPLACE_EVERY
     }
@@ -246,7 +251,7 @@ impl Incoming {
     async fn replace_channels(&mut self) -> Result<(), BrokerError> {
         for slot in &mut self.slots {
             if slot.subscribed.beside() > 0 && self.lingering.len() < LINGERING_MAX {
-                let old = std::mem::replace(slot, Slot::open(&self.connection).await?);
+                let old = std::mem::replace(slot, Slot::open(&self.connection, &self.singly).await?);
                 self.lingering.push(old.subscribed);
             }
         }
@@ -311,8 +316,8 @@ impl Incoming {
 const PREFETCH_MAX: u16 = 2000;
 
 impl Slot {
-    async fn open(connection: &Connection) -> Result<Self, BrokerError> {
-        let subscribed = Arc::new(Subscribed::new(connection.channel().await?));
+    async fn open(connection: &Connection, singly: &Arc<Mutex<Singly>>) -> Result<Self, BrokerError> {
+        let subscribed = Arc::new(Subscribed::new(connection.channel().await?, singly.clone()));
         Ok(Self { subscribed, stream: None, pausing: None })
     }
 }

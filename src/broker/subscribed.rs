@@ -3,7 +3,8 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use lapin::Channel;
@@ -11,7 +12,7 @@ use lapin::options::{BasicAckOptions, BasicNackOptions};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::acks::{Acks, Unsettled};
+use super::acks::{Acks, Singly, Unsettled};
 use super::error::{ANSWER_MAX, BrokerError, within};
 
 /// One channel. It is closed when the last request that came over it is settled and nothing more is
@@ -23,6 +24,8 @@ pub(super) struct Subscribed {
     /// Locked while an acknowledgement is on its way: one that was overtaken by another would name
     /// deliveries that are settled, which costs the channel.
     acknowledging: Mutex<()>,
+    /// What all channels of a subscription have sent one by one: the queue takes it for all of them.
+    singly: Arc<std::sync::Mutex<Singly>>,
     /// Requests that wait beside the lanes.
     beside: AtomicUsize,
 }
@@ -34,8 +37,14 @@ impl fmt::Debug for Subscribed {
 }
 
 impl Subscribed {
-    pub(super) fn new(channel: Channel) -> Self {
-        Self { channel, unsettled: Default::default(), acknowledging: Mutex::default(), beside: AtomicUsize::new(0) }
+    pub(super) fn new(channel: Channel, singly: Arc<std::sync::Mutex<Singly>>) -> Self {
+        Self {
+            channel,
+            unsettled: Default::default(),
+            acknowledging: Mutex::default(),
+            singly,
+            beside: AtomicUsize::new(0),
+        }
     }
 
     /// How many requests of this channel wait beside the lanes. Until they are settled nothing that
@@ -84,8 +93,20 @@ impl Subscribed {
     pub(super) async fn settle_single(&self, tag: u64) -> Result<(), BrokerError> {
         let _one_at_a_time = self.acknowledging.lock().await;
         self.ack(tag, false).await?;
+        self.singly().sent(1, Instant::now());
         self.unsettled().settled_apart(tag);
         Ok(())
+    }
+
+    /// How long the channel had better stay open after what is settled: a quorum queue forgets
+    /// acknowledgements that it has not come to when it is closed, and delivers their requests again.
+    pub(super) fn keep_open(&self) -> Duration {
+        self.singly().keep_open(Instant::now())
+    }
+
+    fn singly(&self) -> MutexGuard<'_, Singly> {
+        // Nothing behind it is left half done by a panic.
+        self.singly.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives one request back to the queue.
@@ -107,6 +128,10 @@ impl Subscribed {
     }
 
     async fn ack_singly(&self, tags: Vec<u64>) -> Result<(), BrokerError> {
+        if tags.is_empty() {
+            return Ok(());
+        }
+        self.singly().sent(tags.len(), Instant::now());
         try_join_all(tags.into_iter().map(|tag| self.ack(tag, false))).await?;
         Ok(())
     }

@@ -46,6 +46,9 @@ const AT_WORK_MAX: u32 = LANES_MAX as u32;
 /// much meanwhile.
 pub const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// A connection is not kept open for longer than this after the last acknowledgement.
+const KEPT_OPEN_MAX: Duration = Duration::from_secs(2);
+
 impl Subscription {
     /// Subscribes; at most `prefetch` unsettled requests are handed over, or one more, and fewer if
     /// they are large. `body_max` is how large they may be.
@@ -270,6 +273,12 @@ impl Subscription {
     /// What came in and is not settled, but for what waits beside the lanes.
     pub fn held(&self) -> Held {
         Held { requests: self.gate.requests(), bytes: self.gate.held(), asked_for: self.gate.asked_for() }
+    }
+
+    /// Waits until the broker has come to what was acknowledged, as far as we can tell.
+    pub async fn until_acks_are_taken(&self) {
+        let open = self.incoming.lock().await.all_channels().map(|subscribed| subscribed.keep_open()).max();
+        tokio::time::sleep(open.unwrap_or_default().min(KEPT_OPEN_MAX)).await;
     }
 
     /// Gives everything that is not answered back to the queue, for others to take.

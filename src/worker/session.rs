@@ -160,6 +160,9 @@ impl Session {
         {
             debug!(%error, "could not give back what was held; the broker does it when the connection closes");
         }
+        if !matches!(end, LaneEnd::Lost(_)) {
+            self.subscription.until_acks_are_taken().await;
+        }
         self.consuming.close().await;
         self.lines.close().await;
         let is_over = matches!(end, LaneEnd::Finished | LaneEnd::OutOfTime);

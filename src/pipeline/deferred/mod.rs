@@ -113,13 +113,13 @@ impl Deferred {
         }
     }
 
-    /// Waits until nothing waits.
+    /// Waits until nothing waits, and all that did is settled.
     pub async fn until_idle(&self) {
         loop {
             let rung = self.room.notified();
             tokio::pin!(rung);
             rung.as_mut().enable();
-            if self.waiting().messages == 0 {
+            if self.waiting().is_idle() {
                 return;
             }
             rung.await;
@@ -274,15 +274,32 @@ impl Deferred {
                  oldest first; make room in it"
             );
         }
+        // At once, else the next look would find as little room, and drop as many more.
+        self.leave(&errand);
         let deferred = self.clone();
-        self.spawn(async move { deferred.finish(errand).await });
+        self.spawn(async move { deferred.settle(errand).await });
     }
 
     // ---- how it ends for a message
 
     /// The broker has it safe, or nobody will.
     async fn finish(&self, errand: Errand) {
-        self.uncount(&errand);
+        self.leave(&errand);
+        self.settle(errand).await;
+    }
+
+    /// It does not wait any more, and is not settled yet: there is room, and something is to be done.
+    fn leave(&self, errand: &Errand) {
+        self.waiting().leaving += 1;
+        self.uncount(errand);
+    }
+
+    fn left(&self) {
+        self.waiting().leaving -= 1;
+        self.room.notify_waiters();
+    }
+
+    async fn settle(&self, errand: Errand) {
         if let Some(receipt) = errand.owed.done() {
             self.waiting().requests.remove(&errand.request);
             match self.subscription.settle(receipt).await {
@@ -290,6 +307,7 @@ impl Deferred {
                 Err(error) => debug!(%error, "what was said could not be acknowledged"),
             }
         }
+        self.left();
     }
 
     async fn confirmed(&self, errand: Errand) {
@@ -318,12 +336,13 @@ impl Deferred {
             }
             return self.uncount(&errand);
         };
+        self.leave(&errand);
         self.mark(&errand.owed.unmarked()).await;
-        self.uncount(&errand);
         self.waiting().requests.remove(&errand.request);
         if let Err(error) = self.subscription.give_back(receipt).await {
             debug!(%error, "a request could not be given back to the queue");
         }
+        self.left();
     }
 
     /// A reply goes to the result queue; returns what is none.
@@ -359,15 +378,19 @@ impl Deferred {
         for (_, errand) in &errands {
             self.count(errand);
         }
-        let is_full = self.waiting().is_full();
-        let (dropped, errands): (Vec<_>, Vec<_>) =
-            errands.into_iter().partition(|(_, errand)| is_full && errand.may_be_dropped());
-        for (_, errand) in dropped {
-            self.drop_unreadable(errand);
+        // What is published is dropped only where nothing older is left that could be.
+        self.make_room();
+        let mut kept = Vec::with_capacity(errands.len());
+        for (index, errand) in errands {
+            if errand.may_be_dropped() && self.waiting().is_full() {
+                self.drop_unreadable(errand);
+            } else {
+                kept.push((index, errand));
+            }
         }
-        self.tell_of(&errands);
+        self.tell_of(&kept);
         let deferred = self.clone();
-        self.spawn(async move { deferred.wait_for(unconfirmed, errands).await });
+        self.spawn(async move { deferred.wait_for(unconfirmed, kept).await });
     }
 
     fn tell_of(&self, errands: &[(usize, Errand)]) {

@@ -81,11 +81,17 @@ pub(super) struct Waiting {
     pub(super) next_request: u64,
     pub(super) messages: usize,
     pub(super) bytes: usize,
+    /// How many do not wait any more, but their requests are yet to be settled or given back.
+    pub(super) leaving: usize,
 }
 
 impl Waiting {
     pub(super) fn is_full(&self) -> bool {
         self.messages >= MESSAGES_MAX || self.bytes >= BYTES_MAX
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.messages == 0 && self.leaving == 0
     }
 }
 
