@@ -324,7 +324,8 @@ async fn restart_a_broker_that_allows_no_further_connection_holds_up_only_direct
 /// a time, and says what to do.
 #[tokio::test]
 async fn restart_what_the_broker_can_not_deliver_is_given_up_by_the_broker() {
-    const GIVEN_UP_MAX: Duration = Duration::from_secs(150);
+    // A dozen seconds on a machine that has nothing else to do.
+    const GIVEN_UP_MAX: Duration = Duration::from_secs(300);
     let own = PrivateServers::start("restart-undeliverable");
     let operator = Operator::new(&format!("scripts/servers ctl {}", own.folder().display())).expect("a command");
     let version = operator.version().await.expect("a version");
@@ -336,7 +337,10 @@ async fn restart_what_the_broker_can_not_deliver_is_given_up_by_the_broker() {
     let begun = Instant::now();
     operator.publish_what_can_not_be_delivered(&street.world.request_queue()).await.expect("it is in the queue");
     while street.client.waiting(&street.world.dead_letter_queue()).await == 0 {
-        assert!(begun.elapsed() < GIVEN_UP_MAX, "not given up after {GIVEN_UP_MAX:?}");
+        if begun.elapsed() > GIVEN_UP_MAX {
+            street.worker.signal("KILL").await;
+            panic!("not given up after {GIVEN_UP_MAX:?}: {}", street.worker.end().await.1);
+        }
         sleep(Duration::from_millis(100)).await;
     }
     let took = begun.elapsed();
