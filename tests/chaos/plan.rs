@@ -288,17 +288,17 @@ impl FaultKind {
         match self {
             Self::WorkerKilled | Self::WorkerPaused => &[Part::Worker],
             Self::WorkerStopped => &[Part::Worker, Part::Server(Server::Broker), Part::Server(Server::Database)],
-            Self::DatabaseKilled
-            | Self::SessionsEnded
-            | Self::DiskFull
-            | Self::TableLocked
-            | Self::RightTaken(Right::Insert) => &[Part::Server(Server::Database)],
+            Self::DatabaseKilled | Self::SessionsEnded | Self::DiskFull | Self::TableLocked => {
+                &[Part::Server(Server::Database)]
+            }
+            // A worker that starts meanwhile says what is missing and ends, as it should.
+            Self::RightTaken(Right::Insert) => &[Part::Worker, Part::Server(Server::Database)],
+            Self::RightTaken(Right::Events) => &[Part::Worker, Part::Server(Server::Broker)],
             Self::BrokerStopped
             | Self::BrokerKilled
             | Self::MemoryAlarm
             | Self::ReplyQueueDeleted
-            | Self::ReplyQueueSilent
-            | Self::RightTaken(Right::Events) => &[Part::Server(Server::Broker)],
+            | Self::ReplyQueueSilent => &[Part::Server(Server::Broker)],
             Self::Network(_, Server::Broker) | Self::NodeKilled | Self::LeaderKilled => &[Part::Server(Server::Broker)],
             Self::Network(_, Server::Database)
             | Self::PrimaryKilled
