@@ -350,7 +350,8 @@ async fn restart_what_the_broker_can_not_deliver_is_given_up_by_the_broker() {
     assert!(!street.worker.has_ended());
     street.worker.signal("TERM").await;
     let (status, said) = street.worker.end().await;
-    assert!(status.success() && said.contains("it may be unable to deliver one (docs/faults.md, 541)"), "{said}");
+    // Where neighbours get through between two losses nobody has to be cautious.
+    assert!(status.success() && said.contains("541: INTERNAL_ERROR"), "{said}");
     assert_eq!(street.client.waiting(&street.world.request_queue()).await, 0);
     assert_eq!(street.client.waiting(&street.world.dead_letter_queue()).await, 1, "nobody else was given up");
 }
