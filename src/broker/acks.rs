@@ -22,12 +22,12 @@ const SINGLY_TAKES: Duration = Duration::from_millis(2);
 
 /// Single acknowledgements that the broker may not have taken yet: it tells nobody.
 #[derive(Debug, Default)]
-pub(super) struct Singly {
+pub(super) struct SingleAcks {
     /// When it has taken them all, as far as we can tell.
     taken_at: Option<Instant>,
 }
 
-impl Singly {
+impl SingleAcks {
     /// So many more are sent.
     pub(super) fn sent(&mut self, count: usize, now: Instant) {
         let before = self.taken_at.map_or(now, |taken_at| taken_at.max(now));
@@ -157,19 +157,19 @@ mod tests {
 
     #[test]
     fn a_channel_stays_open_until_many_single_acknowledgements_are_taken() {
-        let (mut singly, now) = (Singly::default(), Instant::now());
-        assert_eq!(singly.keep_open(now), Duration::ZERO);
-        singly.sent(SINGLY_MAX, now);
-        assert_eq!(singly.keep_open(now), Duration::ZERO, "so many are taken at once");
-        singly.sent(1000 - SINGLY_MAX, now);
-        assert_eq!(singly.keep_open(now), SINGLY_TAKES * 1000);
+        let (mut acks, now) = (SingleAcks::default(), Instant::now());
+        assert_eq!(acks.keep_open(now), Duration::ZERO);
+        acks.sent(SINGLY_MAX, now);
+        assert_eq!(acks.keep_open(now), Duration::ZERO, "so many are taken at once");
+        acks.sent(1000 - SINGLY_MAX, now);
+        assert_eq!(acks.keep_open(now), SINGLY_TAKES * 1000);
         let later = now + SINGLY_TAKES * 900;
-        assert_eq!(singly.keep_open(later), SINGLY_TAKES * 100);
-        singly.sent(100, later);
-        assert_eq!(singly.keep_open(later), SINGLY_TAKES * 200);
+        assert_eq!(acks.keep_open(later), SINGLY_TAKES * 100);
+        acks.sent(100, later);
+        assert_eq!(acks.keep_open(later), SINGLY_TAKES * 200);
         let much_later = now + Duration::from_secs(60);
-        singly.sent(SINGLY_MAX + 1, much_later);
-        assert_eq!(singly.keep_open(much_later), SINGLY_TAKES * (SINGLY_MAX as u32 + 1), "what was is forgotten");
+        acks.sent(SINGLY_MAX + 1, much_later);
+        assert_eq!(acks.keep_open(much_later), SINGLY_TAKES * (SINGLY_MAX as u32 + 1), "what was is forgotten");
     }
 
     /// Batches 1 to 3, 4, 5 to 9 and 10 to 12.

@@ -14,7 +14,7 @@ use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use tokio::time::Instant;
 
-use super::acks::Singly;
+use super::acks::SingleAcks;
 use super::batch::{BatchLimits, LARGE_BODY_BYTES};
 use super::connection::Connection;
 use super::envelope::Envelope;
@@ -54,7 +54,7 @@ pub(super) struct Incoming {
     queue: String,
     connection: Connection,
     slots: Vec<Slot>,
-    singly: Arc<Mutex<Singly>>,
+    single_acks: Arc<Mutex<SingleAcks>>,
     /// Channels that nothing is asked for over any more, but of which something waits beside the lanes.
     lingering: Vec<Arc<Subscribed>>,
     replaced_at: Instant,
@@ -82,15 +82,15 @@ impl fmt::Debug for Incoming {
 impl Incoming {
     /// Nothing is asked for yet.
     pub(super) async fn open(connection: &Connection, queue: &str, window: Window) -> Result<Self, BrokerError> {
-        let (mut slots, singly) = (Vec::new(), Arc::default());
+        let (mut slots, single_acks) = (Vec::new(), Arc::default());
         for _ in 0..CHANNELS.min(window.most()) {
-            slots.push(Slot::open(connection, &singly).await?);
+            slots.push(Slot::open(connection, &single_acks).await?);
         }
         Ok(Self {
             queue: queue.to_owned(),
             connection: connection.clone(),
             slots,
-            singly,
+            single_acks,
             lingering: Vec::new(),
             replaced_at: Instant::now(),
             small: VecDeque::new(),
@@ -251,7 +251,7 @@ impl Incoming {
     async fn replace_channels(&mut self) -> Result<(), BrokerError> {
         for slot in &mut self.slots {
             if slot.subscribed.beside() > 0 && self.lingering.len() < LINGERING_MAX {
-                let old = std::mem::replace(slot, Slot::open(&self.connection, &self.singly).await?);
+                let old = std::mem::replace(slot, Slot::open(&self.connection, &self.single_acks).await?);
                 self.lingering.push(old.subscribed);
             }
         }
@@ -316,8 +316,8 @@ impl Incoming {
 const PREFETCH_MAX: u16 = 2000;
 
 impl Slot {
-    async fn open(connection: &Connection, singly: &Arc<Mutex<Singly>>) -> Result<Self, BrokerError> {
-        let subscribed = Arc::new(Subscribed::new(connection.channel().await?, singly.clone()));
+    async fn open(connection: &Connection, single_acks: &Arc<Mutex<SingleAcks>>) -> Result<Self, BrokerError> {
+        let subscribed = Arc::new(Subscribed::new(connection.channel().await?, single_acks.clone()));
         Ok(Self { subscribed, stream: None, pausing: None })
     }
 }

@@ -12,7 +12,7 @@ use lapin::options::{BasicAckOptions, BasicNackOptions};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::acks::{Acks, Singly, Unsettled};
+use super::acks::{Acks, SingleAcks, Unsettled};
 use super::error::{ANSWER_MAX, BrokerError, within};
 
 /// One channel. It is closed when the last request that came over it is settled and nothing more is
@@ -25,7 +25,7 @@ pub(super) struct Subscribed {
     /// deliveries that are settled, which costs the channel.
     acknowledging: Mutex<()>,
     /// What all channels of a subscription have sent one by one: the queue takes it for all of them.
-    singly: Arc<std::sync::Mutex<Singly>>,
+    single_acks: Arc<std::sync::Mutex<SingleAcks>>,
     /// Requests that wait beside the lanes.
     beside: AtomicUsize,
 }
@@ -37,12 +37,12 @@ impl fmt::Debug for Subscribed {
 }
 
 impl Subscribed {
-    pub(super) fn new(channel: Channel, singly: Arc<std::sync::Mutex<Singly>>) -> Self {
+    pub(super) fn new(channel: Channel, single_acks: Arc<std::sync::Mutex<SingleAcks>>) -> Self {
         Self {
             channel,
             unsettled: Default::default(),
             acknowledging: Mutex::default(),
-            singly,
+            single_acks,
             beside: AtomicUsize::new(0),
         }
     }
@@ -93,7 +93,7 @@ impl Subscribed {
     pub(super) async fn settle_single(&self, tag: u64) -> Result<(), BrokerError> {
         let _one_at_a_time = self.acknowledging.lock().await;
         self.ack(tag, false).await?;
-        self.singly().sent(1, Instant::now());
+        self.single_acks().sent(1, Instant::now());
         self.unsettled().settled_apart(tag);
         Ok(())
     }
@@ -101,12 +101,12 @@ impl Subscribed {
     /// How long the channel had better stay open after what is settled: a quorum queue forgets
     /// acknowledgements that it has not come to when it is closed, and delivers their requests again.
     pub(super) fn keep_open(&self) -> Duration {
-        self.singly().keep_open(Instant::now())
+        self.single_acks().keep_open(Instant::now())
     }
 
-    fn singly(&self) -> MutexGuard<'_, Singly> {
+    fn single_acks(&self) -> MutexGuard<'_, SingleAcks> {
         // Nothing behind it is left half done by a panic.
-        self.singly.lock().unwrap_or_else(PoisonError::into_inner)
+        self.single_acks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives one request back to the queue.
@@ -131,7 +131,7 @@ impl Subscribed {
         if tags.is_empty() {
             return Ok(());
         }
-        self.singly().sent(tags.len(), Instant::now());
+        self.single_acks().sent(tags.len(), Instant::now());
         try_join_all(tags.into_iter().map(|tag| self.ack(tag, false))).await?;
         Ok(())
     }

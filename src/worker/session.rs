@@ -160,8 +160,12 @@ impl Session {
         {
             debug!(%error, "could not give back what was held; the broker does it when the connection closes");
         }
-        if !matches!(end, LaneEnd::Lost(_)) {
-            self.subscription.until_acks_are_taken().await;
+        if gives_back(&end) {
+            tokio::select! {
+                () = self.subscription.until_acks_are_taken() => {}
+                // What is left of the grace period is for closing in order.
+                () = stop.out_of_time() => {}
+            }
         }
         self.consuming.close().await;
         self.lines.close().await;

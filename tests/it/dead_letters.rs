@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
-use crate::client::props;
+use crate::client::{Client, props};
 use crate::raw_amqp::RawClient;
 use crate::world::World;
 
@@ -123,14 +123,9 @@ async fn error_500_a_message_that_cannot_be_stored_spares_its_neighbours() {
     assert!(client.take_now(&world.dead_letter_queue()).await.is_none());
 }
 
-/// There is a bound to what waits beside the lanes. Of what nobody could read the oldest make room,
-/// and are answered; a request with a good token waits for as long as it takes.
-#[tokio::test]
-async fn a_dead_letter_queue_without_room_drops_the_oldest_of_what_nobody_could_read_and_nothing_else() {
-    const UNREADABLE: usize = 1300;
-    let world = World::new().await;
+/// Fills the dead-letter queue, whose name it returns, with one message; it takes no other then.
+async fn without_room(world: &World, client: &Client) -> String {
     world.worker().await.signal("TERM").await;
-    let mut client = world.client().await;
     let dead = world.dead_letter_queue();
     client.channel.queue_delete(dead.as_str().into(), QueueDeleteOptions::default()).await.expect("deleted");
     let mut arguments = FieldTable::default();
@@ -139,6 +134,17 @@ async fn a_dead_letter_queue_without_room_drops_the_oldest_of_what_nobody_could_
     let durable = QueueDeclareOptions { durable: true, ..Default::default() };
     client.channel.queue_declare(dead.as_str().into(), durable, arguments).await.expect("a queue");
     client.publish_to(&dead, b"it is full", props()).await;
+    dead
+}
+
+/// There is a bound to what waits beside the lanes. Of what nobody could read the oldest make room,
+/// and are answered; a request with a good token waits for as long as it takes.
+#[tokio::test]
+async fn a_dead_letter_queue_without_room_drops_the_oldest_of_what_nobody_could_read_and_nothing_else() {
+    const UNREADABLE: usize = 1300;
+    let world = World::new().await;
+    let mut client = world.client().await;
+    let dead = without_room(&world, &client).await;
     let worker = world.worker_with(&[("TOPOLOGY", "check")]).await;
     let mut headers = FieldTable::default();
     headers.insert("x-fault".into(), AMQPValue::LongString("panic".into()));
@@ -184,4 +190,28 @@ async fn a_dead_letter_queue_without_room_drops_the_oldest_of_what_nobody_could_
     let new = (UNREADABLE - 250..UNREADABLE).filter(|i| bad.contains(&format!("no request {i:04}"))).count();
     assert!(new > 200, "of the last 250 only {new} are kept");
     assert_eq!(client.waiting(&world.request_queue()).await, 0, "requests come again: {said}");
+}
+
+/// A worker waits a moment for its last acknowledgements, but not beyond its grace period.
+#[tokio::test]
+async fn a_short_grace_period_is_enough_after_many_dead_letters() {
+    const UNREADABLE: usize = 900;
+    let world = World::new().await;
+    let mut client = world.client().await;
+    let dead = without_room(&world, &client).await;
+    let worker = world.worker_with(&[("TOPOLOGY", "check"), ("SHUTDOWN_GRACE", "1s")]).await;
+    for i in 0..UNREADABLE {
+        client.publish(format!("no request {i}").as_bytes(), client.replying(&format!("bad{i}"))).await;
+    }
+    for i in 0..UNREADABLE {
+        assert_eq!(client.reply(&format!("bad{i}")).await.error(), 400);
+    }
+    let mut reader = RawClient::connect(&world.servers.amqp_url).await;
+    reader.consume(&dead).await;
+    for _ in 0..UNREADABLE / 2 {
+        reader.next().await;
+    }
+    worker.signal("TERM").await;
+    let (status, said) = worker.end().await;
+    assert!(status.success(), "{said}");
 }

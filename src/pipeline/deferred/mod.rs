@@ -275,7 +275,7 @@ impl Deferred {
             );
         }
         // At once, else the next look would find as little room, and drop as many more.
-        self.leave(&errand);
+        self.begin_settling(&errand);
         let deferred = self.clone();
         self.spawn(async move { deferred.settle(errand).await });
     }
@@ -284,18 +284,18 @@ impl Deferred {
 
     /// The broker has it safe, or nobody will.
     async fn finish(&self, errand: Errand) {
-        self.leave(&errand);
+        self.begin_settling(&errand);
         self.settle(errand).await;
     }
 
     /// It does not wait any more, and is not settled yet: there is room, and something is to be done.
-    fn leave(&self, errand: &Errand) {
-        self.waiting().leaving += 1;
+    fn begin_settling(&self, errand: &Errand) {
+        self.waiting().settling += 1;
         self.uncount(errand);
     }
 
-    fn left(&self) {
-        self.waiting().leaving -= 1;
+    fn end_settling(&self) {
+        self.waiting().settling -= 1;
         self.room.notify_waiters();
     }
 
@@ -307,7 +307,7 @@ impl Deferred {
                 Err(error) => debug!(%error, "what was said could not be acknowledged"),
             }
         }
-        self.left();
+        self.end_settling();
     }
 
     async fn confirmed(&self, errand: Errand) {
@@ -336,13 +336,13 @@ impl Deferred {
             }
             return self.uncount(&errand);
         };
-        self.leave(&errand);
+        self.begin_settling(&errand);
         self.mark(&errand.owed.unmarked()).await;
         self.waiting().requests.remove(&errand.request);
         if let Err(error) = self.subscription.give_back(receipt).await {
             debug!(%error, "a request could not be given back to the queue");
         }
-        self.left();
+        self.end_settling();
     }
 
     /// A reply goes to the result queue; returns what is none.

@@ -82,7 +82,7 @@ pub(super) struct Waiting {
     pub(super) messages: usize,
     pub(super) bytes: usize,
     /// How many do not wait any more, but their requests are yet to be settled or given back.
-    pub(super) leaving: usize,
+    pub(super) settling: usize,
 }
 
 impl Waiting {
@@ -91,7 +91,7 @@ impl Waiting {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.messages == 0 && self.leaving == 0
+        self.messages == 0 && self.settling == 0
     }
 }
 
