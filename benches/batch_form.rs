@@ -1,7 +1,10 @@
 //! What the batch form costs: profiles per second beside those of single requests, and how long a
 //! small request waits while a large one is stored. `make bench` runs it.
 
-#![expect(clippy::disallowed_methods, reason = "the script that starts this tells it all by the environment")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the script that starts this tells it all by the environment"
+)]
 #![expect(clippy::print_stdout, reason = "that is its job")]
 
 use std::error::Error;
@@ -60,15 +63,26 @@ async fn main() -> Result<()> {
     println!("  single requests               {base:>8.0}   1.00");
     for (rates, size) in rates.into_iter().zip(sizes) {
         let rate = median(rates);
-        println!("  batch form of {size:>6} profiles  {rate:>8.0}   {:.2}", rate / base);
+        println!(
+            "  batch form of {size:>6} profiles  {rate:>8.0}   {:.2}",
+            rate / base
+        );
     }
     let of = |runs: &[Vec<Duration>], which: fn(&[Duration]) -> Duration| {
         median(runs.iter().map(|r| ms(which(r))).collect())
     };
     println!("round trip of a small request in ms, one at a time (median, worst)");
-    println!("  nothing else to do            {:>8.1} {:>8.1}", of(&idle, middle), of(&idle, worst));
+    println!(
+        "  nothing else to do            {:>8.1} {:>8.1}",
+        of(&idle, middle),
+        of(&idle, worst)
+    );
     for (what, (behind, large)) in ["1.5 MB", "10 MB"].into_iter().zip(behind) {
-        println!("  behind 10000 profiles, {what:6} {:>8.1} {:>8.1}", of(&behind, middle), of(&behind, worst));
+        println!(
+            "  behind 10000 profiles, {what:6} {:>8.1} {:>8.1}",
+            of(&behind, middle),
+            of(&behind, worst)
+        );
         println!("    those 10000 themselves      {:>8.0}", median(large));
     }
     Ok(())
@@ -98,11 +112,17 @@ struct Worker(Child);
 impl Worker {
     fn start() -> Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_profile-worker"));
-        command.args(["run", "--lanes", "1", "--admin-addr", "127.0.0.1:0"]).stderr(Stdio::piped());
+        command
+            .args(["run", "--lanes", "1", "--admin-addr", "127.0.0.1:0"])
+            .stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let words = BufReader::new(child.stderr.take().ok_or("no standard error")?);
         let mut lines = words.lines();
-        while !lines.next().ok_or("the worker did not start")??.contains("taking requests") {}
+        while !lines
+            .next()
+            .ok_or("the worker did not start")??
+            .contains("taking requests")
+        {}
         std::thread::spawn(move || lines.for_each(drop));
         Ok(Self(child))
     }
@@ -124,17 +144,38 @@ struct Producer {
 
 impl Producer {
     async fn connect() -> Result<Self> {
-        let connection = Connection::connect(&std::env::var("AMQP_URL")?, Default::default()).await?;
+        let connection =
+            Connection::connect(&std::env::var("AMQP_URL")?, Default::default()).await?;
         let channel = connection.create_channel().await?;
-        let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
-        let queue = channel.queue_declare("".into(), exclusive, FieldTable::default()).await?;
+        let exclusive = QueueDeclareOptions {
+            exclusive: true,
+            ..Default::default()
+        };
+        let queue = channel
+            .queue_declare("".into(), exclusive, FieldTable::default())
+            .await?;
         let reply_to = queue.name().as_str().to_owned();
-        let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
-        let replies =
-            channel.basic_consume(reply_to.as_str().into(), "".into(), options, FieldTable::default()).await?;
+        let options = BasicConsumeOptions {
+            no_ack: true,
+            ..Default::default()
+        };
+        let replies = channel
+            .basic_consume(
+                reply_to.as_str().into(),
+                "".into(),
+                options,
+                FieldTable::default(),
+            )
+            .await?;
         // It closes with the process.
         std::mem::forget(connection);
-        Ok(Self { channel, replies, reply_to, token: std::env::var("TOKEN")?, count: 0 })
+        Ok(Self {
+            channel,
+            replies,
+            reply_to,
+            token: std::env::var("TOKEN")?,
+            count: 0,
+        })
     }
 
     fn profile(&mut self) -> String {
@@ -150,7 +191,13 @@ impl Producer {
     fn request(&mut self, size: usize) -> String {
         let data = match size {
             0 => self.profile(),
-            size => format!("[{}]", (0..size).map(|_| self.profile()).collect::<Vec<_>>().join(",")),
+            size => format!(
+                "[{}]",
+                (0..size)
+                    .map(|_| self.profile())
+                    .collect::<Vec<_>>()
+                    .join(",")
+            ),
         };
         format!(r#"{{"token":"{}","db_id":1,"data":{data}}}"#, self.token)
     }
@@ -162,7 +209,15 @@ impl Producer {
             .with_message_id(id.into())
             .with_delivery_mode(2);
         let options = BasicPublishOptions::default();
-        self.channel.basic_publish("".into(), "profiles.add".into(), options, body.as_bytes(), properties).await?;
+        self.channel
+            .basic_publish(
+                "".into(),
+                "profiles.add".into(),
+                options,
+                body.as_bytes(),
+                properties,
+            )
+            .await?;
         Ok(())
     }
 
@@ -170,15 +225,25 @@ impl Producer {
     async fn reply(&mut self) -> Result<String> {
         let reply = self.replies.next().await.ok_or("no more replies")??;
         let text = std::str::from_utf8(&reply.data)?;
-        if text.contains(r#""error":4"#) || text.contains(r#""error":5"#) || !text.starts_with(r#"{"error":0"#) {
+        if text.contains(r#""error":4"#)
+            || text.contains(r#""error":5"#)
+            || !text.starts_with(r#"{"error":0"#)
+        {
             return Err(format!("refused: {}", &text[..text.len().min(200)]).into());
         }
-        Ok(reply.properties.correlation_id().as_ref().ok_or("no correlation id")?.to_string())
+        Ok(reply
+            .properties
+            .correlation_id()
+            .as_ref()
+            .ok_or("no correlation id")?
+            .to_string())
     }
 
     /// Profiles per second.
     async fn throughput(&mut self, size: usize) -> Result<f64> {
-        let requests: Vec<_> = (0..PROFILES / size.max(1)).map(|_| self.request(size)).collect();
+        let requests: Vec<_> = (0..PROFILES / size.max(1))
+            .map(|_| self.request(size))
+            .collect();
         let window = (WINDOW / size.max(1)).max(2);
         let started = Instant::now();
         let mut answered = 0;
@@ -187,7 +252,8 @@ impl Producer {
                 self.reply().await?;
                 answered += 1;
             }
-            self.publish(request, &format!("{size}-{}-{sent}", self.count)).await?;
+            self.publish(request, &format!("{size}-{}-{sent}", self.count))
+                .await?;
         }
         for _ in answered..requests.len() {
             self.reply().await?;
@@ -201,7 +267,8 @@ impl Producer {
         for i in 0..count {
             let request = self.request(0);
             let started = Instant::now();
-            self.publish(&request, &format!("s{i}-{}", self.count)).await?;
+            self.publish(&request, &format!("s{i}-{}", self.count))
+                .await?;
             self.reply().await?;
             times.push(started.elapsed());
         }
@@ -210,11 +277,15 @@ impl Producer {
     }
 
     /// The same while a large request is under way; and how long that one took.
-    async fn small_requests_behind_a_large_one(&mut self, padding: usize) -> Result<(Vec<Duration>, Duration)> {
+    async fn small_requests_behind_a_large_one(
+        &mut self,
+        padding: usize,
+    ) -> Result<(Vec<Duration>, Duration)> {
         let padding = format!(r#""_fname":"{}John""#, "x".repeat(padding));
         let large = self.request(10_000).replace(r#""_fname":"John""#, &padding);
         let began = Instant::now();
-        self.publish(&large, &format!("large{}", self.count)).await?;
+        self.publish(&large, &format!("large{}", self.count))
+            .await?;
         let mut times = Vec::new();
         loop {
             let request = self.request(0);

@@ -22,7 +22,11 @@ fn directory() -> Directory {
         version: 1,
         tokens: HashMap::from([(
             TokenHash::of(TOKEN),
-            Token { scope: Scope::Databases(vec![1]), expires_at: None, revoked: false },
+            Token {
+                scope: Scope::Databases(vec![1]),
+                expires_at: None,
+                revoked: false,
+            },
         )]),
         databases: HashMap::from([(1, Default::default())]),
         resources: HashMap::from([((1, 1), Channel::ALL.into_iter().collect())]),
@@ -96,8 +100,16 @@ fn record(criterion: &mut Criterion) {
 fn main() {
     let directory = directory();
     let ids = IdSource::from_random([7; 8]);
-    let rules = Rules { directory: &directory, ids: &ids, now: Timestamp::now(), body_max: 10 << 20 };
-    let properties = Properties { message_id: Some(b"8b0a45f2-6d4e-4b0e-9a71-0f6f0b7a5a10"), ..Properties::default() };
+    let rules = Rules {
+        directory: &directory,
+        ids: &ids,
+        now: Timestamp::now(),
+        body_max: 10 << 20,
+    };
+    let properties = Properties {
+        message_id: Some(b"8b0a45f2-6d4e-4b0e-9a71-0f6f0b7a5a10"),
+        ..Properties::default()
+    };
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("decide");
     for (name, body) in [
@@ -107,10 +119,17 @@ fn main() {
         ("1 subscription", sign_up(1)),
         ("5 subscriptions", sign_up(5)),
         ("refused: no such token", SEED_JSON.replace(TOKEN, "x")),
-        ("refused: not an email", sign_up(1).replace("john.doe@", "john.doe")),
+        (
+            "refused: not an email",
+            sign_up(1).replace("john.doe@", "john.doe"),
+        ),
     ] {
         let verdict = decide(body.as_bytes(), &properties, &rules).verdict;
-        assert_eq!(matches!(verdict, Verdict::Add(_)), !name.starts_with("refused"), "{name}: {verdict:?}");
+        assert_eq!(
+            matches!(verdict, Verdict::Add(_)),
+            !name.starts_with("refused"),
+            "{name}: {verdict:?}"
+        );
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function(name, |bencher| {
             bencher.iter(|| decide(black_box(body.as_bytes()), &properties, &rules));

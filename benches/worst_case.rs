@@ -33,8 +33,19 @@ struct Case {
     size: usize,
 }
 
-const fn json(name: &'static str, head: &'static str, repeated: &'static str, tail: &'static str) -> Case {
-    Case { name, head, repeated, tail, size: BODY_MAX }
+const fn json(
+    name: &'static str,
+    head: &'static str,
+    repeated: &'static str,
+    tail: &'static str,
+) -> Case {
+    Case {
+        name,
+        head,
+        repeated,
+        tail,
+        size: BODY_MAX,
+    }
 }
 
 /// A token that opens database 1, and one that nobody was given.
@@ -45,22 +56,51 @@ const BAD: &str = "bad";
 const TOKEN: &str = "TOKEN";
 /// The fields that every case has come first.
 const JSON: &str = r#"{"token":"TOKEN","db_id":1,"skip_invalid_subscriptions":true,"#;
-const XML: &str =
-    "<xml><token>TOKEN</token><db_id>1</db_id><skip_invalid_subscriptions>true</skip_invalid_subscriptions>";
+const XML: &str = "<xml><token>TOKEN</token><db_id>1</db_id><skip_invalid_subscriptions>true</skip_invalid_subscriptions>";
 
 const CASES: &[Case] = &[
-    json("one long string", r#""data":{"x":""#, "0123456789", r#""}}"#),
-    json("one long string of escapes", r#""data":{"x":""#, r"\u0416", r#""}}"#),
+    json(
+        "one long string",
+        r#""data":{"x":""#,
+        "0123456789",
+        r#""}}"#,
+    ),
+    json(
+        "one long string of escapes",
+        r#""data":{"x":""#,
+        r"\u0416",
+        r#""}}"#,
+    ),
     json("escaped quotes", r#""data":{"x":""#, r#"\""#, r#""}}"#),
     json("one long number", r#""data":{"x":1"#, "0123456789", "}}"),
     json("array of zeros", r#""data":{"x":[0"#, ",0", "]}}"),
-    json("array of large numbers", r#""data":{"x":[0"#, ",-12345678901234567890123.5e-17", "]}}"),
-    json("array of empty strings", r#""data":{"x":[0"#, r#","""#, "]}}"),
-    json("array of escaped strings", r#""data":{"x":[0"#, r#","\t""#, "]}}"),
+    json(
+        "array of large numbers",
+        r#""data":{"x":[0"#,
+        ",-12345678901234567890123.5e-17",
+        "]}}",
+    ),
+    json(
+        "array of empty strings",
+        r#""data":{"x":[0"#,
+        r#","""#,
+        "]}}",
+    ),
+    json(
+        "array of escaped strings",
+        r#""data":{"x":[0"#,
+        r#","\t""#,
+        "]}}",
+    ),
     json("array of {}", r#""data":{"x":[0"#, ",{}", "]}}"),
     json("array of []", r#""data":{"x":[0"#, ",[]", "]}}"),
     json("array of [0]", r#""data":{"x":[0"#, ",[0]", "]}}"),
-    json("array of objects of one field", r#""data":{"x":[0"#, r#",{"":0}"#, "]}}"),
+    json(
+        "array of objects of one field",
+        r#""data":{"x":[0"#,
+        r#",{"":0}"#,
+        "]}}",
+    ),
     json(
         "array of objects of nine fields",
         r#""data":{"x":[0"#,
@@ -73,18 +113,63 @@ const CASES: &[Case] = &[
         ",[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
         "]}}",
     ),
-    json("object of many names", r#""data":{"x":{"a":0"#, r#","@":0"#, "}}}"),
-    json("object of many escaped names", r#""data":{"x":{"a":0"#, r#","\t@":"\t""#, "}}}"),
-    json("object of one name, many times", r#""data":{"x":{"a":0"#, r#","":0"#, "}}}"),
-    json("profile of many fields", r#""data":{"a":0"#, r#","@":0"#, "}}"),
+    json(
+        "object of many names",
+        r#""data":{"x":{"a":0"#,
+        r#","@":0"#,
+        "}}}",
+    ),
+    json(
+        "object of many escaped names",
+        r#""data":{"x":{"a":0"#,
+        r#","\t@":"\t""#,
+        "}}}",
+    ),
+    json(
+        "object of one name, many times",
+        r#""data":{"x":{"a":0"#,
+        r#","":0"#,
+        "}}}",
+    ),
+    json(
+        "profile of many fields",
+        r#""data":{"a":0"#,
+        r#","@":0"#,
+        "}}",
+    ),
     json("many top-level fields", r#""a":0"#, r#","@":0"#, "}"),
-    json("one top-level field, many times", r#""a":0"#, r#","data":0"#, "}"),
+    json(
+        "one top-level field, many times",
+        r#""a":0"#,
+        r#","data":0"#,
+        "}",
+    ),
     json("many {} as profiles", r#""data":[{}"#, ",{}", "]}"),
     json("many null as profiles", r#""data":[null"#, ",null", "]}"),
-    json("many profiles of many zeros", r#""data":[{}"#, r#",{"x":[0*]}"#, "]}"),
-    json("many null as subscriptions", r#""data":{"subscriptions":[null"#, ",null", "]}}"),
-    json("many profiles of bad subscriptions", r#""data":[{}"#, r#",{"subscriptions":[0]}"#, "]}"),
-    json("many profiles of many bad subscriptions", r#""data":[{}"#, r#",{"subscriptions":[0*]}"#, "]}"),
+    json(
+        "many profiles of many zeros",
+        r#""data":[{}"#,
+        r#",{"x":[0*]}"#,
+        "]}",
+    ),
+    json(
+        "many null as subscriptions",
+        r#""data":{"subscriptions":[null"#,
+        ",null",
+        "]}}",
+    ),
+    json(
+        "many profiles of bad subscriptions",
+        r#""data":[{}"#,
+        r#",{"subscriptions":[0]}"#,
+        "]}",
+    ),
+    json(
+        "many profiles of many bad subscriptions",
+        r#""data":[{}"#,
+        r#",{"subscriptions":[0*]}"#,
+        "]}",
+    ),
     json(
         "many valid subscriptions",
         r#""data":[{}"#,
@@ -103,23 +188,73 @@ const CASES: &[Case] = &[
         ),
         "]}",
     ),
-    json("just fewer values than allowed, numbers", r#""data":{"x":[0"#, ",~~0", "]}}"),
-    json("just fewer values than allowed, fields", r#""data":{"x":{"":0"#, r#","@":0~~"#, "}}}"),
-    json("the same, half of them twice", r#""data":{"x":{"":0"#, r#","@":0,"@":0~~~"#, "}}}"),
-    json("just fewer values than allowed, small objects", r#""data":{"x":[0"#, r#",{"":0}~~~~"#, "]}}"),
+    json(
+        "just fewer values than allowed, numbers",
+        r#""data":{"x":[0"#,
+        ",~~0",
+        "]}}",
+    ),
+    json(
+        "just fewer values than allowed, fields",
+        r#""data":{"x":{"":0"#,
+        r#","@":0~~"#,
+        "}}}",
+    ),
+    json(
+        "the same, half of them twice",
+        r#""data":{"x":{"":0"#,
+        r#","@":0,"@":0~~~"#,
+        "}}}",
+    ),
+    json(
+        "just fewer values than allowed, small objects",
+        r#""data":{"x":[0"#,
+        r#",{"":0}~~~~"#,
+        "]}}",
+    ),
     json(
         "just fewer values than allowed, larger objects",
         r#""data":{"x":[0"#,
         r#",{"a":0,"b":0,"c":0,"d":0}~~~~~~~~"#,
         "]}}",
     ),
-    json("just fewer values than allowed, arrays", r#""data":{"x":[0"#, r#",[0]~~~~"#, "]}}"),
-    json("many profiles, each with a bad field", r#""data":[{}"#, r#",{"_sex":[0*]}"#, "]}"),
-    json("a long bad name", r#""data":{""#, "0123456789", r#"":"\u0000"}}"#),
+    json(
+        "just fewer values than allowed, arrays",
+        r#""data":{"x":[0"#,
+        r#",[0]~~~~"#,
+        "]}}",
+    ),
+    json(
+        "many profiles, each with a bad field",
+        r#""data":[{}"#,
+        r#",{"_sex":[0*]}"#,
+        "]}",
+    ),
+    json(
+        "a long bad name",
+        r#""data":{""#,
+        "0123456789",
+        r#"":"\u0000"}}"#,
+    ),
     json("white space", "", " ", "\"a\":0}"),
-    xml("XML: empty elements", "<data><x>", "<a/>", "</x></data></xml>"),
-    xml("XML: elements of one letter", "<data><x>", "<a>0</a>", "</x></data></xml>"),
-    xml("XML: elements of many names", "<data><x>", "<a@/>", "</x></data></xml>"),
+    xml(
+        "XML: empty elements",
+        "<data><x>",
+        "<a/>",
+        "</x></data></xml>",
+    ),
+    xml(
+        "XML: elements of one letter",
+        "<data><x>",
+        "<a>0</a>",
+        "</x></data></xml>",
+    ),
+    xml(
+        "XML: elements of many names",
+        "<data><x>",
+        "<a@/>",
+        "</x></data></xml>",
+    ),
     xml(
         "XML: nested elements",
         "<data><x>",
@@ -132,43 +267,135 @@ const CASES: &[Case] = &[
         "<a array='true'><b array='true'><c array='true'>0</c></b></a>",
         "</x></data></xml>",
     ),
-    xml("XML: fields of a profile", "<data>", "<a@>0</a@>", "</data></xml>"),
+    xml(
+        "XML: fields of a profile",
+        "<data>",
+        "<a@>0</a@>",
+        "</data></xml>",
+    ),
     xml("XML: many profiles", "", "<data array='true'/>", "</xml>"),
     xml("XML: many top-level fields", "", "<a@/>", "</xml>"),
     xml("XML: attributes", "<data><x", " a@=''", "/></data></xml>"),
-    xml("XML: just fewer values than allowed", "<data><x>", "<a@/>~~", "</x></data></xml>"),
-    xml("XML: just fewer values than allowed, items", "<data><x>", "<a>0</a>~~", "</x></data></xml>"),
-    xml("XML: just fewer values than allowed, objects", "<data><x>", "<a><b>0</b></a>~~~", "</x></data></xml>"),
+    xml(
+        "XML: just fewer values than allowed",
+        "<data><x>",
+        "<a@/>~~",
+        "</x></data></xml>",
+    ),
+    xml(
+        "XML: just fewer values than allowed, items",
+        "<data><x>",
+        "<a>0</a>~~",
+        "</x></data></xml>",
+    ),
+    xml(
+        "XML: just fewer values than allowed, objects",
+        "<data><x>",
+        "<a><b>0</b></a>~~~",
+        "</x></data></xml>",
+    ),
     xml("XML: references", "<data><x>", "&#9;", "</x></data></xml>"),
     xml("XML: tabs", "<data><x>a", "\t", "a</x></data></xml>"),
-    xml("XML: comments in a text", "<data><x>a", "a<!---->", "</x></data></xml>"),
-    xml("XML: CDATA sections", "<data><x>a", "<![CDATA[a]]>", "</x></data></xml>"),
+    xml(
+        "XML: comments in a text",
+        "<data><x>a",
+        "a<!---->",
+        "</x></data></xml>",
+    ),
+    xml(
+        "XML: CDATA sections",
+        "<data><x>a",
+        "<![CDATA[a]]>",
+        "</x></data></xml>",
+    ),
     xml("XML: comments", "", "<!---->", "</xml>"),
-    xml("XML: ends of lines", "<data><x>a", "\r\n", "a</x></data></xml>"),
-    xml("XML: a long name", "<data><a", "0123456789", "/></data></xml>"),
-    large(json("128 MiB, a top-level field many times", r#""a":0"#, r#","data":0"#, "}")),
-    large(json("128 MiB, one top-level string", r#""feedback_id":""#, "0123456789", "\"}")),
-    large(json("128 MiB, one top-level string of escapes", r#""feedback_id":""#, r"\t", "\"}")),
-    large(json("128 MiB, array of zeros", r#""data":{"x":[0"#, ",0", "]}}")),
-    large(xml("128 MiB, XML: a top-level field many times", "", "<data/>", "</xml>")),
-    large(xml("128 MiB, XML: elements of one letter", "<data><x>", "<a>0</a>", "</x></data></xml>")),
-    large(xml("128 MiB, XML: one top-level text of references", "<feedback_id>", "&#9;", "</feedback_id></xml>")),
-    large(xml("128 MiB, XML: attributes", "<data><x", " a@=''", "/></data></xml>")),
+    xml(
+        "XML: ends of lines",
+        "<data><x>a",
+        "\r\n",
+        "a</x></data></xml>",
+    ),
+    xml(
+        "XML: a long name",
+        "<data><a",
+        "0123456789",
+        "/></data></xml>",
+    ),
+    large(json(
+        "128 MiB, a top-level field many times",
+        r#""a":0"#,
+        r#","data":0"#,
+        "}",
+    )),
+    large(json(
+        "128 MiB, one top-level string",
+        r#""feedback_id":""#,
+        "0123456789",
+        "\"}",
+    )),
+    large(json(
+        "128 MiB, one top-level string of escapes",
+        r#""feedback_id":""#,
+        r"\t",
+        "\"}",
+    )),
+    large(json(
+        "128 MiB, array of zeros",
+        r#""data":{"x":[0"#,
+        ",0",
+        "]}}",
+    )),
+    large(xml(
+        "128 MiB, XML: a top-level field many times",
+        "",
+        "<data/>",
+        "</xml>",
+    )),
+    large(xml(
+        "128 MiB, XML: elements of one letter",
+        "<data><x>",
+        "<a>0</a>",
+        "</x></data></xml>",
+    )),
+    large(xml(
+        "128 MiB, XML: one top-level text of references",
+        "<feedback_id>",
+        "&#9;",
+        "</feedback_id></xml>",
+    )),
+    large(xml(
+        "128 MiB, XML: attributes",
+        "<data><x",
+        " a@=''",
+        "/></data></xml>",
+    )),
 ];
 
-const fn xml(name: &'static str, head: &'static str, repeated: &'static str, tail: &'static str) -> Case {
+const fn xml(
+    name: &'static str,
+    head: &'static str,
+    repeated: &'static str,
+    tail: &'static str,
+) -> Case {
     json(name, head, repeated, tail)
 }
 
 const fn large(case: Case) -> Case {
-    Case { size: MESSAGE_MAX, ..case }
+    Case {
+        size: MESSAGE_MAX,
+        ..case
+    }
 }
 
 impl Case {
     /// With a good token what `wire::VALUES_MAX` counts on. Else, and of a body that is too large,
     /// only texts at the top level are kept, and the places of one element's attributes.
     fn mebibytes_max(&self, token: &str) -> u64 {
-        if token == GOOD && self.size <= BODY_MAX { 120 } else { 5 * (self.size >> 20) as u64 }
+        if token == GOOD && self.size <= BODY_MAX {
+            120
+        } else {
+            5 * (self.size >> 20) as u64
+        }
     }
 
     /// Far more than it takes: machines differ. What grows with the square of the size takes minutes.
@@ -185,7 +412,11 @@ impl Case {
         body.push_str(&first);
         body.push_str(self.head);
         for i in 0_u32.. {
-            let repeated = self.repeated.replace('@', &i.to_string()).replace('*', &zeros).replace('~', &blanks);
+            let repeated = self
+                .repeated
+                .replace('@', &i.to_string())
+                .replace('*', &zeros)
+                .replace('~', &blanks);
             if body.len() + repeated.len() + self.tail.len() > self.size {
                 break;
             }
@@ -198,7 +429,11 @@ impl Case {
 
 /// Database 1 with resource 1, which offers every channel, and one token.
 fn directory() -> Directory {
-    let token = Token { scope: Scope::Databases(vec![1]), expires_at: None, revoked: false };
+    let token = Token {
+        scope: Scope::Databases(vec![1]),
+        expires_at: None,
+        revoked: false,
+    };
     Directory {
         version: 1,
         tokens: HashMap::from([(TokenHash::of(GOOD), token)]),
@@ -210,7 +445,10 @@ fn directory() -> Directory {
 /// A row of `/proc/self/status`, in KiB.
 fn memory(row: &str) -> Result<u64, Box<dyn Error>> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix(row)).ok_or("no such row")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(row))
+        .ok_or("no such row")?;
     Ok(line.trim_matches(|c: char| !c.is_ascii_digit()).parse()?)
 }
 
@@ -247,8 +485,16 @@ fn measure(case: &Case, token: &str) -> Result<(), Box<dyn Error>> {
     let body = case.body(token);
     let directory = directory();
     let ids = IdSource::from_random([7; 8]);
-    let rules = Rules { directory: &directory, ids: &ids, now: Timestamp::now(), body_max: BODY_MAX as u64 };
-    let properties = Properties { message_id: Some(b"8b0a45f2-6d4e-4b0e-9a71-0f6f0b7a5a10"), ..Properties::default() };
+    let rules = Rules {
+        directory: &directory,
+        ids: &ids,
+        now: Timestamp::now(),
+        body_max: BODY_MAX as u64,
+    };
+    let properties = Properties {
+        message_id: Some(b"8b0a45f2-6d4e-4b0e-9a71-0f6f0b7a5a10"),
+        ..Properties::default()
+    };
     // Starts the peak anew.
     fs::write("/proc/self/clear_refs", "5")?;
     let before = memory("VmRSS:")?;
@@ -265,9 +511,12 @@ fn measure(case: &Case, token: &str) -> Result<(), Box<dyn Error>> {
 
 /// Has a case measured by another process.
 fn measured(case: &Case, token: &str) -> Result<Taken, Box<dyn Error>> {
-    let output = Command::new(std::env::current_exe()?).args(["--one", case.name, token]).output()?;
+    let output = Command::new(std::env::current_exe()?)
+        .args(["--one", case.name, token])
+        .output()?;
     let line = String::from_utf8(output.stdout)?;
-    let [milliseconds, peak, kept, outcome] = line.trim_end().split('\t').collect::<Vec<_>>()[..] else {
+    let [milliseconds, peak, kept, outcome] = line.trim_end().split('\t').collect::<Vec<_>>()[..]
+    else {
         return Err(format!("{}: {}", case.name, String::from_utf8_lossy(&output.stderr)).into());
     };
     Ok(Taken {
@@ -279,24 +528,49 @@ fn measured(case: &Case, token: &str) -> Result<Taken, Box<dyn Error>> {
 }
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
     if let [flag, name, token] = arguments.as_slice()
         && flag == "--one"
     {
-        let case = CASES.iter().find(|case| case.name == name).ok_or("no such case")?;
+        let case = CASES
+            .iter()
+            .find(|case| case.name == name)
+            .ok_or("no such case")?;
         measure(case, token)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut is_good = true;
     for token in [GOOD, BAD] {
-        println!("{:46} {:>8} {:>8} {:>8}  outcome", format!("10 MiB, {token} token"), "CPU", "peak", "kept");
+        println!(
+            "{:46} {:>8} {:>8} {:>8}  outcome",
+            format!("10 MiB, {token} token"),
+            "CPU",
+            "peak",
+            "kept"
+        );
         for case in CASES {
-            let Taken { milliseconds, peak, kept, outcome } = measured(case, token)?;
-            let is_within = peak <= case.mebibytes_max(token) && milliseconds <= case.milliseconds_max(token);
+            let Taken {
+                milliseconds,
+                peak,
+                kept,
+                outcome,
+            } = measured(case, token)?;
+            let is_within =
+                peak <= case.mebibytes_max(token) && milliseconds <= case.milliseconds_max(token);
             is_good &= is_within;
             let note = if is_within { "" } else { "  TOO MUCH" };
-            println!("{:46} {milliseconds:>5} ms {peak:>4} MiB {kept:>4} MiB  {outcome}{note}", case.name);
+            println!(
+                "{:46} {milliseconds:>5} ms {peak:>4} MiB {kept:>4} MiB  {outcome}{note}",
+                case.name
+            );
         }
     }
-    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

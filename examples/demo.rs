@@ -4,7 +4,10 @@
 //!     demo PROGRAM     send requests, show replies, rows, trigger events and dead letters
 //!     demo remove      remove what demos have left on servers that go on
 
-#![expect(clippy::disallowed_methods, reason = "the script that starts this tells it all by the environment")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the script that starts this tells it all by the environment"
+)]
 #![expect(clippy::print_stdout, reason = "that is its job")]
 
 use std::error::Error;
@@ -12,7 +15,9 @@ use std::io::{IsTerminal, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lapin::options::{BasicGetOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicGetOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
 use tokio_postgres::{NoTls, Row};
@@ -31,8 +36,13 @@ const DEAD_LETTERS: usize = 1;
 
 fn cases(token: &str, db_id: i64, resource: i64) -> Vec<Case> {
     let case = |title, body: &str| {
-        let body = body.replace("$TOKEN", token).replace("$DB_ID", &db_id.to_string());
-        Case { title, body: body.replace("$RESOURCE", &resource.to_string()) }
+        let body = body
+            .replace("$TOKEN", token)
+            .replace("$DB_ID", &db_id.to_string());
+        Case {
+            title,
+            body: body.replace("$RESOURCE", &resource.to_string()),
+        }
     };
     vec![
         case(
@@ -95,15 +105,26 @@ fn cases(token: &str, db_id: i64, resource: i64) -> Vec<Case> {
   {"email": "ann@example.com"}, {"email": "Ann@example.com"}, {"_tz": "Nowhere"}
 ]}"#,
         ),
-        case("No data: an empty profile", r#"{"token": "$TOKEN", "db_id": $DB_ID}"#),
-        case("A wrong token", r#"{"token": "abcdefghijklmnqrstuvwxyz", "db_id": $DB_ID, "data": {"_fname": "Eve"}}"#),
-        case("A body that can't be read: answered, and kept as a dead letter", "hello, world"),
+        case(
+            "No data: an empty profile",
+            r#"{"token": "$TOKEN", "db_id": $DB_ID}"#,
+        ),
+        case(
+            "A wrong token",
+            r#"{"token": "abcdefghijklmnqrstuvwxyz", "db_id": $DB_ID, "data": {"_fname": "Eve"}}"#,
+        ),
+        case(
+            "A body that can't be read: answered, and kept as a dead letter",
+            "hello, world",
+        ),
     ]
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    let argument = std::env::args().nth(1).ok_or("usage: demo PROGRAM | demo remove")?;
+    let argument = std::env::args()
+        .nth(1)
+        .ok_or("usage: demo PROGRAM | demo remove")?;
     if argument == "remove" {
         return remove().await;
     }
@@ -111,7 +132,10 @@ async fn main() -> Result<()> {
     let channel = connection.create_channel().await?;
     let db_id = variable("DB_ID")?.parse()?;
     let database = database().await?;
-    let resource_id = database.query_one("SELECT id FROM resources WHERE db_id = $1", &[&db_id]).await?.get(0);
+    let resource_id = database
+        .query_one("SELECT id FROM resources WHERE db_id = $1", &[&db_id])
+        .await?
+        .get(0);
     let events = listen_for_events(&channel, db_id).await?;
 
     println!(
@@ -129,20 +153,35 @@ async fn main() -> Result<()> {
     heading("The rows in PostgreSQL");
     let profiles = "SELECT id, coalesce(email, '') AS email, data::text FROM profiles WHERE db_id = $1 ORDER BY id";
     table("profiles", &database.query(profiles, &[&db_id]).await?);
-    let subscriptions = "SELECT profile_id, resource_id::text, channel, address, status FROM subscriptions
+    let subscriptions =
+        "SELECT profile_id, resource_id::text, channel, address, status FROM subscriptions
                          WHERE db_id = $1 ORDER BY profile_id, position";
-    table("subscriptions", &database.query(subscriptions, &[&db_id]).await?);
+    table(
+        "subscriptions",
+        &database.query(subscriptions, &[&db_id]).await?,
+    );
 
-    heading(&format!("The trigger events, routing key profile.added.{db_id}"));
+    heading(&format!(
+        "The trigger events, routing key profile.added.{db_id}"
+    ));
     for event in take(&channel, &events, EVENTS).await? {
         println!("  {}", String::from_utf8_lossy(&event.0));
     }
     heading("The dead letter");
-    for (body, properties) in
-        take(&channel, &variable_or("DEAD_LETTER_QUEUE", "profiles.add.dead"), DEAD_LETTERS).await?
+    for (body, properties) in take(
+        &channel,
+        &variable_or("DEAD_LETTER_QUEUE", "profiles.add.dead"),
+        DEAD_LETTERS,
+    )
+    .await?
     {
         println!("  {}", String::from_utf8_lossy(&body));
-        for (name, value) in properties.headers().iter().flatten().filter(|(name, _)| name.as_str().starts_with("x-")) {
+        for (name, value) in properties
+            .headers()
+            .iter()
+            .flatten()
+            .filter(|(name, _)| name.as_str().starts_with("x-"))
+        {
             println!("  {}", dimmed(&format!("{name}: {}", text(value))));
         }
     }
@@ -153,17 +192,31 @@ async fn main() -> Result<()> {
 /// Sends one request as anybody would, with the command; the reply, and how long it took.
 fn send(program: &str, body: &str) -> Result<(String, String)> {
     let mut command = Command::new(program);
-    command.args(["send", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(["send", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn()?;
-    child.stdin.take().ok_or("no standard input")?.write_all(body.as_bytes())?;
+    child
+        .stdin
+        .take()
+        .ok_or("no standard input")?
+        .write_all(body.as_bytes())?;
     let output = child.wait_with_output()?;
     let words = String::from_utf8(output.stderr)?;
     let reply = String::from_utf8(output.stdout)?;
     if reply.is_empty() {
         return Err(words.into());
     }
-    let time = words.lines().next().and_then(|line| line.split_once(" answered "));
-    Ok((reply, time.map(|(_, time)| time.to_owned()).unwrap_or_default()))
+    let time = words
+        .lines()
+        .next()
+        .and_then(|line| line.split_once(" answered "));
+    Ok((
+        reply,
+        time.map(|(_, time)| time.to_owned()).unwrap_or_default(),
+    ))
 }
 
 async fn database() -> Result<tokio_postgres::Client> {
@@ -173,24 +226,46 @@ async fn database() -> Result<tokio_postgres::Client> {
 }
 
 async fn listen_for_events(channel: &Channel, db_id: i64) -> Result<String> {
-    let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
-    let queue = channel.queue_declare("".into(), exclusive, FieldTable::default()).await?;
+    let exclusive = QueueDeclareOptions {
+        exclusive: true,
+        ..Default::default()
+    };
+    let queue = channel
+        .queue_declare("".into(), exclusive, FieldTable::default())
+        .await?;
     let name = queue.name().as_str().to_owned();
     let exchange = variable_or("EVENT_EXCHANGE", "profiles.events");
     let key = format!("profile.added.{db_id}");
     let options = QueueBindOptions::default();
-    channel.queue_bind(name.as_str().into(), exchange.into(), key.into(), options, FieldTable::default()).await?;
+    channel
+        .queue_bind(
+            name.as_str().into(),
+            exchange.into(),
+            key.into(),
+            options,
+            FieldTable::default(),
+        )
+        .await?;
     Ok(name)
 }
 
 /// Takes so many messages out of a queue; they may be a moment behind their replies.
-async fn take(channel: &Channel, queue: &str, count: usize) -> Result<Vec<(Vec<u8>, BasicProperties)>> {
+async fn take(
+    channel: &Channel,
+    queue: &str,
+    count: usize,
+) -> Result<Vec<(Vec<u8>, BasicProperties)>> {
     let until = Instant::now() + Duration::from_secs(10);
     let mut messages = Vec::new();
     while messages.len() < count {
-        match channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await? {
+        match channel
+            .basic_get(queue.into(), BasicGetOptions { no_ack: true })
+            .await?
+        {
             Some(got) => messages.push((got.delivery.data, got.delivery.properties)),
-            None if Instant::now() > until => return Err(format!("{queue} has no {count} messages").into()),
+            None if Instant::now() > until => {
+                return Err(format!("{queue} has no {count} messages").into());
+            }
             None => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
@@ -202,9 +277,16 @@ async fn remove() -> Result<()> {
     let connection = lapin::Connection::connect(&variable("AMQP_URL")?, Default::default()).await?;
     let channel = connection.create_channel().await?;
     for queue in ["REQUEST_QUEUE", "RESULT_QUEUE", "DEAD_LETTER_QUEUE"] {
-        channel.queue_delete(variable(queue)?.into(), Default::default()).await?;
+        channel
+            .queue_delete(variable(queue)?.into(), Default::default())
+            .await?;
     }
-    channel.exchange_delete(variable("EVENT_EXCHANGE")?.into(), ExchangeDeleteOptions::default()).await?;
+    channel
+        .exchange_delete(
+            variable("EVENT_EXCHANGE")?.into(),
+            ExchangeDeleteOptions::default(),
+        )
+        .await?;
     connection.close(200, "".into()).await?;
     let demos = "SELECT id FROM databases WHERE name LIKE 'profile-worker demo %'";
     let statements = format!(
@@ -236,7 +318,11 @@ fn dimmed(text: &str) -> String {
 
 /// With an attribute of ECMA-48, where somebody sees it.
 fn styled(attribute: &str, text: &str) -> String {
-    if std::io::stdout().is_terminal() { format!("\x1b[{attribute}m{text}\x1b[0m") } else { text.to_owned() }
+    if std::io::stdout().is_terminal() {
+        format!("\x1b[{attribute}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
 }
 
 /// A text with a label before its first line.
@@ -252,14 +338,34 @@ fn table(name: &str, rows: &[Row]) {
         println!("  {name}: none");
         return;
     };
-    let head = first.columns().iter().map(|column| column.name().to_owned()).collect::<Vec<_>>();
-    let cells = |row: &Row| (0..head.len()).map(|i| row.get::<_, String>(i)).collect::<Vec<_>>();
-    let lines: Vec<_> = std::iter::once(head.clone()).chain(rows.iter().map(cells)).collect();
-    let width = |i: usize| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0);
+    let head = first
+        .columns()
+        .iter()
+        .map(|column| column.name().to_owned())
+        .collect::<Vec<_>>();
+    let cells = |row: &Row| {
+        (0..head.len())
+            .map(|i| row.get::<_, String>(i))
+            .collect::<Vec<_>>()
+    };
+    let lines: Vec<_> = std::iter::once(head.clone())
+        .chain(rows.iter().map(cells))
+        .collect();
+    let width = |i: usize| {
+        lines
+            .iter()
+            .map(|line| line[i].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<_> = (0..head.len()).map(width).collect();
     println!("  {name}");
     for (number, line) in lines.iter().enumerate() {
-        let padded = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect::<Vec<_>>();
+        let padded = line
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect::<Vec<_>>();
         let line = padded.join("  ").trim_end().to_owned();
         println!("    {}", if number == 0 { dimmed(&line) } else { line });
     }

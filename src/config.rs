@@ -213,7 +213,10 @@ impl Source {
     /// Texts from the command line, by the setting's name; what is missing there comes from the
     /// environment.
     pub fn from_flags_and_environment(flags: HashMap<&'static str, String>) -> Self {
-        let mut source = Self { texts: flags, problems: Vec::new() };
+        let mut source = Self {
+            texts: flags,
+            problems: Vec::new(),
+        };
         for setting in setting::ALL {
             if !source.texts.contains_key(setting.name) {
                 source.take_variable(setting.name);
@@ -226,7 +229,10 @@ impl Source {
     }
 
     fn take_variable(&mut self, name: &'static str) {
-        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that reads the environment"
+        )]
         match std::env::var(name) {
             // An empty variable is how many deployment tools write "not set".
             Ok(text) if text.is_empty() => {}
@@ -234,13 +240,19 @@ impl Source {
                 self.texts.insert(name, text);
             }
             Err(std::env::VarError::NotPresent) => {}
-            Err(std::env::VarError::NotUnicode(_)) => self.problems.push(format!("{name}: is not UTF-8")),
+            Err(std::env::VarError::NotUnicode(_)) => {
+                self.problems.push(format!("{name}: is not UTF-8"))
+            }
         }
     }
 
     /// Reads one setting; what is wrong is kept for [`Self::finish`]. The text itself never goes
     /// into a problem, as it may hold a password.
-    fn read<T>(&mut self, setting: Setting, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    fn read<T>(
+        &mut self,
+        setting: Setting,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
         let value = self.given(setting).and_then(|(origin, text)| {
             let value = parse(&text);
             value.map_err(|what| format!("{origin}: {what}"))
@@ -257,13 +269,21 @@ impl Source {
     /// The text of a setting, and where it is from.
     fn given(&self, setting: Setting) -> Result<(String, String), String> {
         let name = setting.name;
-        let file = setting.file().and_then(|variable| Some((variable, self.texts.get(variable)?)));
-        match (self.texts.get(name).map(String::as_str).or(setting.default), file) {
-            (Some(_), Some((variable, _))) => Err(format!("{name}, {variable}: only one of them can be given")),
+        let file = setting
+            .file()
+            .and_then(|variable| Some((variable, self.texts.get(variable)?)));
+        match (
+            self.texts.get(name).map(String::as_str).or(setting.default),
+            file,
+        ) {
+            (Some(_), Some((variable, _))) => {
+                Err(format!("{name}, {variable}: only one of them can be given"))
+            }
             (Some(text), None) => Ok((name.to_owned(), text.to_owned())),
             (None, Some((variable, path))) => {
                 let text = std::fs::read_to_string(path);
-                let text = text.map_err(|error| format!("{variable}: can't read {path}: {error}"))?;
+                let text =
+                    text.map_err(|error| format!("{variable}: can't read {path}: {error}"))?;
                 Ok((format!("{variable} ({path})"), text.trim().to_owned()))
             }
             (None, None) => Err(format!(
@@ -321,7 +341,9 @@ impl Source {
     }
 
     fn read_log(&mut self) -> Option<LogConfig> {
-        let json = self.read(setting::LOG_FORMAT, |text| one_of(text, &[("text", false), ("json", true)]));
+        let json = self.read(setting::LOG_FORMAT, |text| {
+            one_of(text, &[("text", false), ("json", true)])
+        });
         let filter = self.read(setting::RUST_LOG, |text| {
             tracing_subscriber::EnvFilter::try_new(text)
                 .map(|_| text.to_owned())
@@ -338,17 +360,23 @@ impl Source {
         let lanes = self.read(setting::LANES, |text| count(text, 1, LANES_MAX));
         let batch_max = self.read(setting::BATCH_MAX, |text| count(text, 1, 10_000));
         let prefetch = self.read(setting::PREFETCH, |text| count(text, 1, u16::MAX));
-        let body_max = self.read(setting::BODY_MAX, |text| size(text, ByteSize::kib(1), ByteSize::mib(128)));
+        let body_max = self.read(setting::BODY_MAX, |text| {
+            size(text, ByteSize::kib(1), ByteSize::mib(128))
+        });
         // RabbitMQ takes back what is not acknowledged after 30 minutes.
-        let park_after =
-            self.read(setting::PARK_AFTER, |text| duration(text, Duration::from_secs(1), Duration::from_secs(1200)));
-        let shutdown_grace = self
-            .read(setting::SHUTDOWN_GRACE, |text| duration(text, Duration::from_secs(1), Duration::from_secs(3600)));
+        let park_after = self.read(setting::PARK_AFTER, |text| {
+            duration(text, Duration::from_secs(1), Duration::from_secs(1200))
+        });
+        let shutdown_grace = self.read(setting::SHUTDOWN_GRACE, |text| {
+            duration(text, Duration::from_secs(1), Duration::from_secs(3600))
+        });
         let admin = self.read_admin();
         let traces = self.read_traces();
         let (topology, prefetch) = topology.zip(prefetch)?;
         if topology.queue_type == QueueType::Quorum && prefetch > QUORUM_PREFETCH_MAX {
-            self.problems.push(format!("PREFETCH: quorum queues allow at most {QUORUM_PREFETCH_MAX}"));
+            self.problems.push(format!(
+                "PREFETCH: quorum queues allow at most {QUORUM_PREFETCH_MAX}"
+            ));
         }
         Some(WorkerConfig {
             broker_url: broker_url?,
@@ -368,7 +396,10 @@ impl Source {
     fn read_admin(&mut self) -> Option<Option<AdminAddress>> {
         let is_default = !self.texts.contains_key(setting::ADMIN_ADDR.name);
         let address = self.read(setting::ADMIN_ADDR, admin_address)?;
-        Some(address.map(|address| AdminAddress { address, is_default }))
+        Some(address.map(|address| AdminAddress {
+            address,
+            is_default,
+        }))
     }
 
     fn read_traces(&mut self) -> Option<Option<TraceConfig>> {
@@ -377,10 +408,19 @@ impl Source {
         let headers = self.read(setting::OTEL_EXPORTER_OTLP_HEADERS, Headers::parse);
         let service_name = self.read(setting::OTEL_SERVICE_NAME, |text| Ok(text.to_owned()));
         let ratio = self.read(setting::OTEL_TRACES_SAMPLER_ARG, ratio);
-        let Some(endpoint) = traces?.or(everything?) else { return Some(None) };
+        let Some(endpoint) = traces?.or(everything?) else {
+            return Some(None);
+        };
         // It may be set for others on the machine: it is looked at only if traces are wanted.
-        self.read(setting::OTEL_EXPORTER_OTLP_PROTOCOL, |text| one_of(text, &[("http/protobuf", ())]))?;
-        Some(Some(TraceConfig { endpoint, headers: headers?, service_name: service_name?, ratio: ratio? }))
+        self.read(setting::OTEL_EXPORTER_OTLP_PROTOCOL, |text| {
+            one_of(text, &[("http/protobuf", ())])
+        })?;
+        Some(Some(TraceConfig {
+            endpoint,
+            headers: headers?,
+            service_name: service_name?,
+            ratio: ratio?,
+        }))
     }
 
     fn read_topology(&mut self) -> Option<TopologySettings> {
@@ -389,15 +429,27 @@ impl Source {
         let dead_letter_queue = self.read(setting::DEAD_LETTER_QUEUE, name);
         let event_exchange = self.read(setting::EVENT_EXCHANGE, name);
         let queue_type = self.read(setting::QUEUE_TYPE, |text| {
-            one_of(text, &[("quorum", QueueType::Quorum), ("classic", QueueType::Classic)])
+            one_of(
+                text,
+                &[
+                    ("quorum", QueueType::Quorum),
+                    ("classic", QueueType::Classic),
+                ],
+            )
         });
         let mode = self.read(setting::TOPOLOGY, |text| {
             one_of(
                 text,
-                &[("declare", TopologyMode::Declare), ("check", TopologyMode::Check), ("none", TopologyMode::None)],
+                &[
+                    ("declare", TopologyMode::Declare),
+                    ("check", TopologyMode::Check),
+                    ("none", TopologyMode::None),
+                ],
             )
         });
-        let result_ttl = self.read(setting::RESULT_TTL, |text| duration(text, Duration::from_secs(1), RESULT_TTL_MAX));
+        let result_ttl = self.read(setting::RESULT_TTL, |text| {
+            duration(text, Duration::from_secs(1), RESULT_TTL_MAX)
+        });
         let topology = TopologySettings {
             request_queue: request_queue?,
             result_queue: result_queue?,
@@ -412,10 +464,16 @@ impl Source {
     }
 
     fn check_names(&mut self, topology: &TopologySettings) {
-        let queues = [&topology.request_queue, &topology.result_queue, &topology.dead_letter_queue];
+        let queues = [
+            &topology.request_queue,
+            &topology.result_queue,
+            &topology.dead_letter_queue,
+        ];
         if queues[0] == queues[1] || queues[0] == queues[2] || queues[1] == queues[2] {
-            self.problems
-                .push("REQUEST_QUEUE, RESULT_QUEUE, DEAD_LETTER_QUEUE: must be three different names".to_owned());
+            self.problems.push(
+                "REQUEST_QUEUE, RESULT_QUEUE, DEAD_LETTER_QUEUE: must be three different names"
+                    .to_owned(),
+            );
         }
     }
 }
@@ -431,21 +489,26 @@ fn admin_address(text: &str) -> Result<Option<SocketAddr>, String> {
     if text == "none" {
         return Ok(None);
     }
-    text.parse()
-        .map(Some)
-        .map_err(|_| "must be an address with a port, such as 0.0.0.0:9464 or [::1]:9464, or none".to_owned())
+    text.parse().map(Some).map_err(|_| {
+        "must be an address with a port, such as 0.0.0.0:9464 or [::1]:9464, or none".to_owned()
+    })
 }
 
 /// A share, from nothing to all.
 fn ratio(text: &str) -> Result<f64, String> {
-    let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    let ratio = text
+        .parse()
+        .ok()
+        .filter(|ratio| (0.0..=1.0).contains(ratio));
     ratio.ok_or_else(|| "must be a number from 0 to 1".to_owned())
 }
 
 /// The name of a queue or an exchange: an AMQP short string.
 fn name(text: &str) -> Result<String, String> {
     if text.is_empty() || text.len() > 255 || text.starts_with("amq.") {
-        return Err("must be a name of 1 to 255 bytes that does not begin with \"amq.\"".to_owned());
+        return Err(
+            "must be a name of 1 to 255 bytes that does not begin with \"amq.\"".to_owned(),
+        );
     }
     Ok(text.to_owned())
 }
@@ -462,12 +525,17 @@ fn count<T>(text: &str, min: T, max: T) -> Result<T, String>
 where
     T: std::str::FromStr + PartialOrd + fmt::Display,
 {
-    let value = text.parse::<T>().ok().filter(|value| (&min..=&max).contains(&value));
+    let value = text
+        .parse::<T>()
+        .ok()
+        .filter(|value| (&min..=&max).contains(&value));
     value.ok_or_else(|| format!("must be a whole number from {min} to {max}"))
 }
 
 fn size(text: &str, min: ByteSize, max: ByteSize) -> Result<u64, String> {
-    let value = has_unit(text).then(|| text.parse::<ByteSize>().ok()).flatten();
+    let value = has_unit(text)
+        .then(|| text.parse::<ByteSize>().ok())
+        .flatten();
     let value = value.filter(|value| (min..=max).contains(value));
     value
         .map(|value| value.as_u64())
@@ -475,7 +543,9 @@ fn size(text: &str, min: ByteSize, max: ByteSize) -> Result<u64, String> {
 }
 
 fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
-    let value = humantime::parse_duration(text).ok().filter(|value| (min..=max).contains(value));
+    let value = humantime::parse_duration(text)
+        .ok()
+        .filter(|value| (min..=max).contains(value));
     value.ok_or_else(|| {
         let [min, max] = [min, max].map(|end| humantime::format_duration(end).to_string());
         format!("must be a duration with a unit, such as 30s, from {min} to {max}")
@@ -490,11 +560,19 @@ fn has_unit(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    const URLS: [(&str, &str); 2] =
-        [("AMQP_URL", "amqp://u:secret-a@localhost:5672/%2f"), ("DATABASE_URL", "postgres://u:secret-d@localhost/db")];
+    const URLS: [(&str, &str); 2] = [
+        ("AMQP_URL", "amqp://u:secret-a@localhost:5672/%2f"),
+        ("DATABASE_URL", "postgres://u:secret-d@localhost/db"),
+    ];
 
     fn source(texts: &[(&'static str, &str)]) -> Source {
-        Source { texts: texts.iter().map(|(name, text)| (*name, (*text).to_owned())).collect(), problems: Vec::new() }
+        Source {
+            texts: texts
+                .iter()
+                .map(|(name, text)| (*name, (*text).to_owned()))
+                .collect(),
+            problems: Vec::new(),
+        }
     }
 
     fn problems(texts: &[(&'static str, &str)]) -> Vec<String> {
@@ -509,7 +587,10 @@ mod tests {
         assert_eq!(topology.result_queue, "profiles.add.results");
         assert_eq!(topology.dead_letter_queue, "profiles.add.dead");
         assert_eq!(topology.event_exchange, "profiles.events");
-        assert_eq!((topology.queue_type, topology.mode), (QueueType::Quorum, TopologyMode::Declare));
+        assert_eq!(
+            (topology.queue_type, topology.mode),
+            (QueueType::Quorum, TopologyMode::Declare)
+        );
         assert_eq!(topology.result_ttl, Duration::from_secs(24 * 3600));
         assert_eq!(worker.body_max, 10 * 1024 * 1024);
         assert_eq!(worker.shutdown_grace, Duration::from_secs(30));
@@ -529,28 +610,64 @@ mod tests {
         ])
         .worker()
         .unwrap_err();
-        let names: Vec<_> = problems.0.iter().map(|p| p.split(':').next().unwrap()).collect();
+        let names: Vec<_> = problems
+            .0
+            .iter()
+            .map(|p| p.split(':').next().unwrap())
+            .collect();
         assert_eq!(
             names,
-            ["AMQP_URL", "DATABASE_URL", "QUEUE_TYPE", "LANES", "BATCH_MAX", "BODY_MAX", "SHUTDOWN_GRACE"]
+            [
+                "AMQP_URL",
+                "DATABASE_URL",
+                "QUEUE_TYPE",
+                "LANES",
+                "BATCH_MAX",
+                "BODY_MAX",
+                "SHUTDOWN_GRACE"
+            ]
         );
         assert!(!problems.to_string().contains("secret"));
     }
 
     #[test]
     fn units_are_required() {
-        for (name, text) in [("BODY_MAX", "1048576"), ("SHUTDOWN_GRACE", "30"), ("RESULT_TTL", "1")] {
+        for (name, text) in [
+            ("BODY_MAX", "1048576"),
+            ("SHUTDOWN_GRACE", "30"),
+            ("RESULT_TTL", "1"),
+        ] {
             assert!(problems(&[(name, text)])[0].starts_with(name), "{name}");
         }
-        let (worker, _) =
-            source(&[&URLS[..], &[("BODY_MAX", "1MiB"), ("SHUTDOWN_GRACE", "1m 5s")]].concat()).worker().unwrap();
-        assert_eq!((worker.body_max, worker.shutdown_grace), (1 << 20, Duration::from_secs(65)));
+        let (worker, _) = source(
+            &[
+                &URLS[..],
+                &[("BODY_MAX", "1MiB"), ("SHUTDOWN_GRACE", "1m 5s")],
+            ]
+            .concat(),
+        )
+        .worker()
+        .unwrap();
+        assert_eq!(
+            (worker.body_max, worker.shutdown_grace),
+            (1 << 20, Duration::from_secs(65))
+        );
     }
 
     #[test]
     fn a_quorum_queue_limits_the_prefetch() {
         assert!(problems(&[("PREFETCH", "2001")])[0].starts_with("PREFETCH"));
-        assert!(source(&[&URLS[..], &[("PREFETCH", "2001"), ("QUEUE_TYPE", "classic")]].concat()).worker().is_ok());
+        assert!(
+            source(
+                &[
+                    &URLS[..],
+                    &[("PREFETCH", "2001"), ("QUEUE_TYPE", "classic")]
+                ]
+                .concat()
+            )
+            .worker()
+            .is_ok()
+        );
     }
 
     #[test]
@@ -561,7 +678,8 @@ mod tests {
 
     /// A file of its own with these words.
     fn file(name: &str, words: &str) -> String {
-        let path = std::env::temp_dir().join(format!("profile-worker-{}-{name}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("profile-worker-{}-{name}", std::process::id()));
         std::fs::write(&path, words).unwrap();
         path.to_str().unwrap().to_owned()
     }
@@ -569,11 +687,17 @@ mod tests {
     #[test]
     fn a_file_may_have_the_urls() {
         let [amqp, database] = URLS.map(|(name, url)| file(name, &format!("{url}\n")));
-        let files = [("AMQP_URL_FILE", amqp.as_str()), ("DATABASE_URL_FILE", database.as_str())];
+        let files = [
+            ("AMQP_URL_FILE", amqp.as_str()),
+            ("DATABASE_URL_FILE", database.as_str()),
+        ];
         assert!(source(&files).worker().is_ok());
         assert!(source(&files[1..]).database().is_ok());
         let both = problems(&files[..1]);
-        assert_eq!(both, ["AMQP_URL, AMQP_URL_FILE: only one of them can be given"]);
+        assert_eq!(
+            both,
+            ["AMQP_URL, AMQP_URL_FILE: only one of them can be given"]
+        );
         for path in [amqp, database] {
             std::fs::remove_file(path).unwrap();
         }
@@ -582,27 +706,60 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_file_names_it_and_not_what_it_says() {
         let path = file("wrong", "mysql://u:secret-d@localhost");
-        let wrong = source(&[("DATABASE_URL_FILE", &path)]).database().unwrap_err().to_string();
+        let wrong = source(&[("DATABASE_URL_FILE", &path)])
+            .database()
+            .unwrap_err()
+            .to_string();
         std::fs::remove_file(&path).unwrap();
-        assert!(wrong.starts_with(&format!("DATABASE_URL_FILE ({path}): ")) && !wrong.contains("secret"), "{wrong}");
-        let missing = source(&[("DATABASE_URL_FILE", &path)]).database().unwrap_err().to_string();
-        assert!(missing.starts_with(&format!("DATABASE_URL_FILE: can't read {path}: ")), "{missing}");
+        assert!(
+            wrong.starts_with(&format!("DATABASE_URL_FILE ({path}): "))
+                && !wrong.contains("secret"),
+            "{wrong}"
+        );
+        let missing = source(&[("DATABASE_URL_FILE", &path)])
+            .database()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            missing.starts_with(&format!("DATABASE_URL_FILE: can't read {path}: ")),
+            "{missing}"
+        );
         // Not of a command that needs none of it.
-        assert!(source(&[URLS[1], ("AMQP_URL_FILE", &path)]).database().is_ok());
+        assert!(
+            source(&[URLS[1], ("AMQP_URL_FILE", &path)])
+                .database()
+                .is_ok()
+        );
     }
 
     #[test]
     fn the_address_of_the_admin_port_is_an_address_or_none() {
-        let admin =
-            |text| source(&[&URLS[..], &[("ADMIN_ADDR", text)]].concat()).worker().map(|(worker, _)| worker.admin);
+        let admin = |text| {
+            source(&[&URLS[..], &[("ADMIN_ADDR", text)]].concat())
+                .worker()
+                .map(|(worker, _)| worker.admin)
+        };
         assert_eq!(admin("none"), Ok(None));
         let address = "[::]:9000".parse().unwrap();
-        assert_eq!(admin("[::]:9000"), Ok(Some(AdminAddress { address, is_default: false })));
+        assert_eq!(
+            admin("[::]:9000"),
+            Ok(Some(AdminAddress {
+                address,
+                is_default: false
+            }))
+        );
         for text in ["localhost:9464", "9464", ":9464", "127.0.0.1"] {
-            assert!(problems(&[("ADMIN_ADDR", text)])[0].starts_with("ADMIN_ADDR"), "{text}");
+            assert!(
+                problems(&[("ADMIN_ADDR", text)])[0].starts_with("ADMIN_ADDR"),
+                "{text}"
+            );
         }
         let (worker, _) = source(&URLS).worker().unwrap();
-        assert!(worker.admin.is_some_and(|admin| admin.is_default && admin.address.ip().is_loopback()));
+        assert!(
+            worker
+                .admin
+                .is_some_and(|admin| admin.is_default && admin.address.ip().is_loopback())
+        );
         for text in ["none", "127.0.0.1:0"] {
             assert!(source(&[("ADMIN_ADDR", text)]).admin().is_err(), "{text}");
         }
@@ -610,28 +767,57 @@ mod tests {
 
     #[test]
     fn traces_are_off_unless_they_have_somewhere_to_go() {
-        let traces = |texts: &[_]| source(&[&URLS, texts].concat()).worker().map(|(worker, _)| worker.traces);
-        assert!(traces(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]).unwrap().is_none());
+        let traces = |texts: &[_]| {
+            source(&[&URLS, texts].concat())
+                .worker()
+                .map(|(worker, _)| worker.traces)
+        };
+        assert!(
+            traces(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")])
+                .unwrap()
+                .is_none()
+        );
         let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
         let on = traces(&[base]).unwrap().unwrap();
-        assert_eq!((on.endpoint, on.ratio), (Endpoint::parse("http://c:4318/v1/traces").unwrap().unwrap(), 0.01));
-        let own = traces(&[base, ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t/x")]).unwrap().unwrap();
-        assert_eq!(own.endpoint, Endpoint::parse("http://t/x").unwrap().unwrap());
+        assert_eq!(
+            (on.endpoint, on.ratio),
+            (
+                Endpoint::parse("http://c:4318/v1/traces").unwrap().unwrap(),
+                0.01
+            )
+        );
+        let own = traces(&[base, ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t/x")])
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            own.endpoint,
+            Endpoint::parse("http://t/x").unwrap().unwrap()
+        );
         for (name, wrong) in [
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "nonsense"),
             ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
             ("OTEL_TRACES_SAMPLER_ARG", "NaN"),
         ] {
-            assert!(problems(&[base, (name, wrong)])[0].starts_with(name), "{name}");
+            assert!(
+                problems(&[base, (name, wrong)])[0].starts_with(name),
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn secrets_do_not_print() {
         let secret = ("OTEL_EXPORTER_OTLP_HEADERS", "key=secret");
-        let (worker, _) =
-            source(&[&URLS[..], &[secret, ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c")]].concat()).worker().unwrap();
+        let (worker, _) = source(
+            &[
+                &URLS[..],
+                &[secret, ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c")],
+            ]
+            .concat(),
+        )
+        .worker()
+        .unwrap();
         assert!(!format!("{worker:?}").contains("secret"));
     }
 }

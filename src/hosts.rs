@@ -6,9 +6,13 @@
 /// One URL for each server, which says the same but for the server.
 pub(crate) fn one_by_one(url: &str) -> Result<Vec<String>, String> {
     let begin = url.find("://").map_or(0, |place| place + 3);
-    let end = url[begin..].find(['/', '?', '#']).map_or(url.len(), |place| begin + place);
+    let end = url[begin..]
+        .find(['/', '?', '#'])
+        .map_or(url.len(), |place| begin + place);
     // A password may hold an @ where whoever wrote it forgot to encode it.
-    let begin = url[begin..end].rfind('@').map_or(begin, |place| begin + place + 1);
+    let begin = url[begin..end]
+        .rfind('@')
+        .map_or(begin, |place| begin + place + 1);
     let (before, hosts, after) = (&url[..begin], &url[begin..end], &url[end..]);
     let several = hosts.contains(',');
     let each = |host: &str| {
@@ -23,7 +27,11 @@ pub(crate) fn one_by_one(url: &str) -> Result<Vec<String>, String> {
 
 /// A host and its port for people; an IPv6 address stands in brackets.
 pub(crate) fn with_port(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }
 
 #[cfg(test)]
@@ -34,11 +42,21 @@ mod tests {
     fn each_server_gets_a_url_of_its_own() {
         for (url, expected) in [
             ("amqp://one", &["amqp://one"][..]),
-            ("amqp://u:p@one:1/%2f?a=b,c", &["amqp://u:p@one:1/%2f?a=b,c"]),
-            ("amqp://u:p,@one:1,two/v", &["amqp://u:p,@one:1/v", "amqp://u:p,@two/v"]),
+            (
+                "amqp://u:p@one:1/%2f?a=b,c",
+                &["amqp://u:p@one:1/%2f?a=b,c"],
+            ),
+            (
+                "amqp://u:p,@one:1,two/v",
+                &["amqp://u:p,@one:1/v", "amqp://u:p,@two/v"],
+            ),
             (
                 "x://u:p@ss@[::1]:1,[::2], three:3?q",
-                &["x://u:p@ss@[::1]:1?q", "x://u:p@ss@[::2]?q", "x://u:p@ss@three:3?q"],
+                &[
+                    "x://u:p@ss@[::1]:1?q",
+                    "x://u:p@ss@[::2]?q",
+                    "x://u:p@ss@three:3?q",
+                ],
             ),
             ("postgres:///d?host=/run", &["postgres:///d?host=/run"]),
         ] {

@@ -57,12 +57,25 @@ impl Client {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(SILENCE_MAX))?;
         let input = BufReader::with_capacity(256 * 1024, socket.try_clone()?);
-        let mut client = Self { input, socket, output: b"AMQP\0\0\x09\x01".to_vec(), broker_version: String::new() };
+        let mut client = Self {
+            input,
+            socket,
+            output: b"AMQP\0\0\x09\x01".to_vec(),
+            broker_version: String::new(),
+        };
         let start = client.expect((10, 10))?;
         client.broker_version = text_in_table(&start, "version").unwrap_or_default();
         let user = &uri.authority.userinfo;
         let login = format!("\0{}\0{}", user.username, user.password);
-        client.send(0, (10, 11), Writer::new().table(&[]).short("PLAIN").long(&login).short("en_US"));
+        client.send(
+            0,
+            (10, 11),
+            Writer::new()
+                .table(&[])
+                .short("PLAIN")
+                .long(&login)
+                .short("en_US"),
+        );
         let tune = client.expect((10, 30))?;
         let frame_max = u32::from_be_bytes(tune[2..6].try_into()?).min(FRAME_MAX);
         // Without a heartbeat: measurements are short.
@@ -75,8 +88,16 @@ impl Client {
     }
 
     /// Declares a durable queue.
-    pub(crate) fn declare_queue(&mut self, name: &str, arguments: &[(&str, Argument<'_>)]) -> Result<()> {
-        self.send(1, (50, 10), Writer::new().u16(0).short(name).u8(2).table(arguments));
+    pub(crate) fn declare_queue(
+        &mut self,
+        name: &str,
+        arguments: &[(&str, Argument<'_>)],
+    ) -> Result<()> {
+        self.send(
+            1,
+            (50, 10),
+            Writer::new().u16(0).short(name).u8(2).table(arguments),
+        );
         self.expect((50, 11)).map(drop)
     }
 
@@ -86,14 +107,27 @@ impl Client {
         let declared = self.expect((50, 11))?;
         let name = Reader(&declared).short()?.to_owned();
         let no_ack = 2;
-        self.send(1, (60, 20), Writer::new().u16(0).short(&name).short("").u8(no_ack).table(&[]));
+        self.send(
+            1,
+            (60, 20),
+            Writer::new()
+                .u16(0)
+                .short(&name)
+                .short("")
+                .u8(no_ack)
+                .table(&[]),
+        );
         self.expect((60, 21))?;
         Ok(name)
     }
 
     /// How many messages wait in a queue.
     pub(crate) fn count(&mut self, queue: &str) -> Result<u32> {
-        self.send(1, (50, 10), Writer::new().u16(0).short(queue).u8(1).table(&[]));
+        self.send(
+            1,
+            (50, 10),
+            Writer::new().u16(0).short(queue).u8(1).table(&[]),
+        );
         let declared = self.expect((50, 11))?;
         let mut reader = Reader(&declared);
         reader.short()?;
@@ -106,12 +140,31 @@ impl Client {
     }
 
     pub(crate) fn declare_topic_exchange(&mut self, name: &str) -> Result<()> {
-        self.send(1, (40, 10), Writer::new().u16(0).short(name).short("topic").u8(2).table(&[]));
+        self.send(
+            1,
+            (40, 10),
+            Writer::new()
+                .u16(0)
+                .short(name)
+                .short("topic")
+                .u8(2)
+                .table(&[]),
+        );
         self.expect((40, 11)).map(drop)
     }
 
     pub(crate) fn bind_to_all(&mut self, queue: &str, exchange: &str) -> Result<()> {
-        self.send(1, (50, 20), Writer::new().u16(0).short(queue).short(exchange).short("#").u8(0).table(&[]));
+        self.send(
+            1,
+            (50, 20),
+            Writer::new()
+                .u16(0)
+                .short(queue)
+                .short(exchange)
+                .short("#")
+                .u8(0)
+                .table(&[]),
+        );
         self.expect((50, 21)).map(drop)
     }
 
@@ -122,11 +175,24 @@ impl Client {
 
     /// A persistent request, sent with the next [`Self::flush`].
     pub(crate) fn publish(&mut self, queue: &str, reply_to: &str, id: &str, body: &[u8]) {
-        self.send(1, (60, 40), Writer::new().u16(0).short("").short(queue).u8(0));
+        self.send(
+            1,
+            (60, 40),
+            Writer::new().u16(0).short("").short(queue).u8(0),
+        );
         // content_type, delivery_mode, correlation_id, reply_to, message_id; in this order
         let flags = 1 << 15 | 1 << 12 | 1 << 10 | 1 << 9 | 1 << 7;
-        let properties = Writer::new().u16(60).u16(0).u64(body.len() as u64).u16(flags);
-        let properties = properties.short("application/json").u8(2).short(id).short(reply_to).short(id);
+        let properties = Writer::new()
+            .u16(60)
+            .u16(0)
+            .u64(body.len() as u64)
+            .u16(flags);
+        let properties = properties
+            .short("application/json")
+            .u8(2)
+            .short(id)
+            .short(reply_to)
+            .short(id);
         self.frame(HEADER, 1, &properties.0);
         self.frame(BODY, 1, body);
     }
@@ -151,7 +217,10 @@ impl Client {
         reader.take(9)?;
         let exchange = reader.short()?.to_owned();
         let (_, header) = self.next_frame()?;
-        let mut message = Message { exchange, ..read_properties(&header)? };
+        let mut message = Message {
+            exchange,
+            ..read_properties(&header)?
+        };
         let size = usize::try_from(u64::from_be_bytes(header[4..12].try_into()?))?;
         while message.body.len() < size {
             message.body.extend(self.next_frame()?.1);
@@ -180,7 +249,10 @@ impl Client {
             return Err(format!("frame of kind {kind} instead of method {method:?}").into());
         }
         let rest = payload.split_off(4);
-        let got = (u16::from_be_bytes(payload[..2].try_into()?), u16::from_be_bytes(payload[2..].try_into()?));
+        let got = (
+            u16::from_be_bytes(payload[..2].try_into()?),
+            u16::from_be_bytes(payload[2..].try_into()?),
+        );
         if got != method {
             let text = String::from_utf8_lossy(&rest);
             return Err(format!("the broker sent {got:?} instead of {method:?}: {text}").into());
@@ -278,10 +350,14 @@ impl Writer {
     }
 
     fn table(self, entries: &[(&str, Argument<'_>)]) -> Self {
-        let inner = entries.iter().fold(Self::new(), |inner, (name, value)| match value {
-            Argument::Text(text) => inner.short(name).u8(b'S').long(text),
-            Argument::Integer(number) => inner.short(name).u8(b'l').bytes(&number.to_be_bytes()),
-        });
+        let inner = entries
+            .iter()
+            .fold(Self::new(), |inner, (name, value)| match value {
+                Argument::Text(text) => inner.short(name).u8(b'S').long(text),
+                Argument::Integer(number) => {
+                    inner.short(name).u8(b'l').bytes(&number.to_be_bytes())
+                }
+            });
         self.u32(inner.0.len() as u32).bytes(&inner.0)
     }
 }
@@ -290,7 +366,10 @@ struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or("a frame that ends too early")?;
+        let (taken, rest) = self
+            .0
+            .split_at_checked(count)
+            .ok_or("a frame that ends too early")?;
         self.0 = rest;
         Ok(taken)
     }

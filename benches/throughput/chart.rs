@@ -27,13 +27,22 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328; }
 /// A bar for each worker and kind of queue, with the least and the most; `None` if no backlog was
 /// measured.
 pub(crate) fn draw(report: &Report) -> Option<String> {
-    let backlogs = report.figures.iter().filter(|f| f.case.workload == Workload::Backlog && f.case.shape == BASE);
+    let backlogs = report
+        .figures
+        .iter()
+        .filter(|f| f.case.workload == Workload::Backlog && f.case.shape == BASE);
     let backlogs: Vec<&Figures> = backlogs.collect();
     let scale = (WIDTH - LEFT - RIGHT) / backlogs.iter().map(|f| f.rate.max).reduce(f64::max)?;
     let mut workers: Vec<_> = backlogs.iter().map(|f| f.worker).collect();
     workers.sort_unstable();
     workers.dedup();
-    let best = |worker: &str| backlogs.iter().filter(|f| f.worker == worker).map(|f| f.rate.median).fold(0.0, f64::max);
+    let best = |worker: &str| {
+        backlogs
+            .iter()
+            .filter(|f| f.worker == worker)
+            .map(|f| f.rate.median)
+            .fold(0.0, f64::max)
+    };
     workers.sort_by(|a, b| best(b).total_cmp(&best(a)));
 
     let mut bars = String::new();
@@ -41,11 +50,24 @@ pub(crate) fn draw(report: &Report) -> Option<String> {
     for worker in workers {
         let own: Vec<_> = backlogs.iter().filter(|f| f.worker == worker).collect();
         let middle = y + BAR * own.len() as f64 / 2.0 + 4.5;
-        writeln!(bars, r#"<text x="{}" y="{middle}" text-anchor="end">{worker}</text>"#, LEFT - 8.0).ok()?;
+        writeln!(
+            bars,
+            r#"<text x="{}" y="{middle}" text-anchor="end">{worker}</text>"#,
+            LEFT - 8.0
+        )
+        .ok()?;
         for figures in own {
             let rate = figures.rate;
-            let [width, least, most] = [rate.median * scale, LEFT + rate.min * scale, LEFT + rate.max * scale];
-            let (class, line, text) = (figures.case.queue.name(), y + BAR / 2.0 - 0.5, y + BAR / 2.0 + 4.0);
+            let [width, least, most] = [
+                rate.median * scale,
+                LEFT + rate.min * scale,
+                LEFT + rate.max * scale,
+            ];
+            let (class, line, text) = (
+                figures.case.queue.name(),
+                y + BAR / 2.0 - 0.5,
+                y + BAR / 2.0 + 4.0,
+            );
             writeln!(
                 bars,
                 r#"<rect class="{class}" x="{LEFT}" y="{y}" width="{width:.1}" height="{}"/>

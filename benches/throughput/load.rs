@@ -32,12 +32,21 @@ fn amounts(worker: Worker, case: Case, plan: &Plan) -> (usize, usize, usize) {
     match case.workload {
         Workload::Backlog => (0, plan.requests / worker.slowness(), usize::MAX),
         Workload::One => (100, (plan.requests / 20).clamp(200, 1000), 1),
-        Workload::SixtyFour => (1000 / worker.slowness(), plan.requests / 2 / worker.slowness(), 64),
+        Workload::SixtyFour => (
+            1000 / worker.slowness(),
+            plan.requests / 2 / worker.slowness(),
+            64,
+        ),
     }
 }
 
 /// Measures a worker on fresh ground.
-pub(crate) fn measure(surroundings: &Surroundings, worker: Worker, case: Case, plan: &Plan) -> Result<Measurement> {
+pub(crate) fn measure(
+    surroundings: &Surroundings,
+    worker: Worker,
+    case: Case,
+    plan: &Plan,
+) -> Result<Measurement> {
     let (warm_up, count, window) = amounts(worker, case, plan);
     let mut trial = Trial::on_fresh_ground(surroundings, worker, case, warm_up + count)?;
     if case.workload == Workload::Backlog {
@@ -47,7 +56,10 @@ pub(crate) fn measure(surroundings: &Surroundings, worker: Worker, case: Case, p
     trial.start()?;
     trial.load.run(warm_up, window)?;
     if plan.profile {
-        trial.sampler = Some(Sampler::attach(trial.running[0].id(), &profile_name(worker, case))?);
+        trial.sampler = Some(Sampler::attach(
+            trial.running[0].id(),
+            &profile_name(worker, case),
+        )?);
     }
     let measurement = trial.part(count, window)?;
     trial.finish()?;
@@ -68,7 +80,8 @@ pub(crate) fn measure_together(
     for &worker in workers {
         let (warm_up, count, window) = amounts(worker, case, plan);
         let part = count / PARTS;
-        let mut trial = Trial::on_fresh_ground(surroundings, worker, case, warm_up + part * plan.rounds)?;
+        let mut trial =
+            Trial::on_fresh_ground(surroundings, worker, case, warm_up + part * plan.rounds)?;
         trial.start()?;
         trial.load.run(warm_up, window)?;
         trials.push((trial, part, window, Vec::with_capacity(plan.rounds)));
@@ -77,7 +90,10 @@ pub(crate) fn measure_together(
         for turn in 0..trials.len() {
             let place = (turn + round) % workers.len();
             let (trial, part, window, measured) = &mut trials[place];
-            measured.push(Measurement { cpu: None, ..trial.part(*part, *window)? });
+            measured.push(Measurement {
+                cpu: None,
+                ..trial.part(*part, *window)?
+            });
         }
     }
     let mut all = Vec::with_capacity(workers.len());
@@ -103,7 +119,12 @@ struct Trial<'s> {
 }
 
 impl<'s> Trial<'s> {
-    fn on_fresh_ground(surroundings: &'s Surroundings, worker: Worker, case: Case, count: usize) -> Result<Self> {
+    fn on_fresh_ground(
+        surroundings: &'s Surroundings,
+        worker: Worker,
+        case: Case,
+        count: usize,
+    ) -> Result<Self> {
         let ground = surroundings.ground(worker, case)?;
         let mut client = ground.client()?;
         let replies = client.consume_own_queue()?;
@@ -114,18 +135,36 @@ impl<'s> Trial<'s> {
             client,
             queue: ground.request_queue(),
             replies,
-            ledger: Ledger::new(case.shape, surroundings.token.clone(), ground.mark().to_owned(), count),
+            ledger: Ledger::new(
+                case.shape,
+                surroundings.token.clone(),
+                ground.mark().to_owned(),
+                count,
+            ),
             sent: Vec::new(),
             trips: Vec::new(),
         };
-        let roots =
-            Roots { workers: Vec::new(), broker: surroundings.servers.broker, database: surroundings.servers.database };
-        Ok(Self { worker, case, ground, load, running: Vec::new(), roots, sampler: None })
+        let roots = Roots {
+            workers: Vec::new(),
+            broker: surroundings.servers.broker,
+            database: surroundings.servers.database,
+        };
+        Ok(Self {
+            worker,
+            case,
+            ground,
+            load,
+            running: Vec::new(),
+            roots,
+            sampler: None,
+        })
     }
 
     fn start(&mut self) -> Result<()> {
         let processes = 0..self.case.shape.processes;
-        self.running = processes.map(|_| Running::start(self.worker, &self.ground)).collect::<Result<_>>()?;
+        self.running = processes
+            .map(|_| Running::start(self.worker, &self.ground))
+            .collect::<Result<_>>()?;
         self.roots.workers = self.running.iter().map(Running::id).collect();
         Ok(())
     }
@@ -137,13 +176,21 @@ impl<'s> Trial<'s> {
         let (began, before) = (Instant::now(), Cpu::now(&self.roots));
         load.run(load.ledger.answered + count, window)?;
         let took = began.elapsed();
-        let cpu = before.zip(Cpu::now(&self.roots)).map(|(before, after)| after.per_1000(before, count));
+        let cpu = before
+            .zip(Cpu::now(&self.roots))
+            .map(|(before, after)| after.per_1000(before, count));
         load.trips.sort();
         let percentile = |percent: usize| {
-            let trip = load.trips.get((load.trips.len() * percent / 100).min(load.trips.len().saturating_sub(1)));
-            trip.filter(|_| self.case.workload != Workload::Backlog).map(|trip| trip.as_secs_f64() * 1e3)
+            let trip = load
+                .trips
+                .get((load.trips.len() * percent / 100).min(load.trips.len().saturating_sub(1)));
+            trip.filter(|_| self.case.workload != Workload::Backlog)
+                .map(|trip| trip.as_secs_f64() * 1e3)
         };
-        let memory = self.running.iter().filter_map(|running| processes::peak_memory(running.id()));
+        let memory = self
+            .running
+            .iter()
+            .filter_map(|running| processes::peak_memory(running.id()));
         Ok(Measurement {
             rate: count as f64 / took.as_secs_f64(),
             p50: percentile(50),
@@ -165,7 +212,14 @@ impl<'s> Trial<'s> {
     }
 }
 
-fn profile_name(worker: Worker, Case { workload, queue, shape }: Case) -> String {
+fn profile_name(
+    worker: Worker,
+    Case {
+        workload,
+        queue,
+        shape,
+    }: Case,
+) -> String {
     [worker.name(), workload.name(), queue.name(), shape.name].join("-") + ".perf"
 }
 
@@ -186,7 +240,12 @@ impl Load {
     fn send(&mut self, until: usize) -> Result<()> {
         for number in self.sent.len()..until {
             let body = self.ledger.request(number);
-            self.client.publish(&self.queue, &self.replies, &number.to_string(), body.as_bytes());
+            self.client.publish(
+                &self.queue,
+                &self.replies,
+                &number.to_string(),
+                body.as_bytes(),
+            );
             self.sent.push(Instant::now());
             if self.client.unsent() > BURST_BYTES {
                 self.client.flush()?;
@@ -209,7 +268,11 @@ impl Load {
     /// Takes replies until there are so many; meanwhile keeps `window` requests under way.
     fn run(&mut self, until: usize, window: usize) -> Result<()> {
         while self.ledger.answered < until {
-            self.send(until.min(self.ledger.answered + window).max(self.sent.len()))?;
+            self.send(
+                until
+                    .min(self.ledger.answered + window)
+                    .max(self.sent.len()),
+            )?;
             let message = self.client.next_message()?;
             if let Some(number) = self.ledger.enter(&message)? {
                 self.trips.push(self.sent[number].elapsed());
@@ -232,7 +295,10 @@ impl Load {
         let wanted = (profiles, profiles * self.ledger.shape.subscriptions);
         let stored = ground.stored()?;
         if worker.stores() && stored != wanted {
-            return Err(format!("profiles and subscriptions in the database: {stored:?}, expected {wanted:?}").into());
+            return Err(format!(
+                "profiles and subscriptions in the database: {stored:?}, expected {wanted:?}"
+            )
+            .into());
         }
         Ok(())
     }
@@ -286,7 +352,10 @@ impl Ledger {
                 self.mark
             )
         };
-        let subscriptions = (0..self.shape.subscriptions).map(subscription).collect::<Vec<_>>().join(",");
+        let subscriptions = (0..self.shape.subscriptions)
+            .map(subscription)
+            .collect::<Vec<_>>()
+            .join(",");
         format!(
             r#"{{"token":"{}","db_id":1,"data":{{"email":"user{email}@mail{}.example.com","_fname":"John","_lname":"Doe","_city":"Berlin","subscriptions":[{subscriptions}]}},"skip_triggers":{}}}"#,
             self.token, self.mark, !self.shape.events,
@@ -296,11 +365,23 @@ impl Ledger {
     /// Notes a message; returns which request it answers, if it is a reply.
     fn enter(&mut self, message: &Message) -> Result<Option<usize>> {
         if !message.exchange.is_empty() {
-            let id = message.message_id.as_deref().and_then(|id| id.strip_suffix(".profile.added"));
-            let id = id.and_then(profile_id).ok_or_else(|| format!("a strange event: {message:?}"))?;
-            return if self.events.insert(id) { Ok(None) } else { Err("an event came twice".into()) };
+            let id = message
+                .message_id
+                .as_deref()
+                .and_then(|id| id.strip_suffix(".profile.added"));
+            let id = id
+                .and_then(profile_id)
+                .ok_or_else(|| format!("a strange event: {message:?}"))?;
+            return if self.events.insert(id) {
+                Ok(None)
+            } else {
+                Err("an event came twice".into())
+            };
         }
-        let number = message.correlation_id.as_deref().and_then(|id| id.parse::<usize>().ok());
+        let number = message
+            .correlation_id
+            .as_deref()
+            .and_then(|id| id.parse::<usize>().ok());
         let number = number.filter(|number| self.replied.get(*number) == Some(&false));
         let number = number.ok_or_else(|| format!("nobody waits for this reply: {message:?}"))?;
         self.replied[number] = true;
@@ -308,7 +389,10 @@ impl Ledger {
         let email = self.email(number);
         let body = std::str::from_utf8(&message.body)?;
         if let Some(added) = body.strip_prefix(r#"{"error":0,"error_text":"","profile_id":""#) {
-            let id = added.strip_suffix(r#""}"#).and_then(profile_id).ok_or("a success without a profile_id")?;
+            let id = added
+                .strip_suffix(r#""}"#)
+                .and_then(profile_id)
+                .ok_or("a success without a profile_id")?;
             if std::mem::replace(&mut self.emails[email], true) || !self.profiles.insert(id) {
                 return Err(format!("this was added already: {body}").into());
             }
@@ -320,7 +404,9 @@ impl Ledger {
 
     /// Whether every reply came, and one request for each email was the one that was added.
     fn check(&self) -> Result<()> {
-        let emails: HashSet<_> = (0..self.replied.len()).map(|request| self.email(request)).collect();
+        let emails: HashSet<_> = (0..self.replied.len())
+            .map(|request| self.email(request))
+            .collect();
         if self.answered != self.replied.len() || emails.iter().any(|email| !self.emails[*email]) {
             return Err("some requests were refused that should not have been".into());
         }
@@ -333,5 +419,7 @@ impl Ledger {
 
 /// The 24 hex digits of a profile's id.
 fn profile_id(text: &str) -> Option<u128> {
-    (text.len() == 24).then(|| u128::from_str_radix(text, 16).ok()).flatten()
+    (text.len() == 24)
+        .then(|| u128::from_str_radix(text, 16).ok())
+        .flatten()
 }

@@ -43,7 +43,10 @@ fn main() -> Result<()> {
     print!("{}", report.to_markdown());
     let folder = Path::new(OUTPUT);
     fs::create_dir_all(folder)?;
-    fs::write(folder.join("throughput.json"), serde_json::to_string_pretty(&report)?)?;
+    fs::write(
+        folder.join("throughput.json"),
+        serde_json::to_string_pretty(&report)?,
+    )?;
     if let Some(chart) = chart::draw(&report) {
         fs::write(folder.join("throughput.svg"), chart)?;
     }
@@ -71,7 +74,10 @@ fn run(surroundings: &Surroundings, plan: &Plan) -> Result<Vec<Measured>> {
             if plan.together {
                 let case = turns[0].case;
                 let rounds = load::measure_together(surroundings, workers, case, plan)?;
-                turns.iter_mut().zip(rounds).for_each(|(turn, rounds)| turn.rounds = rounds);
+                turns
+                    .iter_mut()
+                    .zip(rounds)
+                    .for_each(|(turn, rounds)| turn.rounds = rounds);
                 continue;
             }
             for place in 0..turns.len() {
@@ -80,11 +86,16 @@ fn run(surroundings: &Surroundings, plan: &Plan) -> Result<Vec<Measured>> {
                     eprint!("\r\x1b[K{done} of {all}: {turn}");
                 }
                 let measurement = load::measure(surroundings, turn.worker, turn.case, plan);
-                turn.rounds.push(measurement.map_err(|error| format!("{turn}: {error}"))?);
+                turn.rounds
+                    .push(measurement.map_err(|error| format!("{turn}: {error}"))?);
                 done += 1;
             }
         }
-        let clear = if std::io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
+        let clear = if std::io::stderr().is_terminal() {
+            "\r\x1b[K"
+        } else {
+            ""
+        };
         eprintln!("{clear}round {} of {rounds}", round + 1);
     }
     Ok(measured)

@@ -91,14 +91,47 @@ pub(crate) const BASE: Shape = Shape {
 
 /// The base with one thing changed.
 const VARIATIONS: [Shape; 8] = [
-    Shape { name: "events-unheard", events: true, ..BASE },
-    Shape { name: "events", events: true, heard: true, ..BASE },
-    Shape { name: "duplicates", duplicates: true, ..BASE },
-    Shape { name: "0-subscriptions", subscriptions: 0, ..BASE },
-    Shape { name: "5-subscriptions", subscriptions: 5, ..BASE },
-    Shape { name: "tenants", before: Before::Tenants, ..BASE },
-    Shape { name: "two-workers", processes: 2, ..BASE },
-    Shape { name: "filled", before: Before::Profiles, ..BASE },
+    Shape {
+        name: "events-unheard",
+        events: true,
+        ..BASE
+    },
+    Shape {
+        name: "events",
+        events: true,
+        heard: true,
+        ..BASE
+    },
+    Shape {
+        name: "duplicates",
+        duplicates: true,
+        ..BASE
+    },
+    Shape {
+        name: "0-subscriptions",
+        subscriptions: 0,
+        ..BASE
+    },
+    Shape {
+        name: "5-subscriptions",
+        subscriptions: 5,
+        ..BASE
+    },
+    Shape {
+        name: "tenants",
+        before: Before::Tenants,
+        ..BASE
+    },
+    Shape {
+        name: "two-workers",
+        processes: 2,
+        ..BASE
+    },
+    Shape {
+        name: "filled",
+        before: Before::Profiles,
+        ..BASE
+    },
 ];
 
 /// One thing to measure.
@@ -114,7 +147,9 @@ impl Case {
         match self.shape.name {
             "base" => &Worker::ALL,
             // They know no events, and one that answers everything can't refuse duplicates.
-            _ if self.shape.before != Before::Nothing || self.shape.processes > 1 => &[Worker::Ours, Worker::Other],
+            _ if self.shape.before != Before::Nothing || self.shape.processes > 1 => {
+                &[Worker::Ours, Worker::Other]
+            }
             _ if self.shape.events => &[Worker::Ours, Worker::Other],
             _ => &[Worker::Ours, Worker::Other, Worker::BarePipeline],
         }
@@ -161,7 +196,9 @@ scripts/bench [--quick] [--rounds COUNT] [--requests COUNT] [--together] [--prof
 impl Plan {
     /// Whether any case begins with this.
     pub(crate) fn has(&self, before: Before) -> bool {
-        self.cases.iter().any(|(case, _)| case.shape.before == before)
+        self.cases
+            .iter()
+            .any(|(case, _)| case.shape.before == before)
     }
 
     /// From the words of the command line.
@@ -191,13 +228,24 @@ impl Plan {
         if let Some(unknown) = names.first() {
             return Err(format!("what is {unknown}?\n{USAGE}").into());
         }
-        let usual = || shapes.iter().copied().filter(|shape| shape.before != Before::Profiles).collect();
+        let usual = || {
+            shapes
+                .iter()
+                .copied()
+                .filter(|shape| shape.before != Before::Profiles)
+                .collect()
+        };
         let shapes = shapes_named.unwrap_or_else(|| if quick { vec![BASE] } else { usual() });
         let mut cases = Vec::new();
-        let usual_workloads = Workload::ALL.into_iter().filter(|workload| !together || *workload != Workload::Backlog);
+        let usual_workloads = Workload::ALL
+            .into_iter()
+            .filter(|workload| !together || *workload != Workload::Backlog);
         let workloads = workloads.unwrap_or_else(|| usual_workloads.collect());
         if together && workloads.contains(&Workload::Backlog) {
-            return Err("a backlog is there before its worker is: it can't be measured with --together".into());
+            return Err(
+                "a backlog is there before its worker is: it can't be measured with --together"
+                    .into(),
+            );
         }
         for workload in workloads {
             for queue in queues.clone().unwrap_or(QueueType::ALL.to_vec()) {
@@ -207,25 +255,52 @@ impl Plan {
                     if shape != BASE && queues.is_none() && queue == QueueType::Classic {
                         continue;
                     }
-                    let case = Case { workload, queue, shape };
+                    let case = Case {
+                        workload,
+                        queue,
+                        shape,
+                    };
                     let wanted = |worker: &&Worker| match &workers {
                         Some(workers) => workers.contains(worker),
                         None => !quick || worker.is_essential(),
                     };
-                    let there = case.workers().iter().filter(wanted).filter(|worker| worker.is_there());
+                    let there = case
+                        .workers()
+                        .iter()
+                        .filter(wanted)
+                        .filter(|worker| worker.is_there());
                     cases.push((case, there.copied().collect()));
                 }
             }
         }
         let (default_rounds, default_requests) = if quick { (3, 20_000) } else { (5, 30_000) };
-        let (rounds, requests) = (rounds.unwrap_or(default_rounds), requests.unwrap_or(default_requests));
-        Ok(Self { cases, rounds, requests, profiles, databases, together, profile })
+        let (rounds, requests) = (
+            rounds.unwrap_or(default_rounds),
+            requests.unwrap_or(default_requests),
+        );
+        Ok(Self {
+            cases,
+            rounds,
+            requests,
+            profiles,
+            databases,
+            together,
+            profile,
+        })
     }
 }
 
 /// Takes out of `names` those of this kind; `None` if there are none.
-fn chosen<T: Copy>(names: &mut Vec<String>, all: &[T], name: impl Fn(&T) -> &'static str) -> Option<Vec<T>> {
-    let chosen: Vec<_> = all.iter().filter(|each| names.iter().any(|n| n == name(each))).copied().collect();
+fn chosen<T: Copy>(
+    names: &mut Vec<String>,
+    all: &[T],
+    name: impl Fn(&T) -> &'static str,
+) -> Option<Vec<T>> {
+    let chosen: Vec<_> = all
+        .iter()
+        .filter(|each| names.iter().any(|n| n == name(each)))
+        .copied()
+        .collect();
     names.retain(|n| !all.iter().any(|each| n == name(each)));
     (!chosen.is_empty()).then_some(chosen)
 }

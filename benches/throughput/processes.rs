@@ -32,7 +32,10 @@ impl Cpu {
     pub(crate) fn now(roots: &Roots) -> Option<Self> {
         let mut processes = HashMap::new();
         for entry in fs::read_dir("/proc").ok()?.flatten() {
-            let id = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            let id = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
             if let Some(id) = id
                 && let Some(process) = Process::read(id)
             {
@@ -40,7 +43,12 @@ impl Cpu {
             }
         }
         let generator = processes.get(&std::process::id())?.own;
-        let mut cpu = Self { worker: 0.0, broker: 0.0, database: 0.0, generator };
+        let mut cpu = Self {
+            worker: 0.0,
+            broker: 0.0,
+            database: 0.0,
+            generator,
+        };
         for (id, process) in &processes {
             let total = process.own + process.ended_children;
             let mut next = Some(*id);
@@ -92,7 +100,9 @@ impl Process {
 /// The most memory that a process has held so far, in MiB.
 pub(crate) fn peak_memory(id: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib / 1024.0)
 }
@@ -106,15 +116,29 @@ impl Sampler {
         fs::create_dir_all(OUTPUT)?;
         // The clock and not the processor's counters, which virtual machines seldom have.
         let mut command = Command::new("perf");
-        command.args(["record", "--quiet", "--event=cpu-clock", "--freq=1999", "--call-graph=fp"]);
-        command.arg(format!("--pid={id}")).arg(format!("--output={OUTPUT}/{name}"));
+        command.args([
+            "record",
+            "--quiet",
+            "--event=cpu-clock",
+            "--freq=1999",
+            "--call-graph=fp",
+        ]);
+        command
+            .arg(format!("--pid={id}"))
+            .arg(format!("--output={OUTPUT}/{name}"));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-        Ok(Self(child.map_err(|error| format!("perf, which --profile needs: {error}"))?))
+        Ok(Self(child.map_err(|error| {
+            format!("perf, which --profile needs: {error}")
+        })?))
     }
 
     /// Waits until all is written; the process must have ended.
     pub(crate) fn finish(mut self) -> Result<()> {
         let status = self.0.wait()?;
-        if status.success() { Ok(()) } else { Err(format!("perf ended with {status}").into()) }
+        if status.success() {
+            Ok(())
+        } else {
+            Err(format!("perf ended with {status}").into())
+        }
     }
 }

@@ -32,7 +32,11 @@ pub(crate) struct Measured {
 
 impl Measured {
     pub(crate) fn new(worker: Worker, case: Case) -> Self {
-        Self { worker, case, rounds: Vec::new() }
+        Self {
+            worker,
+            case,
+            rounds: Vec::new(),
+        }
     }
 
     /// Over all rounds, of those that have it.
@@ -43,7 +47,9 @@ impl Measured {
     /// Round by round: this one's to the other's.
     fn ratios(&self, other: &Self, value: impl Fn(&Measurement) -> Option<f64>) -> Vec<f64> {
         let pairs = self.rounds.iter().zip(&other.rounds);
-        pairs.filter_map(|(own, other)| Some(value(own)? / value(other)?)).collect()
+        pairs
+            .filter_map(|(own, other)| Some(value(own)? / value(other)?))
+            .collect()
     }
 
     fn ratio(&self, other: &Self, value: impl Fn(&Measurement) -> Option<f64>) -> Option<Spread> {
@@ -53,8 +59,19 @@ impl Measured {
 
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Case { workload, queue, shape } = self.case;
-        write!(f, "{} with {}, {}, {}", self.worker.name(), workload.name(), queue.name(), shape.name)
+        let Case {
+            workload,
+            queue,
+            shape,
+        } = self.case;
+        write!(
+            f,
+            "{} with {}, {}, {}",
+            self.worker.name(),
+            workload.name(),
+            queue.name(),
+            shape.name
+        )
     }
 }
 
@@ -71,7 +88,11 @@ impl Spread {
         values.sort_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
         let middle = values.len() / 2;
-        let median = if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 };
+        let median = if values.len() % 2 == 1 {
+            values[middle]
+        } else {
+            (values[middle - 1] + values[middle]) / 2.0
+        };
         Some(Self { median, min, max })
     }
 }
@@ -101,7 +122,12 @@ impl Interval {
         }
         let place = left_out.checked_sub(1)?;
         let (low, high) = (*values.get(place)?, *values.get(pairs - 1 - place)?);
-        Some(Self { pairs, median: Spread::of(values)?.median, low, high })
+        Some(Self {
+            pairs,
+            median: Spread::of(values)?.median,
+            low,
+            high,
+        })
     }
 }
 
@@ -176,20 +202,33 @@ impl Figures {
 
 impl Report {
     pub(crate) fn new(surroundings: &Surroundings, plan: &Plan, measured: Vec<Measured>) -> Self {
-        let find = |worker: Worker, case: Case| measured.iter().find(|m| m.worker == worker && m.case == case);
+        let find = |worker: Worker, case: Case| {
+            measured
+                .iter()
+                .find(|m| m.worker == worker && m.case == case)
+        };
         let figures = measured.iter().filter_map(|own| {
             // The base shows the workers side by side, a variation what it costs the same worker.
             let other = if own.case.shape == BASE {
                 find(Worker::BarePipeline, own.case)
             } else {
-                find(own.worker, Case { shape: BASE, ..own.case })
+                find(
+                    own.worker,
+                    Case {
+                        shape: BASE,
+                        ..own.case
+                    },
+                )
             };
             Figures::new(own, other.filter(|other| !std::ptr::eq(*other, own)))
         });
-        let builds = measured.iter().filter(|own| own.worker == Worker::Ours).filter_map(|own| {
-            let other = find(Worker::Other, own.case)?;
-            Some(Builds::new(own, other))
-        });
+        let builds = measured
+            .iter()
+            .filter(|own| own.worker == Worker::Ours)
+            .filter_map(|own| {
+                let other = find(Worker::Other, own.case)?;
+                Some(Builds::new(own, other))
+            });
         Self {
             date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
             machine: machine(),
@@ -211,7 +250,14 @@ impl Report {
 
     /// Tables in Markdown.
     pub(crate) fn to_markdown(&self) -> String {
-        let Self { date, machine, versions, rounds, requests, .. } = self;
+        let Self {
+            date,
+            machine,
+            versions,
+            rounds,
+            requests,
+            ..
+        } = self;
         let mut text = format!(
             "{date}. {machine}. {versions}. Medians of {rounds} rounds (least–most), backlogs of {requests}.\n"
         );
@@ -222,12 +268,18 @@ impl Report {
                 Workload::SixtyFour => "64 at a time",
             };
             self.table(&mut text, heading, "×bare", "queue", |case| {
-                (case.workload == workload && case.shape == BASE).then(|| case.queue.name().to_owned())
+                (case.workload == workload && case.shape == BASE)
+                    .then(|| case.queue.name().to_owned())
             });
         }
         self.table(&mut text, "One thing changed", "×base", "load", |case| {
-            let Case { workload, queue, shape } = case;
-            (shape != BASE).then(|| format!("{}, {}, {}", shape.name, workload.name(), queue.name()))
+            let Case {
+                workload,
+                queue,
+                shape,
+            } = case;
+            (shape != BASE)
+                .then(|| format!("{}, {}, {}", shape.name, workload.name(), queue.name()))
         });
         self.beside_other_build(&mut text);
         text
@@ -235,7 +287,11 @@ impl Report {
 
     /// Where no line is, there were too few pairs.
     fn beside_other_build(&self, text: &mut String) {
-        let rows: Vec<_> = self.builds.iter().filter(|builds| builds.rate.is_some()).collect();
+        let rows: Vec<_> = self
+            .builds
+            .iter()
+            .filter(|builds| builds.rate.is_some())
+            .collect();
         if rows.is_empty() {
             return;
         }
@@ -243,7 +299,19 @@ impl Report {
         let head = ["load", "pairs", "requests/s", "p50", "p99", "worker CPU"];
         *text += &line(&head);
         *text += &line(&["---"; 6]);
-        for Builds { case: Case { workload, queue, shape }, rate, p50, p99, worker_cpu } in rows {
+        for Builds {
+            case:
+                Case {
+                    workload,
+                    queue,
+                    shape,
+                },
+            rate,
+            p50,
+            p99,
+            worker_cpu,
+        } in rows
+        {
             *text += &line(&[
                 format!("{}, {}, {}", workload.name(), queue.name(), shape.name),
                 rate.map_or(0, |rate| rate.pairs).to_string(),
@@ -263,7 +331,11 @@ impl Report {
         label: &str,
         choose: impl Fn(Case) -> Option<String>,
     ) {
-        let rows: Vec<_> = self.figures.iter().filter_map(|f| Some((choose(f.case)?, f))).collect();
+        let rows: Vec<_> = self
+            .figures
+            .iter()
+            .filter_map(|f| Some((choose(f.case)?, f)))
+            .collect();
         if rows.is_empty() {
             return;
         }
@@ -272,29 +344,48 @@ impl Report {
         if has_trips {
             head.extend(["p50 ms", ratio, "p99 ms", ratio]);
         }
-        head.extend(["worker CPU", ratio, "broker CPU", "PostgreSQL CPU", "generator CPU", "peak MiB"]);
+        head.extend([
+            "worker CPU",
+            ratio,
+            "broker CPU",
+            "PostgreSQL CPU",
+            "generator CPU",
+            "peak MiB",
+        ]);
         *text += &format!("\n### {heading}\n\n{}", line(&head));
         *text += &line(&vec!["---"; head.len()]);
         for (label, f) in &rows {
-            let mut cells = vec![label.clone(), f.worker.to_owned(), spread(Some(f.rate), 0), spread(f.rate_ratio, 2)];
+            let mut cells = vec![
+                label.clone(),
+                f.worker.to_owned(),
+                spread(Some(f.rate), 0),
+                spread(f.rate_ratio, 2),
+            ];
             if has_trips {
                 cells.extend([spread(f.p50_ms, 2), spread(f.p50_ratio, 2)]);
                 cells.extend([spread(f.p99_ms, 2), spread(f.p99_ratio, 2)]);
             }
             cells.extend([median(f.worker_cpu, 0), spread(f.worker_cpu_ratio, 2)]);
             cells.extend([f.broker_cpu, f.database_cpu, f.generator_cpu].map(|cpu| median(cpu, 0)));
-            cells.push(f.peak_memory.map_or("–".to_owned(), |memory| format!("{memory:.0}")));
+            cells.push(
+                f.peak_memory
+                    .map_or("–".to_owned(), |memory| format!("{memory:.0}")),
+            );
             *text += &line(&cells);
         }
     }
 }
 
 fn line(cells: &[impl AsRef<str>]) -> String {
-    cells.iter().fold("|".to_owned(), |line, cell| line + " " + cell.as_ref() + " |") + "\n"
+    cells.iter().fold("|".to_owned(), |line, cell| {
+        line + " " + cell.as_ref() + " |"
+    }) + "\n"
 }
 
 fn median(value: Option<Spread>, digits: usize) -> String {
-    value.map_or("–".to_owned(), |value| format!("{:.digits$}", value.median))
+    value.map_or("–".to_owned(), |value| {
+        format!("{:.digits$}", value.median)
+    })
 }
 
 fn spread(value: Option<Spread>, digits: usize) -> String {
@@ -304,22 +395,35 @@ fn spread(value: Option<Spread>, digits: usize) -> String {
 }
 
 fn interval(value: Option<Interval>) -> String {
-    value.map_or("–".to_owned(), |Interval { median, low, high, .. }| format!("{median:.3} ({low:.3}–{high:.3})"))
+    value.map_or(
+        "–".to_owned(),
+        |Interval {
+             median, low, high, ..
+         }| format!("{median:.3} ({low:.3}–{high:.3})"),
+    )
 }
 
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, m)| m);
+    let model = processors
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map(|(_, m)| m);
     let system = output("uname", &["-sr"]).unwrap_or_default();
-    format!("{cores} cores for everything ({}), {system}", model.unwrap_or(std::env::consts::ARCH))
+    format!(
+        "{cores} cores for everything ({}), {system}",
+        model.unwrap_or(std::env::consts::ARCH)
+    )
 }
 
 /// The version of a dependency.
 fn locked(name: &str) -> &'static str {
     let lock = include_str!("../../Cargo.lock");
     let entry = lock.split_once(&format!("name = \"{name}\"\nversion = \""));
-    entry.and_then(|(_, rest)| rest.split('"').next()).unwrap_or_default()
+    entry
+        .and_then(|(_, rest)| rest.split('"').next())
+        .unwrap_or_default()
 }
 
 fn output(program: &str, arguments: &[&str]) -> Option<String> {

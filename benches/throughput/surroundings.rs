@@ -33,7 +33,10 @@ pub(crate) struct Surroundings {
 
 impl Surroundings {
     /// Servers come from the environment, as `scripts/bench` sets it.
-    #[expect(clippy::disallowed_methods, reason = "the script that starts this tells it all by the environment")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the script that starts this tells it all by the environment"
+    )]
     pub(crate) fn prepare(plan: &Plan) -> Result<Self> {
         let amqp_url = std::env::var("AMQP_URL")?;
         let name = |kind| format!("pw_bench_{}_{kind}", std::process::id());
@@ -41,22 +44,39 @@ impl Surroundings {
             broker_version: Client::connect(&amqp_url)?.broker_version,
             amqp_url,
             database_url: std::env::var("DATABASE_URL")?.parse()?,
-            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?,
             ours: Tables::named(&name("ours")),
             other: other_build().map(|_| Tables::named(&name("other"))),
             plain: name("plain"),
             token: String::new(),
-            servers: std::env::var("BENCH_SERVERS").map(|folder| servers_in(folder.as_ref())).unwrap_or_default(),
+            servers: std::env::var("BENCH_SERVERS")
+                .map(|folder| servers_in(folder.as_ref()))
+                .unwrap_or_default(),
             database_version: String::new(),
         };
-        new.database_version = new.ask(&new.database_url, "SELECT current_setting('server_version')")?;
+        new.database_version = new.ask(
+            &new.database_url,
+            "SELECT current_setting('server_version')",
+        )?;
         new.execute(&new.database_url, &format!("CREATE DATABASE {}", new.plain))?;
-        new.execute(&new.url_of(&new.plain), include_str!("../workers/plain.sql"))?;
-        new.token = new.make(Path::new(env!("CARGO_BIN_EXE_profile-worker")), &new.ours, plan)?;
+        new.execute(
+            &new.url_of(&new.plain),
+            include_str!("../workers/plain.sql"),
+        )?;
+        new.token = new.make(
+            Path::new(env!("CARGO_BIN_EXE_profile-worker")),
+            &new.ours,
+            plan,
+        )?;
         if let (Some(program), Some(tables)) = (other_build(), &new.other) {
             new.make(&program, tables, plan)?;
             // One token for both.
-            let hash = format!("UPDATE api_tokens SET token_hash = sha256('{}') WHERE id = 1", new.token);
+            let hash = format!(
+                "UPDATE api_tokens SET token_hash = sha256('{}') WHERE id = 1",
+                new.token
+            );
             for database in tables.made(plan) {
                 new.execute(&new.url_of(database), &hash)?;
             }
@@ -66,32 +86,62 @@ impl Surroundings {
 
     /// Makes a program's tables; returns the token.
     fn make(&self, program: &Path, tables: &Tables, plan: &Plan) -> Result<String> {
-        self.execute(&self.database_url, &format!("CREATE DATABASE {}", tables.new))?;
+        self.execute(
+            &self.database_url,
+            &format!("CREATE DATABASE {}", tables.new),
+        )?;
         let url = self.url_of(&tables.new);
         let tell = |arguments: &[&str]| -> Result<String> {
-            let output = Command::new(program).args(arguments).env("DATABASE_URL", url.as_str()).output()?;
+            let output = Command::new(program)
+                .args(arguments)
+                .env("DATABASE_URL", url.as_str())
+                .output()?;
             if !output.status.success() {
-                return Err(format!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
+                return Err(
+                    format!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr)).into(),
+                );
             }
             Ok(String::from_utf8(output.stdout)?.trim().to_owned())
         };
         tell(&["migrate"])?;
         tell(&["database", "create", "bench"])?;
-        tell(&["resource", "create", "--db", "1", "--channels", "email", "bench"])?;
+        tell(&[
+            "resource",
+            "create",
+            "--db",
+            "1",
+            "--channels",
+            "email",
+            "bench",
+        ])?;
         let token = tell(&["token", "create", "--db", "1", "bench"])?;
-        let has_hash = self.ask(&url, "SELECT (to_regprocedure('hash_of_email(text)') IS NOT NULL)::text")? == "true";
-        let (column, value) = if has_hash { ("email_hash,", "hash_of_email(email),") } else { ("", "") };
+        let has_hash = self.ask(
+            &url,
+            "SELECT (to_regprocedure('hash_of_email(text)') IS NOT NULL)::text",
+        )? == "true";
+        let (column, value) = if has_hash {
+            ("email_hash,", "hash_of_email(email),")
+        } else {
+            ("", "")
+        };
         let filled = include_str!("filled.sql")
             .replace("COUNT", &plan.profiles.to_string())
             .replace("DATABASES", &plan.databases.to_string())
             .replace("HASH_OF_EMAIL", value)
             .replace("EMAIL_HASH", column);
         for (before, database, sql) in [
-            (Before::Tenants, &tables.tenants, include_str!("tenants.sql")),
+            (
+                Before::Tenants,
+                &tables.tenants,
+                include_str!("tenants.sql"),
+            ),
             (Before::Profiles, &tables.filled, &filled),
         ] {
             if plan.has(before) {
-                self.execute(&self.database_url, &format!("CREATE DATABASE {database} TEMPLATE {}", tables.new))?;
+                self.execute(
+                    &self.database_url,
+                    &format!("CREATE DATABASE {database} TEMPLATE {}", tables.new),
+                )?;
                 self.execute(&self.url_of(database), sql)?;
             }
         }
@@ -131,7 +181,11 @@ impl Surroundings {
     /// A new database and new queues, as this worker wants them.
     pub(crate) fn ground(&self, worker: Worker, case: Case) -> Result<Ground<'_>> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("pw_bench_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "pw_bench_{}_{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
         let mut ground = Ground {
             surroundings: self,
             database: name.clone(),
@@ -162,10 +216,16 @@ impl Surroundings {
 
 impl Drop for Surroundings {
     fn drop(&mut self) {
-        let tables = [Some(&self.ours), self.other.as_ref()].into_iter().flatten();
+        let tables = [Some(&self.ours), self.other.as_ref()]
+            .into_iter()
+            .flatten();
         let tables = tables.flat_map(|tables| [&tables.new, &tables.tenants, &tables.filled]);
         for database in tables.chain([&self.plain]) {
-            self.execute(&self.database_url, &format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).ok();
+            self.execute(
+                &self.database_url,
+                &format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)"),
+            )
+            .ok();
         }
     }
 }
@@ -182,7 +242,11 @@ struct Tables {
 
 impl Tables {
     fn named(name: &str) -> Self {
-        Self { new: name.to_owned(), tenants: format!("{name}_tenants"), filled: format!("{name}_filled") }
+        Self {
+            new: name.to_owned(),
+            tenants: format!("{name}_tenants"),
+            filled: format!("{name}_filled"),
+        }
     }
 
     /// Those that this plan needs.
@@ -195,7 +259,16 @@ impl Tables {
 
 /// The processes of servers that `scripts/servers` has started in `folder`.
 fn servers_in(folder: &Path) -> Roots {
-    let first_line = |path: &Path| Some(fs::read_to_string(path).ok()?.lines().next()?.trim().to_owned());
+    let first_line = |path: &Path| {
+        Some(
+            fs::read_to_string(path)
+                .ok()?
+                .lines()
+                .next()?
+                .trim()
+                .to_owned(),
+        )
+    };
     let id = |path: &Path| first_line(path)?.parse().ok();
     let data = first_line(&folder.join("database.dir"));
     Roots {
@@ -241,7 +314,10 @@ impl Ground<'_> {
         let [dead, results] = self.other_queues();
         vec![
             ("AMQP_URL", self.surroundings.amqp_url.clone()),
-            ("DATABASE_URL", self.surroundings.url_of(&self.database).into()),
+            (
+                "DATABASE_URL",
+                self.surroundings.url_of(&self.database).into(),
+            ),
             ("REQUEST_QUEUE", self.request_queue()),
             ("DEAD_LETTER_QUEUE", dead),
             ("RESULT_QUEUE", results),
@@ -278,23 +354,32 @@ impl Ground<'_> {
     /// Profiles and subscriptions that were stored.
     pub(crate) fn stored(&self) -> Result<(usize, usize)> {
         // Those that stood there before have a subscription each, too.
-        Ok((self.count("profiles")? - self.before, self.count("subscriptions")? - self.before))
+        Ok((
+            self.count("profiles")? - self.before,
+            self.count("subscriptions")? - self.before,
+        ))
     }
 
     fn count(&self, table: &str) -> Result<usize> {
         let url = self.surroundings.url_of(&self.database);
-        Ok(self.surroundings.ask(&url, &format!("SELECT count(*)::text FROM {table}"))?.parse()?)
+        Ok(self
+            .surroundings
+            .ask(&url, &format!("SELECT count(*)::text FROM {table}"))?
+            .parse()?)
     }
 
     fn remove(&self) -> Result<()> {
         if !self.is_shared {
             let drop_database = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.database);
-            self.surroundings.execute(&self.surroundings.database_url, &drop_database)?;
+            self.surroundings
+                .execute(&self.surroundings.database_url, &drop_database)?;
         }
         let mut client = self.client()?;
         client.delete_queue(&self.request_queue())?;
         client.delete_exchange(&self.event_exchange())?;
-        self.other_queues().iter().try_for_each(|queue| client.delete_queue(queue))
+        self.other_queues()
+            .iter()
+            .try_for_each(|queue| client.delete_queue(queue))
     }
 }
 

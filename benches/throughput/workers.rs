@@ -49,7 +49,11 @@ impl Worker {
     /// By how much fewer requests a slow one gets, so that all take about the same time.
     pub(crate) fn slowness(self) -> usize {
         match self {
-            Self::Ours | Self::Other | Self::BrokerOnly | Self::BarePipeline | Self::BareContract => 1,
+            Self::Ours
+            | Self::Other
+            | Self::BrokerOnly
+            | Self::BarePipeline
+            | Self::BareContract => 1,
             Self::OneInsert => 4,
             Self::AmqplibPg => 8,
             Self::AioPikaAsyncpg => 16,
@@ -58,7 +62,10 @@ impl Worker {
 
     /// Whether it is in the quick selection.
     pub(crate) fn is_essential(self) -> bool {
-        matches!(self, Self::Ours | Self::Other | Self::BarePipeline | Self::OneInsert)
+        matches!(
+            self,
+            Self::Ours | Self::Other | Self::BarePipeline | Self::OneInsert
+        )
     }
 
     /// Whether it stores in our tables.
@@ -97,7 +104,10 @@ impl Worker {
                 command
             }
             Self::BareContract => {
-                let mut command = Command::new(ours.with_file_name("examples").join(Self::BarePipeline.name()));
+                let mut command = Command::new(
+                    ours.with_file_name("examples")
+                        .join(Self::BarePipeline.name()),
+                );
                 command.env("FORM", "contract");
                 command
             }
@@ -107,7 +117,10 @@ impl Worker {
             Self::AmqplibPg => {
                 let mut command = Command::new("node");
                 command.arg(sources.join("amqplib_pg.js"));
-                command.env("NODE_PATH", PathBuf::from(".local/bench-clients/node/node_modules"));
+                command.env(
+                    "NODE_PATH",
+                    PathBuf::from(".local/bench-clients/node/node_modules"),
+                );
                 command
             }
             Self::AioPikaAsyncpg => {
@@ -132,20 +145,36 @@ impl Running {
     /// Starts a worker, and returns as soon as it takes requests.
     pub(crate) fn start(worker: Worker, ground: &Ground<'_>) -> Result<Self> {
         let mut command = worker.command();
-        command.envs(ground.settings()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut running = Self(command.spawn().map_err(|error| format!("{}: {error}", worker.name()))?);
+        command
+            .envs(ground.settings())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut running = Self(
+            command
+                .spawn()
+                .map_err(|error| format!("{}: {error}", worker.name()))?,
+        );
         let mut words = BufReader::new(running.0.stderr.take().ok_or("no standard error")?).lines();
         let mut said = String::new();
         loop {
-            let line = words.next().ok_or_else(|| format!("{} did not start: {said}", worker.name()))??;
+            let line = words
+                .next()
+                .ok_or_else(|| format!("{} did not start: {said}", worker.name()))??;
             if line.contains("taking requests") {
                 break;
             }
             said = said + &line + "\n";
         }
         std::thread::spawn(move || {
-            #[expect(clippy::print_stderr, reason = "what a worker complains of explains a failed measurement")]
-            for line in words.map_while(std::io::Result::ok).filter(|line| !line.contains("INFO")) {
+            #[expect(
+                clippy::print_stderr,
+                reason = "what a worker complains of explains a failed measurement"
+            )]
+            for line in words
+                .map_while(std::io::Result::ok)
+                .filter(|line| !line.contains("INFO"))
+            {
                 eprintln!("{}: {line}", worker.name());
             }
         });

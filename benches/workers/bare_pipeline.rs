@@ -5,7 +5,10 @@
 //! With FORM=contract it stores in our tables and its replies have the properties of the contract:
 //! what those cost the servers, whoever asks them.
 
-#![expect(clippy::disallowed_methods, reason = "a program on its own: it reads its own environment")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program on its own: it reads its own environment"
+)]
 #![expect(clippy::print_stderr, reason = "tells the benchmark that it has begun")]
 
 mod batches;
@@ -74,7 +77,8 @@ async fn main() -> Result<()> {
     let mut tasks = JoinSet::new();
     let mut opened = Vec::new();
     for _ in 0..LANES {
-        let (client, connection) = tokio_postgres::connect(&std::env::var("DATABASE_URL")?, NoTls).await?;
+        let (client, connection) =
+            tokio_postgres::connect(&std::env::var("DATABASE_URL")?, NoTls).await?;
         tasks.spawn(async { Ok(connection.await?) });
         let insert = client.prepare(insert).await?;
         opened.push((client, insert, Lane::open(form).await?));
@@ -92,7 +96,9 @@ async fn main() -> Result<()> {
 async fn work(client: Client, insert: Statement, mut lane: Lane) -> Result<()> {
     loop {
         let batch = lane.batch().await?;
-        let requests = batch.iter().map(|request| serde_json::from_slice(&request.data));
+        let requests = batch
+            .iter()
+            .map(|request| serde_json::from_slice(&request.data));
         let requests: Vec<Request> = requests.collect::<std::result::Result<_, _>>()?;
         let ids: Vec<_> = requests.iter().map(|_| new_id()).collect();
         let left_out = store(&client, &insert, &requests, &ids).await?;
@@ -105,27 +111,54 @@ async fn work(client: Client, insert: Statement, mut lane: Lane) -> Result<()> {
     }
 }
 
-async fn store(client: &Client, insert: &Statement, requests: &[Request], ids: &[String]) -> Result<HashSet<String>> {
+async fn store(
+    client: &Client,
+    insert: &Statement,
+    requests: &[Request],
+    ids: &[String],
+) -> Result<HashSet<String>> {
     let mut order: Vec<_> = requests.iter().zip(ids).collect();
     // The same in both lanes, or two that insert the same emails lock each other out.
     order.sort_unstable_by_key(|(request, _)| (request.db_id, request.data.email.as_str()));
     let profiles = || order.iter().map(|(request, _)| &request.data);
-    let subscriptions =
-        || order.iter().flat_map(|(request, id)| request.data.subscriptions.iter().map(move |s| (s, id)));
+    let subscriptions = || {
+        order
+            .iter()
+            .flat_map(|(request, id)| request.data.subscriptions.iter().map(move |s| (s, id)))
+    };
     let rows = client
         .query(
             insert,
             &[
                 &order.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>(),
-                &order.iter().map(|(request, _)| request.db_id).collect::<Vec<_>>(),
-                &profiles().map(|profile| profile.email.as_str()).collect::<Vec<_>>(),
-                &profiles().map(|profile| profile.first_name.as_deref()).collect::<Vec<_>>(),
-                &profiles().map(|profile| profile.last_name.as_deref()).collect::<Vec<_>>(),
-                &profiles().map(|profile| profile.city.as_deref()).collect::<Vec<_>>(),
-                &subscriptions().map(|(_, id)| id.as_str()).collect::<Vec<_>>(),
-                &subscriptions().map(|(subscription, _)| subscription.resource_id).collect::<Vec<_>>(),
-                &subscriptions().map(|(subscription, _)| subscription.channel.as_str()).collect::<Vec<_>>(),
-                &subscriptions().map(|(subscription, _)| subscription.email.as_str()).collect::<Vec<_>>(),
+                &order
+                    .iter()
+                    .map(|(request, _)| request.db_id)
+                    .collect::<Vec<_>>(),
+                &profiles()
+                    .map(|profile| profile.email.as_str())
+                    .collect::<Vec<_>>(),
+                &profiles()
+                    .map(|profile| profile.first_name.as_deref())
+                    .collect::<Vec<_>>(),
+                &profiles()
+                    .map(|profile| profile.last_name.as_deref())
+                    .collect::<Vec<_>>(),
+                &profiles()
+                    .map(|profile| profile.city.as_deref())
+                    .collect::<Vec<_>>(),
+                &subscriptions()
+                    .map(|(_, id)| id.as_str())
+                    .collect::<Vec<_>>(),
+                &subscriptions()
+                    .map(|(subscription, _)| subscription.resource_id)
+                    .collect::<Vec<_>>(),
+                &subscriptions()
+                    .map(|(subscription, _)| subscription.channel.as_str())
+                    .collect::<Vec<_>>(),
+                &subscriptions()
+                    .map(|(subscription, _)| subscription.email.as_str())
+                    .collect::<Vec<_>>(),
             ],
         )
         .await?;

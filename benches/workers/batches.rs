@@ -25,19 +25,37 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) async fn open(form: Form) -> Result<Self> {
-        let connection = Connection::connect(&std::env::var("AMQP_URL")?, ConnectionProperties::default()).await?;
+        let connection =
+            Connection::connect(&std::env::var("AMQP_URL")?, ConnectionProperties::default())
+                .await?;
         let channel = connection.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
+        channel
+            .basic_qos(PREFETCH, BasicQosOptions::default())
+            .await?;
         let queue = std::env::var("REQUEST_QUEUE")?;
         let options = BasicConsumeOptions::default();
-        let requests = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
-        Ok(Self { channel, requests, form, _connection: connection })
+        let requests = channel
+            .basic_consume(queue.into(), "".into(), options, FieldTable::default())
+            .await?;
+        Ok(Self {
+            channel,
+            requests,
+            form,
+            _connection: connection,
+        })
     }
 
     /// Waits for a request and takes those that are ready with it.
     pub(crate) async fn batch(&mut self) -> Result<Vec<Delivery>> {
-        let mut batch = vec![self.requests.next().await.ok_or("the broker ended the subscription")??];
+        let mut batch = vec![
+            self.requests
+                .next()
+                .await
+                .ok_or("the broker ended the subscription")??,
+        ];
         while batch.len() < BATCH_MAX
             && let Some(Some(request)) = self.requests.next().now_or_never()
         {
@@ -49,11 +67,14 @@ impl Lane {
     /// Answers a batch: all replies at once, all confirms, one ack.
     pub(crate) async fn answer(&self, batch: &[Delivery], bodies: &[String]) -> Result<()> {
         let replies = batch.iter().zip(bodies);
-        let replies = replies.map(|(request, body)| reply(&self.channel, request, body.as_bytes(), self.form));
+        let replies = replies
+            .map(|(request, body)| reply(&self.channel, request, body.as_bytes(), self.form));
         let confirms = try_join_all(replies).await?;
         join_all(confirms).await.into_iter().try_for_each(check)?;
         if let Some(last) = batch.last() {
-            self.channel.basic_ack(last.delivery_tag, BasicAckOptions { multiple: true }).await?;
+            self.channel
+                .basic_ack(last.delivery_tag, BasicAckOptions { multiple: true })
+                .await?;
         }
         Ok(())
     }

@@ -1,7 +1,10 @@
 //! Reference worker: answers every request and does nothing else. What the broker and the client
 //! library allow. `make bench` runs it.
 
-#![expect(clippy::disallowed_methods, reason = "a program on its own: it reads its own environment")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program on its own: it reads its own environment"
+)]
 #![expect(clippy::print_stderr, reason = "tells the benchmark that it has begun")]
 
 mod batches;

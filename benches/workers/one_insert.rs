@@ -1,7 +1,10 @@
 //! Reference worker: one transaction, one confirmed reply and one ack for each request, 64 of them
 //! side by side. How such a worker is usually written. `make bench` runs it.
 
-#![expect(clippy::disallowed_methods, reason = "a program on its own: it reads its own environment")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program on its own: it reads its own environment"
+)]
 #![expect(clippy::print_stderr, reason = "tells the benchmark that it has begun")]
 
 mod replying;
@@ -33,35 +36,78 @@ INSERT INTO subscriptions (profile_id, resource_id, channel, address) VALUES ($1
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let manager = Manager::from_config(std::env::var("DATABASE_URL")?.parse()?, NoTls, ManagerConfig::default());
+    let manager = Manager::from_config(
+        std::env::var("DATABASE_URL")?.parse()?,
+        NoTls,
+        ManagerConfig::default(),
+    );
     let pool = Pool::builder(manager).max_size(CONNECTIONS).build()?;
-    let connection = Connection::connect(&std::env::var("AMQP_URL")?, ConnectionProperties::default()).await?;
+    let connection =
+        Connection::connect(&std::env::var("AMQP_URL")?, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
-    channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    channel.basic_qos(CONCURRENT, BasicQosOptions::default()).await?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
+    channel
+        .basic_qos(CONCURRENT, BasicQosOptions::default())
+        .await?;
     let queue = std::env::var("REQUEST_QUEUE")?;
     let options = BasicConsumeOptions::default();
-    let requests = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
+    let requests = channel
+        .basic_consume(queue.into(), "".into(), options, FieldTable::default())
+        .await?;
     eprintln!("taking requests");
-    requests.err_into().try_for_each_concurrent(usize::from(CONCURRENT), |request| work(&pool, &channel, request)).await
+    requests
+        .err_into()
+        .try_for_each_concurrent(usize::from(CONCURRENT), |request| {
+            work(&pool, &channel, request)
+        })
+        .await
 }
 
 async fn work(pool: &Pool, channel: &Channel, delivery: Delivery) -> Result<()> {
     let request: Request = serde_json::from_slice(&delivery.data)?;
     let body = store(pool, &request).await?;
-    check(reply(channel, &delivery, body.as_bytes(), Form::from_environment()).await?.await)?;
-    channel.basic_ack(delivery.delivery_tag, BasicAckOptions::default()).await?;
+    check(
+        reply(
+            channel,
+            &delivery,
+            body.as_bytes(),
+            Form::from_environment(),
+        )
+        .await?
+        .await,
+    )?;
+    channel
+        .basic_ack(delivery.delivery_tag, BasicAckOptions::default())
+        .await?;
     Ok(())
 }
 
-async fn store(pool: &Pool, Request { db_id, data: profile }: &Request) -> Result<String> {
+async fn store(
+    pool: &Pool,
+    Request {
+        db_id,
+        data: profile,
+    }: &Request,
+) -> Result<String> {
     let mut client = pool.get().await?;
     let insert_profile = client.prepare_cached(INSERT_PROFILE).await?;
     let insert_subscription = client.prepare_cached(INSERT_SUBSCRIPTION).await?;
     let id = new_id();
     let transaction = client.transaction().await?;
     let added_rows = transaction
-        .execute(&insert_profile, &[&id, db_id, &profile.email, &profile.first_name, &profile.last_name, &profile.city])
+        .execute(
+            &insert_profile,
+            &[
+                &id,
+                db_id,
+                &profile.email,
+                &profile.first_name,
+                &profile.last_name,
+                &profile.city,
+            ],
+        )
         .await?;
     if added_rows == 0 {
         return Ok(email_taken(&profile.email));
@@ -70,7 +116,12 @@ async fn store(pool: &Pool, Request { db_id, data: profile }: &Request) -> Resul
         transaction
             .execute(
                 &insert_subscription,
-                &[&id, &subscription.resource_id, &subscription.channel, &subscription.email],
+                &[
+                    &id,
+                    &subscription.resource_id,
+                    &subscription.channel,
+                    &subscription.email,
+                ],
             )
             .await?;
     }

@@ -21,7 +21,11 @@ pub(crate) enum Form {
 
 impl Form {
     pub(crate) fn from_environment() -> Self {
-        if std::env::var("FORM").is_ok_and(|form| form == "contract") { Self::Contract } else { Self::Plain }
+        if std::env::var("FORM").is_ok_and(|form| form == "contract") {
+            Self::Contract
+        } else {
+            Self::Plain
+        }
     }
 }
 
@@ -32,14 +36,18 @@ pub(crate) async fn reply(
     body: &[u8],
     form: Form,
 ) -> lapin::Result<impl Future<Output = lapin::Result<Confirmation>> + use<>> {
-    let mut properties = BasicProperties::default().with_content_type("application/json".into()).with_delivery_mode(2);
+    let mut properties = BasicProperties::default()
+        .with_content_type("application/json".into())
+        .with_delivery_mode(2);
     if let Some(id) = request.properties.correlation_id() {
         properties = properties.with_correlation_id(id.clone());
     }
     if let Form::Contract = form {
         let mut headers = FieldTable::default();
         headers.insert("error".into(), AMQPValue::LongInt(0));
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let seconds = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| time.as_secs());
         properties = properties
             .with_message_id(new_id().into())
             .with_timestamp(seconds)
@@ -48,8 +56,13 @@ pub(crate) async fn reply(
             .with_headers(headers);
     }
     let reply_to = request.properties.reply_to().clone().unwrap_or_default();
-    let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-    channel.basic_publish("".into(), reply_to, options, body, properties).await
+    let options = BasicPublishOptions {
+        mandatory: true,
+        ..Default::default()
+    };
+    channel
+        .basic_publish("".into(), reply_to, options, body, properties)
+        .await
 }
 
 /// Whether the broker took the reply and had somewhere to put it.
@@ -63,7 +76,9 @@ pub(crate) fn check(confirmation: lapin::Result<Confirmation>) -> Result<()> {
 /// In the layout of the contract: the time, then what makes it unique.
 pub(crate) fn new_id() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs());
     format!("{seconds:08x}{:016x}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 

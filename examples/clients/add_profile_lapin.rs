@@ -4,7 +4,10 @@
 //! AMQP_URL=amqp://… cargo run --example add_profile_lapin -- '{"token": "…", "db_id": 1, "data": {…}}'
 //! ```
 
-#![expect(clippy::disallowed_methods, reason = "a program on its own: it reads its own environment")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program on its own: it reads its own environment"
+)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "that is its job")]
 
 use std::error::Error;
@@ -23,21 +26,50 @@ const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Returns the reply. A refusal is a reply, too: look at its `error`.
-async fn add_profile(channel: &Channel, queue: &str, body: &str, id: &str, patience: Duration) -> Result<Vec<u8>> {
-    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+async fn add_profile(
+    channel: &Channel,
+    queue: &str,
+    body: &str,
+    id: &str,
+    patience: Duration,
+) -> Result<Vec<u8>> {
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
     // RabbitMQ wants the consumer there before the request that names it.
-    let no_ack = BasicConsumeOptions { no_ack: true, ..Default::default() };
-    let mut replies = channel.basic_consume(REPLY_TO.into(), "".into(), no_ack, FieldTable::default()).await?;
+    let no_ack = BasicConsumeOptions {
+        no_ack: true,
+        ..Default::default()
+    };
+    let mut replies = channel
+        .basic_consume(REPLY_TO.into(), "".into(), no_ack, FieldTable::default())
+        .await?;
     let properties = BasicProperties::default()
-        .with_content_type(if body.starts_with('<') { "application/xml" } else { "application/json" }.into())
+        .with_content_type(
+            if body.starts_with('<') {
+                "application/xml"
+            } else {
+                "application/json"
+            }
+            .into(),
+        )
         .with_delivery_mode(2) // persistent
         .with_message_id(id.into())
         .with_correlation_id(id.into())
         .with_reply_to(REPLY_TO.into());
     // The same body with the same message_id is the same request, so it is safe to send it again.
     for _ in 0..ATTEMPTS {
-        let mandatory = BasicPublishOptions { mandatory: true, ..Default::default() };
-        let publish = channel.basic_publish("".into(), queue.into(), mandatory, body.as_bytes(), properties.clone());
+        let mandatory = BasicPublishOptions {
+            mandatory: true,
+            ..Default::default()
+        };
+        let publish = channel.basic_publish(
+            "".into(),
+            queue.into(),
+            mandatory,
+            body.as_bytes(),
+            properties.clone(),
+        );
         let confirmation = timeout(patience, publish.await?).await??;
         if !confirmation.is_ack() {
             return Err("the broker did not take the request".into());
@@ -47,7 +79,12 @@ async fn add_profile(channel: &Channel, queue: &str, body: &str, id: &str, patie
         }
         let reply = async {
             while let Some(reply) = replies.try_next().await? {
-                if reply.properties.correlation_id().as_ref().is_some_and(|correlation| correlation.as_str() == id) {
+                if reply
+                    .properties
+                    .correlation_id()
+                    .as_ref()
+                    .is_some_and(|correlation| correlation.as_str() == id)
+                {
                     return Ok(reply.data);
                 }
             }
@@ -62,11 +99,17 @@ async fn add_profile(channel: &Channel, queue: &str, body: &str, id: &str, patie
 
 async fn run() -> Result<Vec<u8>> {
     let setting = |name, otherwise: String| std::env::var(name).unwrap_or(otherwise);
-    let body = std::env::args().nth(1).ok_or("give the body of the request")?;
+    let body = std::env::args()
+        .nth(1)
+        .ok_or("give the body of the request")?;
     let queue = setting("REQUEST_QUEUE", "profiles.add".to_owned());
-    let id = setting("MESSAGE_ID", format!("{:016x}{:016x}", getrandom::u64()?, getrandom::u64()?));
+    let id = setting(
+        "MESSAGE_ID",
+        format!("{:016x}{:016x}", getrandom::u64()?, getrandom::u64()?),
+    );
     let patience = Duration::from_secs(setting("REPLY_TIMEOUT", "10".to_owned()).parse()?);
-    let connection = Connection::connect(&std::env::var("AMQP_URL")?, ConnectionProperties::default()).await?;
+    let connection =
+        Connection::connect(&std::env::var("AMQP_URL")?, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     let reply = add_profile(&channel, &queue, &body, &id, patience).await;
     connection.close(200, "bye".into()).await.ok(); // it may be lost already, which is not the news

@@ -10,8 +10,10 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 mod frames;
 
 /// Bytes as they are, or frames made of them, by the first byte.
-const CHECKS: [fn(&mut Unstructured<'_>) -> arbitrary::Result<()>; 2] =
-    [frames::bytes_that_pass_can_be_parsed, frames::frames_that_pass_can_be_parsed];
+const CHECKS: [fn(&mut Unstructured<'_>) -> arbitrary::Result<()>; 2] = [
+    frames::bytes_that_pass_can_be_parsed,
+    frames::frames_that_pass_can_be_parsed,
+];
 
 fuzz_target!(|input: &[u8]| -> Corpus {
     let mut u = Unstructured::new(input);

@@ -43,7 +43,10 @@ impl Server {
     /// Takes the port; nobody is answered yet.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { address: listener.local_addr()?, listener })
+        Ok(Self {
+            address: listener.local_addr()?,
+            listener,
+        })
     }
 
     /// Where it listens.
@@ -56,7 +59,9 @@ impl Server {
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = JoinSet::new();
         loop {
-            let Ok(place) = room.clone().acquire_owned().await else { return };
+            let Ok(place) = room.clone().acquire_owned().await else {
+                return;
+            };
             while connections.try_join_next().is_some() {}
             match self.listener.accept().await {
                 Ok((stream, _)) => {
@@ -82,7 +87,10 @@ async fn serve(stream: TcpStream, vitals: Arc<Vitals>) {
         async move { Ok::<_, Infallible>(answer) }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(QUESTION_MAX).keep_alive(false).max_buf_size(16 * 1024);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(QUESTION_MAX)
+        .keep_alive(false)
+        .max_buf_size(16 * 1024);
     let connection = http.serve_connection(TokioIo::new(stream), service);
     match tokio::time::timeout(CONNECTION_MAX, connection).await {
         Ok(Ok(())) | Err(_) => {}
@@ -92,8 +100,14 @@ async fn serve(stream: TcpStream, vitals: Arc<Vitals>) {
 
 fn answer(request: &Request<Incoming>, vitals: &Vitals) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut refusal = respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned());
-        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        let mut refusal = respond(
+            StatusCode::METHOD_NOT_ALLOWED,
+            TEXT,
+            "only GET and HEAD\n".to_owned(),
+        );
+        refusal
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refusal;
     }
     match request.uri().path() {
@@ -101,18 +115,40 @@ fn answer(request: &Request<Incoming>, vitals: &Vitals) -> Response<Full<Bytes>>
         "/ready" => ready(&vitals.read()),
         "/metrics" => match vitals.metrics_text() {
             Ok(text) => respond(StatusCode::OK, metrics::CONTENT_TYPE, text),
-            Err(_) => respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the metrics can't be written\n".to_owned()),
+            Err(_) => respond(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                TEXT,
+                "the metrics can't be written\n".to_owned(),
+            ),
         },
         "/status" => respond(StatusCode::OK, "application/json", status::of(vitals)),
-        "/" => respond(StatusCode::OK, TEXT, "profile-worker: /live /ready /metrics /status\n".to_owned()),
-        _ => respond(StatusCode::NOT_FOUND, TEXT, "there is /live, /ready, /metrics and /status\n".to_owned()),
+        "/" => respond(
+            StatusCode::OK,
+            TEXT,
+            "profile-worker: /live /ready /metrics /status\n".to_owned(),
+        ),
+        _ => respond(
+            StatusCode::NOT_FOUND,
+            TEXT,
+            "there is /live, /ready, /metrics and /status\n".to_owned(),
+        ),
     }
 }
 
-fn ready(Reading { troubles, notes, .. }: &Reading) -> Response<Full<Bytes>> {
-    let (status, word) =
-        if troubles.is_empty() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
-    let lines: Vec<_> = [word].into_iter().chain(troubles.iter().chain(notes).map(String::as_str)).collect();
+fn ready(
+    Reading {
+        troubles, notes, ..
+    }: &Reading,
+) -> Response<Full<Bytes>> {
+    let (status, word) = if troubles.is_empty() {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+    };
+    let lines: Vec<_> = [word]
+        .into_iter()
+        .chain(troubles.iter().chain(notes).map(String::as_str))
+        .collect();
     respond(status, TEXT, format!("{}\n", lines.join("\n")))
 }
 

@@ -77,18 +77,32 @@ impl<N: Serialize> Serialize for Counts<N> {
 
 /// Of this worker, now.
 pub(super) fn of(vitals: &Vitals) -> String {
-    let Reading { troubles, notes, pool, directory, broker } = vitals.read();
+    let Reading {
+        troubles,
+        notes,
+        pool,
+        directory,
+        broker,
+    } = vitals.read();
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         started_at: vitals.started_at(),
-        uptime_seconds: Timestamp::now().duration_since(vitals.started_at()).max(SignedDuration::ZERO).as_secs(),
+        uptime_seconds: Timestamp::now()
+            .duration_since(vitals.started_at())
+            .max(SignedDuration::ZERO)
+            .as_secs(),
         ready: troubles.is_empty(),
         reasons: troubles,
         notes,
         broker: broker.map(Broker::from),
         database: Database::of(pool, vitals.database_address()),
         directory: directory.map(Directory::from),
-        lanes: Counts(Stage::ALL.iter().map(|stage| (stage.value(), vitals.metrics.lanes.of(*stage).get())).collect()),
+        lanes: Counts(
+            Stage::ALL
+                .iter()
+                .map(|stage| (stage.value(), vitals.metrics.lanes.of(*stage).get()))
+                .collect(),
+        ),
         requests: Requests::of(vitals),
     };
     let mut text = serde_json::to_string_pretty(&status).unwrap_or_default();
@@ -97,7 +111,14 @@ pub(super) fn of(vitals: &Vitals) -> String {
 }
 
 impl From<BrokerState> for Broker {
-    fn from(BrokerState { address, is_blocked, held, backlogs }: BrokerState) -> Self {
+    fn from(
+        BrokerState {
+            address,
+            is_blocked,
+            held,
+            backlogs,
+        }: BrokerState,
+    ) -> Self {
         Self {
             address,
             publishing_blocked: is_blocked,
@@ -110,22 +131,50 @@ impl From<BrokerState> for Broker {
 }
 
 impl Database {
-    fn of(PoolState { max, idle, busy, .. }: PoolState, address: String) -> Self {
-        Self { address, schema: needed_version(), connections_idle: idle, connections_busy: busy, connections_max: max }
+    fn of(
+        PoolState {
+            max, idle, busy, ..
+        }: PoolState,
+        address: String,
+    ) -> Self {
+        Self {
+            address,
+            schema: needed_version(),
+            connections_idle: idle,
+            connections_busy: busy,
+            connections_max: max,
+        }
     }
 }
 
 impl From<DirectoryState> for Directory {
-    fn from(DirectoryState { age, tokens, databases, resources, fields }: DirectoryState) -> Self {
-        Self { age_seconds: age.as_secs_f64(), tokens, databases, resources, fields }
+    fn from(
+        DirectoryState {
+            age,
+            tokens,
+            databases,
+            resources,
+            fields,
+        }: DirectoryState,
+    ) -> Self {
+        Self {
+            age_seconds: age.as_secs_f64(),
+            tokens,
+            databases,
+            resources,
+            fields,
+        }
     }
 }
 
 impl Requests {
     fn of(vitals: &Vitals) -> Self {
         let metrics = &vitals.metrics;
-        let [first, again] = [Redelivered::No, Redelivered::Yes].map(|label| metrics.deliveries.of(label).get());
-        let answered = Code::ALL.iter().map(|code| (code.value(), metrics.decisions.of(*code).get()));
+        let [first, again] =
+            [Redelivered::No, Redelivered::Yes].map(|label| metrics.deliveries.of(label).get());
+        let answered = Code::ALL
+            .iter()
+            .map(|code| (code.value(), metrics.decisions.of(*code).get()));
         Self {
             delivered: first + again,
             redelivered: again,

@@ -37,9 +37,15 @@ impl SingleAcks {
 
     /// How long the channel had better stay open, so that none of them is forgotten.
     pub(super) fn keep_open(&self, now: Instant) -> Duration {
-        let open = self.taken_at.map_or(Duration::ZERO, |taken_at| taken_at.saturating_duration_since(now));
+        let open = self.taken_at.map_or(Duration::ZERO, |taken_at| {
+            taken_at.saturating_duration_since(now)
+        });
         // So many it takes at once.
-        if open > SINGLY_TAKES * SINGLY_MAX as u32 { open } else { Duration::ZERO }
+        if open > SINGLY_TAKES * SINGLY_MAX as u32 {
+            open
+        } else {
+            Duration::ZERO
+        }
     }
 }
 
@@ -78,12 +84,18 @@ impl Unsettled {
     /// A batch is begun.
     pub(super) fn begin(&mut self, tags: RangeInclusive<u64>, now: Instant) {
         self.begun = self.begun.max(*tags.end());
-        self.batches.push_back(Unanswered { tags, since: now, is_answered: false });
+        self.batches.push_back(Unanswered {
+            tags,
+            since: now,
+            is_answered: false,
+        });
     }
 
     /// Requests of a batch that are settled by themselves.
     pub(super) fn set_aside(&mut self, tags: Vec<u64>) {
-        let open = tags.into_iter().filter(|tag| !self.settled_apart.contains(tag));
+        let open = tags
+            .into_iter()
+            .filter(|tag| !self.settled_apart.contains(tag));
         self.set_aside.extend(open);
     }
 
@@ -106,10 +118,17 @@ impl Unsettled {
             && let Some(Unanswered { tags, .. }) = self.batches.pop_front()
         {
             let (first, last) = tags.into_inner();
-            let oldest_aside = self.set_aside.first().copied().filter(|oldest| *oldest <= last);
+            let oldest_aside = self
+                .set_aside
+                .first()
+                .copied()
+                .filter(|oldest| *oldest <= last);
             let together = first..oldest_aside.unwrap_or(last + 1);
             // The broker has to find the tag itself; below it, it takes what there is.
-            acks.up_to = together.rev().find(|tag| !self.settled_apart.contains(tag)).or(acks.up_to);
+            acks.up_to = together
+                .rev()
+                .find(|tag| !self.settled_apart.contains(tag))
+                .or(acks.up_to);
             if let Some(oldest) = oldest_aside {
                 acks.singly.extend(self.singly(first.max(oldest)..=last));
             }
@@ -128,24 +147,35 @@ impl Unsettled {
     /// Of batches that are gone nothing is named any more.
     fn forget_settled_apart(&mut self) {
         let Self { batches, begun, .. } = self;
-        self.settled_apart.retain(|tag| tag > begun || batches.iter().any(|batch| batch.tags.contains(tag)));
+        self.settled_apart
+            .retain(|tag| tag > begun || batches.iter().any(|batch| batch.tags.contains(tag)));
     }
 
     /// Whether the first batch keeps others waiting for too long.
     fn is_held_up(&self, now: Instant) -> bool {
-        let Some(first) = self.batches.front() else { return false };
+        let Some(first) = self.batches.front() else {
+            return false;
+        };
         let answered = self.batches.iter().filter(|batch| batch.is_answered);
         let overtaken: usize = answered.map(|batch| batch.tags.clone().count()).sum();
-        let limit = if overtaken <= SINGLY_MAX { HELD_UP_AFTER } else { LONG_HELD_UP_AFTER };
+        let limit = if overtaken <= SINGLY_MAX {
+            HELD_UP_AFTER
+        } else {
+            LONG_HELD_UP_AFTER
+        };
         now - first.since > limit
     }
 
     /// Takes out the batches that were answered before an earlier one; the tags to acknowledge.
     pub(super) fn take_answered(&mut self) -> Vec<u64> {
-        let (answered, others): (VecDeque<_>, _) =
-            std::mem::take(&mut self.batches).into_iter().partition(|batch| batch.is_answered);
+        let (answered, others): (VecDeque<_>, _) = std::mem::take(&mut self.batches)
+            .into_iter()
+            .partition(|batch| batch.is_answered);
         self.batches = others;
-        let tags = answered.into_iter().flat_map(|batch| self.singly(batch.tags)).collect();
+        let tags = answered
+            .into_iter()
+            .flat_map(|batch| self.singly(batch.tags))
+            .collect();
         self.forget_settled_apart();
         tags
     }
@@ -160,7 +190,11 @@ mod tests {
         let (mut acks, now) = (SingleAcks::default(), Instant::now());
         assert_eq!(acks.keep_open(now), Duration::ZERO);
         acks.sent(SINGLY_MAX, now);
-        assert_eq!(acks.keep_open(now), Duration::ZERO, "so many are taken at once");
+        assert_eq!(
+            acks.keep_open(now),
+            Duration::ZERO,
+            "so many are taken at once"
+        );
         acks.sent(1000 - SINGLY_MAX, now);
         assert_eq!(acks.keep_open(now), SINGLY_TAKES * 1000);
         let later = now + SINGLY_TAKES * 900;
@@ -169,19 +203,37 @@ mod tests {
         assert_eq!(acks.keep_open(later), SINGLY_TAKES * 200);
         let much_later = now + Duration::from_secs(60);
         acks.sent(SINGLY_MAX + 1, much_later);
-        assert_eq!(acks.keep_open(much_later), SINGLY_TAKES * (SINGLY_MAX as u32 + 1), "what was is forgotten");
+        assert_eq!(
+            acks.keep_open(much_later),
+            SINGLY_TAKES * (SINGLY_MAX as u32 + 1),
+            "what was is forgotten"
+        );
     }
 
     /// Batches 1 to 3, 4, 5 to 9 and 10 to 12.
     fn four_batches() -> (Unsettled, Instant) {
         let now = Instant::now();
         let batches = [1..=3, 4..=4, 5..=9, 10..=12];
-        let batches = batches.map(|tags| Unanswered { tags, since: now, is_answered: false });
-        (Unsettled { batches: batches.into(), begun: 12, ..Unsettled::default() }, now)
+        let batches = batches.map(|tags| Unanswered {
+            tags,
+            since: now,
+            is_answered: false,
+        });
+        (
+            Unsettled {
+                batches: batches.into(),
+                begun: 12,
+                ..Unsettled::default()
+            },
+            now,
+        )
     }
 
     fn acks(up_to: impl Into<Option<u64>>, singly: &[u64]) -> Acks {
-        Acks { up_to: up_to.into(), singly: singly.to_vec() }
+        Acks {
+            up_to: up_to.into(),
+            singly: singly.to_vec(),
+        }
     }
 
     #[test]
@@ -223,7 +275,11 @@ mod tests {
         unsettled.set_aside(vec![4]);
         assert_eq!(unsettled.answer(&(4..=4), now), acks(None, &[]));
         unsettled.settled_apart(4);
-        assert_eq!(unsettled.answer(&(1..=3), now), acks(3, &[]), "4 is gone already");
+        assert_eq!(
+            unsettled.answer(&(1..=3), now),
+            acks(3, &[]),
+            "4 is gone already"
+        );
         // Settled before the batch that it was taken out of is answered at all.
         unsettled.settled_apart(9);
         unsettled.settled_apart(6);
@@ -252,16 +308,29 @@ mod tests {
         unsettled.set_aside(vec![15]);
         unsettled.settled_apart(15);
         unsettled.begin(13..=17, now);
-        assert_eq!(unsettled.answer(&(13..=17), now + HELD_UP_AFTER * 2), acks(None, &[13, 14, 16, 17]));
+        assert_eq!(
+            unsettled.answer(&(13..=17), now + HELD_UP_AFTER * 2),
+            acks(None, &[13, 14, 16, 17])
+        );
         assert!(unsettled.settled_apart.is_empty());
     }
 
     #[test]
     fn many_that_were_overtaken_wait_longer() {
         let now = Instant::now();
-        let batches = [1..=1, 2..=200].map(|tags| Unanswered { tags, since: now, is_answered: false });
-        let mut unsettled = Unsettled { batches: batches.into(), ..Unsettled::default() };
-        assert_eq!(unsettled.answer(&(2..=200), now + HELD_UP_AFTER * 2), acks(None, &[]));
+        let batches = [1..=1, 2..=200].map(|tags| Unanswered {
+            tags,
+            since: now,
+            is_answered: false,
+        });
+        let mut unsettled = Unsettled {
+            batches: batches.into(),
+            ..Unsettled::default()
+        };
+        assert_eq!(
+            unsettled.answer(&(2..=200), now + HELD_UP_AFTER * 2),
+            acks(None, &[])
+        );
         let late = unsettled.answer(&(2..=200), now + LONG_HELD_UP_AFTER * 2);
         assert_eq!((late.up_to, late.singly.len()), (None, 199));
     }

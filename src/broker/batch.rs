@@ -89,8 +89,9 @@ impl BatchReceipt {
     /// Takes a request out of the batch: it takes longer, and gets a receipt of its own.
     pub fn set_aside(&mut self, envelope: &Envelope) -> Receipt {
         let receipt = Receipt::of(envelope);
-        let is_same =
-            |single: &Receipt| single.tag == receipt.tag && Arc::ptr_eq(&single.subscribed, &receipt.subscribed);
+        let is_same = |single: &Receipt| {
+            single.tag == receipt.tag && Arc::ptr_eq(&single.subscribed, &receipt.subscribed)
+        };
         if let Some(place) = self.singles.iter().position(is_same) {
             return self.singles.swap_remove(place);
         }
@@ -136,7 +137,11 @@ impl LargeTurns {
 
     /// The turn, if nobody has it.
     pub(super) fn take(self: &Arc<Self>) -> Option<LargeTurn> {
-        if self.is_taken.swap(true, Ordering::Relaxed) { None } else { Some(LargeTurn(self.clone())) }
+        if self.is_taken.swap(true, Ordering::Relaxed) {
+            None
+        } else {
+            Some(LargeTurn(self.clone()))
+        }
     }
 }
 

@@ -40,7 +40,10 @@ pub struct Options {
 
 impl From<Frames> for Options {
     fn from(frames: Frames) -> Self {
-        Self { frames, carries_raw_ids: false }
+        Self {
+            frames,
+            carries_raw_ids: false,
+        }
     }
 }
 
@@ -61,10 +64,16 @@ pub struct BrokerUrl(Vec<AMQPUri>);
 impl BrokerUrl {
     /// Reads an `amqp://` or `amqps://` URL, with one host or several: `amqp://user:password@one,two:5673/%2f`.
     pub fn parse(url: &str) -> Result<Self, String> {
-        if !["amqp://", "amqps://"].iter().any(|scheme| url.starts_with(scheme)) {
+        if !["amqp://", "amqps://"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme))
+        {
             return Err("must begin with amqp:// or amqps://".to_owned());
         }
-        let addresses: Result<_, String> = hosts::one_by_one(url)?.iter().map(|url| read(url)).collect();
+        let addresses: Result<_, String> = hosts::one_by_one(url)?
+            .iter()
+            .map(|url| read(url))
+            .collect();
         Ok(Self(addresses?))
     }
 
@@ -77,7 +86,9 @@ impl BrokerUrl {
     /// `first` at its head.
     fn order(&self, first: Option<usize>) -> Vec<usize> {
         let mut order: Vec<_> = (0..self.0.len()).collect();
-        order.sort_by_cached_key(|place| (Some(*place) != first, getrandom::u32().unwrap_or_default()));
+        order.sort_by_cached_key(|place| {
+            (Some(*place) != first, getrandom::u32().unwrap_or_default())
+        });
         order
     }
 }
@@ -85,7 +96,10 @@ impl BrokerUrl {
 fn read(url: &str) -> Result<AMQPUri, String> {
     let mut uri: AMQPUri = url.parse()?;
     // The library takes an IPv6 address for no host, and no host for localhost.
-    if let Some(url::Host::Ipv6(ip)) = url::Url::parse(url).map_err(|error| error.to_string())?.host() {
+    if let Some(url::Host::Ipv6(ip)) = url::Url::parse(url)
+        .map_err(|error| error.to_string())?
+        .host()
+    {
         uri.authority.host = ip.to_string();
     }
     if uri.vhost.is_empty() {
@@ -127,14 +141,28 @@ impl Connection {
     ///
     /// The client library's own recovery stays off: it gives up in silence after some minutes and
     /// leaves its callers waiting for ever.
-    pub async fn open(url: &BrokerUrl, name: &str, options: impl Into<Options>) -> Result<Self, BrokerError> {
+    pub async fn open(
+        url: &BrokerUrl,
+        name: &str,
+        options: impl Into<Options>,
+    ) -> Result<Self, BrokerError> {
         Self::open_in_order(url, &url.order(None), name, options.into()).await
     }
 
     /// Another connection, to the same address if it still answers. A session whose connections lead to
     /// two nodes would be lost with either.
-    pub async fn open_another(&self, name: &str, options: impl Into<Options>) -> Result<Self, BrokerError> {
-        Self::open_in_order(&self.url, &self.url.order(Some(self.place)), name, options.into()).await
+    pub async fn open_another(
+        &self,
+        name: &str,
+        options: impl Into<Options>,
+    ) -> Result<Self, BrokerError> {
+        Self::open_in_order(
+            &self.url,
+            &self.url.order(Some(self.place)),
+            name,
+            options.into(),
+        )
+        .await
     }
 
     async fn open_in_order(
@@ -148,14 +176,24 @@ impl Connection {
             match connect(url, place, name, options).await {
                 Ok((connection, passage)) => {
                     let connection = Arc::new(connection);
-                    return Ok(Self { connection, passage, url: url.clone(), place });
+                    return Ok(Self {
+                        connection,
+                        passage,
+                        url: url.clone(),
+                        place,
+                    });
                 }
                 Err(failure) => failures.push((place, failure)),
             }
         }
         // In the order of the URL, so that the same trouble is told in the same words.
         failures.sort_by_key(|(place, _)| *place);
-        Err(none_answers(failures.into_iter().map(|(place, failure)| (address(&url.0[place]), failure)).collect()))
+        Err(none_answers(
+            failures
+                .into_iter()
+                .map(|(place, failure)| (address(&url.0[place]), failure))
+                .collect(),
+        ))
     }
 
     /// The server at the other end, without the credentials.
@@ -170,7 +208,12 @@ impl Connection {
     }
 
     pub(super) async fn channel(&self) -> Result<Channel, BrokerError> {
-        within(ANSWER_MAX, "opening a channel", self.connection.create_channel()).await
+        within(
+            ANSWER_MAX,
+            "opening a channel",
+            self.connection.create_channel(),
+        )
+        .await
     }
 
     /// What came in over it.
@@ -215,15 +258,25 @@ async fn connect(
     url: &BrokerUrl,
     place: usize,
     name: &str,
-    Options { frames, carries_raw_ids }: Options,
+    Options {
+        frames,
+        carries_raw_ids,
+    }: Options,
 ) -> Result<(lapin::Connection, Passage), BrokerError> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let mut uri = url.0[place].clone();
     if frames == Frames::Small {
         uri.query.frame_max.get_or_insert(SMALL_FRAME_BYTES);
     }
-    let passage = Passage { carries_raw_ids, ..Passage::default() };
-    let limit = if url.0.len() > 1 { ONE_OF_SEVERAL_MAX } else { ANSWER_MAX };
+    let passage = Passage {
+        carries_raw_ids,
+        ..Passage::default()
+    };
+    let limit = if url.0.len() > 1 {
+        ONE_OF_SEVERAL_MAX
+    } else {
+        ANSWER_MAX
+    };
     let connecting = stream::connect(uri, properties, passage.clone());
     Ok((within(limit, "connect", connecting).await?, passage))
 }
@@ -233,14 +286,19 @@ async fn connect(
 fn none_answers(failures: Vec<(String, BrokerError)>) -> BrokerError {
     let is_refusal = !failures.iter().any(|(_, failure)| failure.is_temporary());
     let [(address, failure)] = &failures[..] else {
-        let each: Vec<_> = failures.iter().map(|(address, failure)| format!("{address}: {failure}")).collect();
+        let each: Vec<_> = failures
+            .iter()
+            .map(|(address, failure)| format!("{address}: {failure}"))
+            .collect();
         let each = each.join("; ");
         return if is_refusal {
             BrokerError::Refused(format!(
                 "each RabbitMQ refuses the login: {each}; check user, password and virtual host in AMQP_URL"
             ))
         } else {
-            BrokerError::Lost(format!("can't reach RabbitMQ at any address: {each}; check AMQP_URL"))
+            BrokerError::Lost(format!(
+                "can't reach RabbitMQ at any address: {each}; check AMQP_URL"
+            ))
         };
     };
     if is_refusal {
@@ -248,7 +306,9 @@ fn none_answers(failures: Vec<(String, BrokerError)>) -> BrokerError {
             "RabbitMQ at {address} refuses the login: {failure}; check user, password and virtual host in AMQP_URL"
         ))
     } else {
-        BrokerError::Lost(format!("can't reach RabbitMQ at {address}: {failure}; check AMQP_URL"))
+        BrokerError::Lost(format!(
+            "can't reach RabbitMQ at {address}: {failure}; check AMQP_URL"
+        ))
     }
 }
 
@@ -265,9 +325,15 @@ mod tests {
         for (url, expected) in [
             ("amqp://one", "one:5672"),
             ("amqps://u:p@one,two:1/%2f", "one:5671,two:1"),
-            ("amqp://u:p@one:5672,two:5673,three/%2f?heartbeat=3", "one:5672,two:5673,three:5672"),
+            (
+                "amqp://u:p@one:5672,two:5673,three/%2f?heartbeat=3",
+                "one:5672,two:5673,three:5672",
+            ),
             ("amqp://[::1]", "[::1]:5672"),
-            ("amqps://u:p@[::1]:1,10.0.0.1,[fe80::2]/v", "[::1]:1,10.0.0.1:5671,[fe80::2]:5671"),
+            (
+                "amqps://u:p@[::1]:1,10.0.0.1,[fe80::2]/v",
+                "[::1]:1,10.0.0.1:5671,[fe80::2]:5671",
+            ),
         ] {
             assert_eq!(addresses(url), expected, "{url}");
         }
@@ -275,20 +341,33 @@ mod tests {
 
     #[test]
     fn all_else_is_the_same_for_each_host() {
-        let BrokerUrl(all) = BrokerUrl::parse("amqps://me:s%2Cecret@one,two/v%2Fh?frame_max=8192").unwrap();
+        let BrokerUrl(all) =
+            BrokerUrl::parse("amqps://me:s%2Cecret@one,two/v%2Fh?frame_max=8192").unwrap();
         for uri in &all {
-            assert_eq!((uri.authority.userinfo.password.as_str(), uri.vhost.as_str()), ("s,ecret", "v/h"));
-            assert_eq!((uri.query.heartbeat, uri.query.frame_max), (Some(HEARTBEAT_SECONDS), Some(8192)));
+            assert_eq!(
+                (uri.authority.userinfo.password.as_str(), uri.vhost.as_str()),
+                ("s,ecret", "v/h")
+            );
+            assert_eq!(
+                (uri.query.heartbeat, uri.query.frame_max),
+                (Some(HEARTBEAT_SECONDS), Some(8192))
+            );
         }
         assert_eq!(all.len(), 2);
-        assert_eq!(format!("{:?}", BrokerUrl(all)), "BrokerUrl(one:5671,two:5671)");
+        assert_eq!(
+            format!("{:?}", BrokerUrl(all)),
+            "BrokerUrl(one:5671,two:5671)"
+        );
     }
 
     #[test]
     fn what_is_wrong_with_a_url_is_said_without_repeating_it() {
-        for url in
-            ["http://u:secret@h", "amqp://u:secret@one,", "amqp://u:secret@one,two/", "amqp://u:secret@one,two:x"]
-        {
+        for url in [
+            "http://u:secret@h",
+            "amqp://u:secret@one,",
+            "amqp://u:secret@one,two/",
+            "amqp://u:secret@one,two:x",
+        ] {
             let problem = BrokerUrl::parse(url).unwrap_err();
             assert!(!problem.contains("secret"), "{url}: {problem}");
         }
@@ -309,25 +388,40 @@ mod tests {
 
     #[test]
     fn only_if_all_refuse_is_waiting_of_no_use() {
-        let [refused, lost] = [BrokerError::Refused("wrong".to_owned()), BrokerError::Lost("gone".to_owned())];
+        let [refused, lost] = [
+            BrokerError::Refused("wrong".to_owned()),
+            BrokerError::Lost("gone".to_owned()),
+        ];
         let about = |failures: &[&BrokerError]| {
             none_answers(
-                ["one:1", "two:2"].map(str::to_owned).into_iter().zip(failures.iter().copied().cloned()).collect(),
+                ["one:1", "two:2"]
+                    .map(str::to_owned)
+                    .into_iter()
+                    .zip(failures.iter().copied().cloned())
+                    .collect(),
             )
         };
         assert!(!about(&[&refused, &refused]).is_temporary());
         assert!(!about(&[&refused]).is_temporary());
         let both = about(&[&refused, &lost]);
         assert!(both.is_temporary());
-        assert!(both.to_string().contains("one:1: wrong; two:2: gone"), "{both}");
+        assert!(
+            both.to_string().contains("one:1: wrong; two:2: gone"),
+            "{both}"
+        );
     }
 
     #[tokio::test]
     async fn an_address_where_nobody_listens_is_named_with_its_reason() {
         let url = BrokerUrl::parse("amqp://u:secret@127.0.0.1:1,[::1]:1").unwrap();
-        let error = Connection::open(&url, "test", Frames::Small).await.unwrap_err();
+        let error = Connection::open(&url, "test", Frames::Small)
+            .await
+            .unwrap_err();
         let text = error.to_string();
         assert!(error.is_temporary() && !text.contains("secret"), "{text}");
-        assert!(text.contains("127.0.0.1:1: ") && text.contains("[::1]:1: "), "{text}");
+        assert!(
+            text.contains("127.0.0.1:1: ") && text.contains("[::1]:1: "),
+            "{text}"
+        );
     }
 }

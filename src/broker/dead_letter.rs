@@ -60,16 +60,27 @@ pub fn dead_letter(
 }
 
 /// The original properties and headers with ours, as far as all fit into a frame.
-fn fitting(original: &BasicProperties, list: Option<&[u8]>, ours: &FieldTable, frame_max: usize) -> BasicProperties {
+fn fitting(
+    original: &BasicProperties,
+    list: Option<&[u8]>,
+    ours: &FieldTable,
+    frame_max: usize,
+) -> BasicProperties {
     let mut kept = without_acting_properties(original).with_delivery_mode(PERSISTENT);
     let mut list = list.map(<[u8]>::to_vec);
-    if header_frame_size(&kept.clone().with_headers(ours.clone())) + CUT_NOTE_MAX_BYTES > frame_max {
+    if header_frame_size(&kept.clone().with_headers(ours.clone())) + CUT_NOTE_MAX_BYTES > frame_max
+    {
         // Only where frames are as small as AMQP allows.
         kept = BasicProperties::default().with_delivery_mode(PERSISTENT);
         list.get_or_insert_with(|| properties_list(original));
     }
-    let room = frame_max.saturating_sub(header_frame_size(&kept.clone().with_headers(ours.clone())));
-    let mut theirs = Theirs { headers: headers_of_theirs(original, ours), list, cut: Vec::new() };
+    let room =
+        frame_max.saturating_sub(header_frame_size(&kept.clone().with_headers(ours.clone())));
+    let mut theirs = Theirs {
+        headers: headers_of_theirs(original, ours),
+        list,
+        cut: Vec::new(),
+    };
     theirs.fit(room);
     kept.with_headers(theirs.with(ours.clone()))
 }
@@ -89,8 +100,10 @@ fn headers_of_ours(
     let [exchange, routing_key] = request.raw_names();
     insert_bytes(&mut headers, "x-original-exchange", exchange);
     insert_bytes(&mut headers, "x-original-routing-key", routing_key);
-    for (name, value) in [("x-original-user-id", original.user_id()), ("x-original-expiration", original.expiration())]
-    {
+    for (name, value) in [
+        ("x-original-user-id", original.user_id()),
+        ("x-original-expiration", original.expiration()),
+    ] {
         if let Some(value) = value {
             insert_text(&mut headers, name, value.as_str());
         }
@@ -102,15 +115,24 @@ fn headers_of_ours(
 }
 
 /// The original headers, but for those that we write.
-fn headers_of_theirs(original: &BasicProperties, ours: &FieldTable) -> BTreeMap<ShortString, AMQPValue> {
+fn headers_of_theirs(
+    original: &BasicProperties,
+    ours: &FieldTable,
+) -> BTreeMap<ShortString, AMQPValue> {
     let headers = original.headers().iter().flatten();
     let named = headers.map(|(name, value)| {
         let is_acting = ACTING_HEADERS.contains(&name.as_str());
-        let name = if is_acting { short(&format!("x-original-{name}")) } else { name.clone() };
+        let name = if is_acting {
+            short(&format!("x-original-{name}"))
+        } else {
+            name.clone()
+        };
         (name, value.clone())
     });
     let written = [ORIGINAL_PROPERTIES, CUT_HEADERS];
-    named.filter(|(name, _)| !ours.contains_key(name.as_str()) && !written.contains(&name.as_str())).collect()
+    named
+        .filter(|(name, _)| !ours.contains_key(name.as_str()) && !written.contains(&name.as_str()))
+        .collect()
 }
 
 /// What a dead letter has of the original's headers.
@@ -134,14 +156,21 @@ const WORTH_KEEPING_BYTES: usize = 64;
 impl Theirs {
     /// Makes all of it fit: the largest headers are cut first, then the property list, then small headers.
     fn fit(&mut self, room: usize) {
-        let mut size: usize = self.headers.iter().map(|(name, value)| entry_size(name.as_str(), value)).sum();
+        let mut size: usize = self
+            .headers
+            .iter()
+            .map(|(name, value)| entry_size(name.as_str(), value))
+            .sum();
         size += self.list.as_ref().map_or(0, |list| list_size(list));
         if size <= room {
             return;
         }
         let room = room.saturating_sub(CUT_NOTE_MAX_BYTES);
-        let mut by_size: Vec<_> =
-            self.headers.iter().map(|(name, value)| (entry_size(name.as_str(), value), name.clone())).collect();
+        let mut by_size: Vec<_> = self
+            .headers
+            .iter()
+            .map(|(name, value)| (entry_size(name.as_str(), value), name.clone()))
+            .collect();
         by_size.sort_unstable();
         size = self.cut_larger_than(SMALL_BYTES, &mut by_size, size, room);
         if size > room
@@ -174,14 +203,23 @@ impl Theirs {
 
     /// Cuts so many bytes off a text; anything else is left out. What is left of it, in bytes.
     fn cut(&mut self, name: &ShortString, excess: usize) -> usize {
-        let Some(value) = self.headers.remove(name.as_str()) else { return 0 };
+        let Some(value) = self.headers.remove(name.as_str()) else {
+            return 0;
+        };
         let beginning = |bytes: &[u8]| {
-            let left = bytes.len().checked_sub(excess).filter(|left| *left >= WORTH_KEEPING_BYTES)?;
+            let left = bytes
+                .len()
+                .checked_sub(excess)
+                .filter(|left| *left >= WORTH_KEEPING_BYTES)?;
             Some(bytes[..left].to_vec())
         };
         let left = match &value {
-            AMQPValue::LongString(text) => beginning(text.as_bytes()).map(|left| AMQPValue::LongString(left.into())),
-            AMQPValue::ByteArray(bytes) => beginning(bytes.as_slice()).map(|left| AMQPValue::ByteArray(left.into())),
+            AMQPValue::LongString(text) => {
+                beginning(text.as_bytes()).map(|left| AMQPValue::LongString(left.into()))
+            }
+            AMQPValue::ByteArray(bytes) => {
+                beginning(bytes.as_slice()).map(|left| AMQPValue::ByteArray(left.into()))
+            }
             _ => None,
         };
         let Some(left) = left else { return 0 };
@@ -196,7 +234,10 @@ impl Theirs {
             ours.insert(name, value);
         }
         if let Some(list) = self.list {
-            ours.insert(ORIGINAL_PROPERTIES.into(), AMQPValue::ByteArray(list.into()));
+            ours.insert(
+                ORIGINAL_PROPERTIES.into(),
+                AMQPValue::ByteArray(list.into()),
+            );
         }
         if !self.cut.is_empty() {
             insert_text(&mut ours, CUT_HEADERS, &names(&self.cut));
@@ -206,7 +247,10 @@ impl Theirs {
 }
 
 fn list_size(list: &[u8]) -> usize {
-    entry_size(ORIGINAL_PROPERTIES, &AMQPValue::ByteArray(ByteArray::default())) + list.len()
+    entry_size(
+        ORIGINAL_PROPERTIES,
+        &AMQPValue::ByteArray(ByteArray::default()),
+    ) + list.len()
 }
 
 /// The names for people, not too many.
@@ -278,7 +322,10 @@ mod tests {
             4 => AMQPValue::LongInt(u.arbitrary()?),
             // What is no number is not equal to itself.
             5 => AMQPValue::Double(u.arbitrary::<f64>()?.max(f64::MIN)),
-            6 => AMQPValue::DecimalValue(lapin::types::DecimalValue { scale: u.arbitrary()?, value: u.arbitrary()? }),
+            6 => AMQPValue::DecimalValue(lapin::types::DecimalValue {
+                scale: u.arbitrary()?,
+                value: u.arbitrary()?,
+            }),
             7 => AMQPValue::ShortString(text(u)?),
             8 => AMQPValue::LongString(u.arbitrary::<Vec<u8>>()?.into()),
             9 => AMQPValue::ByteArray(vec![7; u.int_in_range(0..=200_000)?].into()),
@@ -320,7 +367,10 @@ mod tests {
             let headers = table(u)?;
             let size = table_size(&headers);
             // The flags go before.
-            assert_eq!(properties_list(&BasicProperties::default().with_headers(headers)).len(), 2 + size);
+            assert_eq!(
+                properties_list(&BasicProperties::default().with_headers(headers)).len(),
+                2 + size
+            );
             Ok(())
         })
         .budget_ms(300)
@@ -333,9 +383,16 @@ mod tests {
             let mut original = BasicProperties::default().with_headers(table(u)?);
             if u.arbitrary()? {
                 let long = "z".repeat(255);
-                original = original.with_correlation_id(short(&long)).with_message_id(short(&long));
-                original = original.with_reply_to(short(&long)).with_type(short(&long)).with_app_id(short(&long));
-                original = original.with_content_type(short(&long)).with_content_encoding(short(&long));
+                original = original
+                    .with_correlation_id(short(&long))
+                    .with_message_id(short(&long));
+                original = original
+                    .with_reply_to(short(&long))
+                    .with_type(short(&long))
+                    .with_app_id(short(&long));
+                original = original
+                    .with_content_type(short(&long))
+                    .with_content_encoding(short(&long));
             }
             let list = vec![1; u.int_in_range(0..=131_000)?];
             let list = u.arbitrary::<bool>()?.then_some(&list[..]);
@@ -351,7 +408,10 @@ mod tests {
             if headers.contains_key(CUT_HEADERS) {
                 return Ok(());
             }
-            assert!(all.iter().all(|(name, value)| headers.inner().get(name.as_str()) == Some(value)));
+            assert!(
+                all.iter()
+                    .all(|(name, value)| headers.inner().get(name.as_str()) == Some(value))
+            );
             Ok(())
         })
         .budget_ms(600)
@@ -374,7 +434,11 @@ mod tests {
             _ => 0,
         };
         assert_eq!((length("large"), length("small")), (40_000, 1));
-        assert!((10_000..60_000).contains(&length("larger")), "{}", length("larger"));
+        assert!(
+            (10_000..60_000).contains(&length("larger")),
+            "{}",
+            length("larger")
+        );
         assert_eq!(headers[CUT_HEADERS], AMQPValue::LongString("larger".into()));
         assert!(header_frame_size(&properties) > 64 * 1024 - CUT_NOTE_MAX_BYTES - 8);
     }
@@ -383,7 +447,10 @@ mod tests {
     fn many_names_are_cut_short() {
         let cut: Vec<_> = (0..1000).map(|i| short(&format!("header-{i}"))).collect();
         let text = names(&cut);
-        assert!(text.starts_with("header-0, header-1, ") && text.ends_with(" more"), "{text}");
+        assert!(
+            text.starts_with("header-0, header-1, ") && text.ends_with(" more"),
+            "{text}"
+        );
         assert!(entry_size(CUT_HEADERS, &AMQPValue::LongString(text.into())) <= CUT_NOTE_MAX_BYTES);
     }
 }

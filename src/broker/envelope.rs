@@ -50,16 +50,26 @@ struct Name {
 
 impl Name {
     fn new(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.to_vec(), text: String::from_utf8_lossy(bytes).into_owned() }
+        Self {
+            bytes: bytes.to_vec(),
+            text: String::from_utf8_lossy(bytes).into_owned(),
+        }
     }
 }
 
 impl Envelope {
     /// A delivery over a channel of a connection with frames of up to `frame_max` bytes,
     /// with what was set aside of it.
-    pub(super) fn new(delivery: Delivery, subscribed: Arc<Subscribed>, frame_max: usize, set_aside: &SetAside) -> Self {
-        let unplain =
-            Unplain { properties: raw_properties(&delivery, set_aside), names: raw_names(&delivery, set_aside) };
+    pub(super) fn new(
+        delivery: Delivery,
+        subscribed: Arc<Subscribed>,
+        frame_max: usize,
+        set_aside: &SetAside,
+    ) -> Self {
+        let unplain = Unplain {
+            properties: raw_properties(&delivery, set_aside),
+            names: raw_names(&delivery, set_aside),
+        };
         let is_plain = unplain.properties.is_none() && unplain.names.is_none();
         let headers = match &unplain.properties {
             Some(raw) => raw.as_bytes().len(),
@@ -106,8 +116,12 @@ impl Envelope {
 
 fn raw_properties(delivery: &Delivery, set_aside: &SetAside) -> Option<RawProperties> {
     let headers = delivery.properties.headers().as_ref()?;
-    let AMQPValue::LongLongInt(number) = *headers.inner().get(SET_ASIDE_HEADER)? else { return None };
-    Some(RawProperties::new(set_aside.take(number).unwrap_or_default()))
+    let AMQPValue::LongLongInt(number) = *headers.inner().get(SET_ASIDE_HEADER)? else {
+        return None;
+    };
+    Some(RawProperties::new(
+        set_aside.take(number).unwrap_or_default(),
+    ))
 }
 
 fn raw_names(delivery: &Delivery, set_aside: &SetAside) -> Option<[Name; 2]> {
@@ -159,7 +173,9 @@ impl Envelope {
     ) -> Option<&'e [u8]> {
         let bytes = match self.raw() {
             Some(raw) => raw.short(place),
-            None => of(&self.delivery.properties).as_ref().map(|text| text.as_str().as_bytes()),
+            None => of(&self.delivery.properties)
+                .as_ref()
+                .map(|text| text.as_str().as_bytes()),
         };
         bytes.filter(|bytes| !bytes.is_empty())
     }
@@ -207,9 +223,15 @@ impl Envelope {
 }
 
 fn without_counts(properties: &BasicProperties) -> BasicProperties {
-    let Some(headers) = properties.headers() else { return properties.clone() };
-    let lasting = headers.into_iter().filter(|(name, _)| !DELIVERY_COUNTS.contains(&name.as_str()));
-    let lasting: BTreeMap<_, _> = lasting.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let Some(headers) = properties.headers() else {
+        return properties.clone();
+    };
+    let lasting = headers
+        .into_iter()
+        .filter(|(name, _)| !DELIVERY_COUNTS.contains(&name.as_str()));
+    let lasting: BTreeMap<_, _> = lasting
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     properties.clone().with_headers(lasting.into())
 }
 
@@ -232,18 +254,30 @@ const TRACE_MAX_BYTES: usize = 512;
 impl Envelope {
     /// The request's trace context.
     pub fn trace_headers(&self) -> TraceHeaders<'_> {
-        let header = |name| self.header(name).filter(|value| value.len() <= TRACE_MAX_BYTES);
-        TraceHeaders { traceparent: header("traceparent"), tracestate: header("tracestate") }
+        let header = |name| {
+            self.header(name)
+                .filter(|value| value.len() <= TRACE_MAX_BYTES)
+        };
+        TraceHeaders {
+            traceparent: header("traceparent"),
+            tracestate: header("tracestate"),
+        }
     }
 
     /// The exchange that it was published to, for people.
     pub fn exchange(&self) -> &str {
-        self.names().map_or(self.delivery.exchange.as_str(), |[exchange, _]| &exchange.text)
+        self.names()
+            .map_or(self.delivery.exchange.as_str(), |[exchange, _]| {
+                &exchange.text
+            })
     }
 
     /// The routing key that it was published with, for people.
     pub fn routing_key(&self) -> &str {
-        self.names().map_or(self.delivery.routing_key.as_str(), |[_, routing_key]| &routing_key.text)
+        self.names()
+            .map_or(self.delivery.routing_key.as_str(), |[_, routing_key]| {
+                &routing_key.text
+            })
     }
 
     /// Exchange and routing key as they came.

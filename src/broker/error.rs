@@ -50,7 +50,10 @@ pub enum BrokerError {
 impl BrokerError {
     /// Whether the setup is at fault: a right, a queue or an exchange of the worker's own.
     pub fn is_setup(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::RefusedTopic { .. } | Self::Unroutable(_))
+        matches!(
+            self,
+            Self::Refused(_) | Self::RefusedTopic { .. } | Self::Unroutable(_)
+        )
     }
 
     /// Whether one message may be to blame. A server that is away, a network that is cut and an
@@ -62,7 +65,11 @@ impl BrokerError {
     /// Which of two errors of one channel tells more. When a channel is closed only one of those
     /// who wait on it may hear why.
     pub(super) fn or_more_telling(self, other: Self) -> Self {
-        if matches!(self, Self::Lost(_) | Self::TimedOut(..)) { other } else { self }
+        if matches!(self, Self::Lost(_) | Self::TimedOut(..)) {
+            other
+        } else {
+            self
+        }
     }
 }
 
@@ -123,7 +130,12 @@ fn size_limit(kind: &AMQPErrorKind, words: &str) -> Option<usize> {
         return None;
     }
     let (_, limit) = words.split_once("message size")?.1.split_once("max size")?;
-    limit.trim().split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    limit
+        .trim()
+        .split(|c: char| !c.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// The routing key of "access to topic 'KEY' in exchange 'NAME' in vhost … refused for user …".
@@ -132,7 +144,8 @@ fn refused_topic(kind: &AMQPErrorKind, words: &str) -> Option<String> {
         return None;
     }
     let (_, rest) = words.split_once("access to topic '")?;
-    rest.split_once("' in exchange '").map(|(routing_key, _)| routing_key.to_owned())
+    rest.split_once("' in exchange '")
+        .map(|(routing_key, _)| routing_key.to_owned())
 }
 
 /// What closes a connection because of what went over it. Not when an operator closes it (320).
@@ -197,7 +210,9 @@ mod tests {
         let text = "ACCESS_REFUSED - access to topic 'profile.added.7' in exchange 'profiles.events' in vhost '/' \
                     refused for user 'worker'";
         let error = error(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED), text);
-        assert!(matches!(&error, BrokerError::RefusedTopic { routing_key, .. } if routing_key == "profile.added.7"));
+        assert!(
+            matches!(&error, BrokerError::RefusedTopic { routing_key, .. } if routing_key == "profile.added.7")
+        );
         assert!(error.is_setup() && !error.accuses());
     }
 
@@ -219,8 +234,16 @@ mod tests {
     fn what_is_there_but_can_not_be_reached_is_waited_for() {
         use AMQPErrorKind::{Hard, Soft};
         for (kind, text, is_final) in [
-            (Soft(AMQPSoftError::NOTFOUND), "NOT_FOUND - no queue 'q' in vhost '/'", true),
-            (Soft(AMQPSoftError::NOTFOUND), "NOT_FOUND - no exchange 'e' in vhost '/'", true),
+            (
+                Soft(AMQPSoftError::NOTFOUND),
+                "NOT_FOUND - no queue 'q' in vhost '/'",
+                true,
+            ),
+            (
+                Soft(AMQPSoftError::NOTFOUND),
+                "NOT_FOUND - no exchange 'e' in vhost '/'",
+                true,
+            ),
             (
                 Soft(AMQPSoftError::NOTFOUND),
                 "NOT_FOUND - home node 'rabbit@one' of durable queue 'q' in vhost '/' is down or inaccessible",
@@ -236,14 +259,26 @@ mod tests {
                 "NOT_FOUND - failed to perform operation on queue 'q' in vhost '/' due to timeout",
                 false,
             ),
-            (Soft(AMQPSoftError::PRECONDITIONFAILED), "PRECONDITION_FAILED - inequivalent arg 'x-queue-type'", true),
+            (
+                Soft(AMQPSoftError::PRECONDITIONFAILED),
+                "PRECONDITION_FAILED - inequivalent arg 'x-queue-type'",
+                true,
+            ),
             (
                 Soft(AMQPSoftError::PRECONDITIONFAILED),
                 "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 2000 ms",
                 false,
             ),
-            (Soft(AMQPSoftError::PRECONDITIONFAILED), "PRECONDITION_FAILED - unknown delivery tag 1", false),
-            (Hard(AMQPHardError::NOTALLOWED), "NOT_ALLOWED - vhost x not found", true),
+            (
+                Soft(AMQPSoftError::PRECONDITIONFAILED),
+                "PRECONDITION_FAILED - unknown delivery tag 1",
+                false,
+            ),
+            (
+                Hard(AMQPHardError::NOTALLOWED),
+                "NOT_ALLOWED - vhost x not found",
+                true,
+            ),
             (
                 Hard(AMQPHardError::NOTALLOWED),
                 "NOT_ALLOWED - access to vhost '/' refused for user 'u': vhost '/' is down",

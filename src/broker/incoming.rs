@@ -81,7 +81,11 @@ impl fmt::Debug for Incoming {
 
 impl Incoming {
     /// Nothing is asked for yet.
-    pub(super) async fn open(connection: &Connection, queue: &str, window: Window) -> Result<Self, BrokerError> {
+    pub(super) async fn open(
+        connection: &Connection,
+        queue: &str,
+        window: Window,
+    ) -> Result<Self, BrokerError> {
         let (mut slots, single_acks) = (Vec::new(), Arc::default());
         for _ in 0..CHANNELS.min(window.most()) {
             slots.push(Slot::open(connection, &single_acks).await?);
@@ -112,7 +116,10 @@ impl Incoming {
 
     /// Every channel over which something came that may not be settled.
     pub(super) fn all_channels(&self) -> impl Iterator<Item = &Arc<Subscribed>> {
-        self.slots.iter().map(|slot| &slot.subscribed).chain(&self.lingering)
+        self.slots
+            .iter()
+            .map(|slot| &slot.subscribed)
+            .chain(&self.lingering)
     }
 
     /// Nothing is left, and nothing is asked for.
@@ -126,7 +133,8 @@ impl Incoming {
 
     /// Whether a batch of the small ones that are ready is worth its cost.
     pub(super) fn is_worthwhile(&self, limits: BatchLimits) -> bool {
-        self.small.len() >= WORTHWHILE.min(limits.requests_max) || self.small_bytes >= limits.bytes_max
+        self.small.len() >= WORTHWHILE.min(limits.requests_max)
+            || self.small_bytes >= limits.bytes_max
     }
 
     /// Whether there is a large one that may be taken.
@@ -143,7 +151,9 @@ impl Incoming {
     pub(super) async fn wait(&mut self) -> Result<(), BrokerError> {
         let slots = self.slots.iter_mut().enumerate();
         let next: Vec<_> = slots
-            .filter_map(|(index, slot)| Some(slot.stream.as_mut()?.next().map(move |next| (index, next))))
+            .filter_map(|(index, slot)| {
+                Some(slot.stream.as_mut()?.next().map(move |next| (index, next)))
+            })
             .collect();
         if next.is_empty() {
             std::future::pending::<()>().await;
@@ -156,7 +166,11 @@ impl Incoming {
     pub(super) fn drain(&mut self) -> Result<(), BrokerError> {
         let unseen = self.gate.unseen();
         for index in 0..self.slots.len() {
-            while let Some(next) = self.slots[index].stream.as_mut().and_then(|stream| stream.next().now_or_never()) {
+            while let Some(next) = self.slots[index]
+                .stream
+                .as_mut()
+                .and_then(|stream| stream.next().now_or_never())
+            {
                 self.take(index, next)?;
             }
         }
@@ -164,7 +178,11 @@ impl Incoming {
         Ok(())
     }
 
-    fn take(&mut self, index: usize, next: Option<lapin::Result<Delivery>>) -> Result<(), BrokerError> {
+    fn take(
+        &mut self,
+        index: usize,
+        next: Option<lapin::Result<Delivery>>,
+    ) -> Result<(), BrokerError> {
         match next {
             Some(Err(error)) => {
                 let error = BrokerError::from(error);
@@ -173,7 +191,12 @@ impl Incoming {
             }
             Some(Ok(delivery)) => {
                 let subscribed = self.slots[index].subscribed.clone();
-                self.sort_in(Envelope::new(delivery, subscribed, self.frame_max, &self.set_aside));
+                self.sort_in(Envelope::new(
+                    delivery,
+                    subscribed,
+                    self.frame_max,
+                    &self.set_aside,
+                ));
                 Ok(())
             }
             // It says so once only, and would be silent for ever after.
@@ -195,7 +218,9 @@ impl Incoming {
         self.gate.take(bytes);
         if envelope.body().len() >= LARGE_BODY_BYTES {
             // Small ones that came later overtake it.
-            envelope.subscribed.set_aside(envelope.delivery.delivery_tag);
+            envelope
+                .subscribed
+                .set_aside(envelope.delivery.delivery_tag);
             self.large.push_back(envelope);
         } else {
             self.small_bytes += bytes;
@@ -242,7 +267,9 @@ impl Incoming {
             return false;
         }
         self.lingering.retain(|subscribed| {
-            subscribed.beside() > 0 || Arc::strong_count(subscribed) > 1 || !subscribed.keep_open().is_zero()
+            subscribed.beside() > 0
+                || Arc::strong_count(subscribed) > 1
+                || !subscribed.keep_open().is_zero()
         });
         let may_replace = self.lingering.len() + self.slots.len() <= LINGERING_MAX;
         may_replace && self.replaced_at.elapsed() >= REPLACE_EVERY
@@ -251,7 +278,8 @@ impl Incoming {
     async fn replace_channels(&mut self) -> Result<(), BrokerError> {
         for slot in &mut self.slots {
             if slot.subscribed.beside() > 0 && self.lingering.len() < LINGERING_MAX {
-                let old = std::mem::replace(slot, Slot::open(&self.connection, &self.single_acks).await?);
+                let old =
+                    std::mem::replace(slot, Slot::open(&self.connection, &self.single_acks).await?);
                 self.lingering.push(old.subscribed);
             }
         }
@@ -264,13 +292,22 @@ impl Incoming {
     pub(super) fn pause(&mut self) -> Result<(), BrokerError> {
         self.window.paused();
         self.gate.ask_for(0);
-        for Slot { subscribed, stream, pausing } in &mut self.slots {
+        for Slot {
+            subscribed,
+            stream,
+            pausing,
+        } in &mut self.slots
+        {
             let Some(stream) = stream else { continue };
             if pausing.is_some() {
                 continue;
             }
             let (channel, tag) = (subscribed.channel.clone(), stream.tag());
-            let cancel = async move { channel.basic_cancel(tag, BasicCancelOptions::default()).await };
+            let cancel = async move {
+                channel
+                    .basic_cancel(tag, BasicCancelOptions::default())
+                    .await
+            };
             let mut cancel: Pausing = Box::pin(cancel);
             match (&mut cancel).now_or_never() {
                 Some(done) => done?,
@@ -297,10 +334,18 @@ impl Incoming {
         let channels = u16::try_from(self.slots.len()).unwrap_or(1).max(1);
         for slot in &mut self.slots {
             let beside = u16::try_from(slot.subscribed.beside()).unwrap_or(u16::MAX);
-            let each = prefetch.div_ceil(channels).saturating_add(beside).min(PREFETCH_MAX);
+            let each = prefetch
+                .div_ceil(channels)
+                .saturating_add(beside)
+                .min(PREFETCH_MAX);
             let channel = &slot.subscribed.channel;
             // Before the subscription: the library keeps deliveries in a queue that has no other bound.
-            within(ANSWER_MAX, "qos", channel.basic_qos(each, BasicQosOptions { global: false })).await?;
+            within(
+                ANSWER_MAX,
+                "qos",
+                channel.basic_qos(each, BasicQosOptions { global: false }),
+            )
+            .await?;
             let (queue, options) = (self.queue.as_str().into(), BasicConsumeOptions::default());
             let consuming = channel.basic_consume(queue, "".into(), options, FieldTable::default());
             let consuming = within(ANSWER_MAX, "consume", consuming).await;
@@ -316,9 +361,19 @@ impl Incoming {
 const PREFETCH_MAX: u16 = 2000;
 
 impl Slot {
-    async fn open(connection: &Connection, single_acks: &Arc<Mutex<SingleAcks>>) -> Result<Self, BrokerError> {
-        let subscribed = Arc::new(Subscribed::new(connection.channel().await?, single_acks.clone()));
-        Ok(Self { subscribed, stream: None, pausing: None })
+    async fn open(
+        connection: &Connection,
+        single_acks: &Arc<Mutex<SingleAcks>>,
+    ) -> Result<Self, BrokerError> {
+        let subscribed = Arc::new(Subscribed::new(
+            connection.channel().await?,
+            single_acks.clone(),
+        ));
+        Ok(Self {
+            subscribed,
+            stream: None,
+            pausing: None,
+        })
     }
 }
 

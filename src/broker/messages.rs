@@ -35,7 +35,10 @@ impl ReplyMessage<'_> {
     /// up to RabbitMQ 4.1 such a reply is returned although it was delivered, from 4.2 on it is
     /// never returned.
     pub fn to_requester(self, reply_to: &str) -> Outgoing {
-        let mandatory = !matches!(ReplyAddress::of(reply_to.as_bytes()), ReplyAddress::Direct(_));
+        let mandatory = !matches!(
+            ReplyAddress::of(reply_to.as_bytes()),
+            ReplyAddress::Direct(_)
+        );
         self.outgoing(reply_to, mandatory, None)
     }
 
@@ -95,7 +98,15 @@ pub fn event(
 }
 
 /// Trace context in AMQP's form.
-fn trace(TraceHeaders { traceparent, tracestate }: TraceHeaders<'_>) -> Vec<(&'static str, LongString)> {
+fn trace(
+    TraceHeaders {
+        traceparent,
+        tracestate,
+    }: TraceHeaders<'_>,
+) -> Vec<(&'static str, LongString)> {
     let headers = [("traceparent", traceparent), ("tracestate", tracestate)];
-    headers.into_iter().filter_map(|(name, value)| Some((name, LongString::from(value?)))).collect()
+    headers
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, LongString::from(value?))))
+        .collect()
 }

@@ -74,7 +74,12 @@ impl CorrelationId {
 
 impl Outgoing {
     /// A message with whatever properties.
-    pub(super) fn other(queue: &str, message_id: &str, body: Vec<u8>, properties: BasicProperties) -> Self {
+    pub(super) fn other(
+        queue: &str,
+        message_id: &str,
+        body: Vec<u8>,
+        properties: BasicProperties,
+    ) -> Self {
         Self {
             exchange: ShortString::default(),
             routing_key: short(queue),
@@ -89,7 +94,10 @@ impl Outgoing {
     pub fn destination(&self) -> String {
         match self.exchange.as_str() {
             "" => format!("the queue {}", self.routing_key),
-            exchange => format!("a queue behind the exchange {exchange} and the routing key {}", self.routing_key),
+            exchange => format!(
+                "a queue behind the exchange {exchange} and the routing key {}",
+                self.routing_key
+            ),
         }
     }
 
@@ -103,7 +111,11 @@ impl Outgoing {
     pub fn route(&self, result_queue: &str) -> Route {
         match self.requester(result_queue) {
             _ if self.has_large_headers() => Route::Alone,
-            Some(queue) if matches!(ReplyAddress::of(queue.as_bytes()), ReplyAddress::Direct(_)) => Route::Interpreted,
+            Some(queue)
+                if matches!(ReplyAddress::of(queue.as_bytes()), ReplyAddress::Direct(_)) =>
+            {
+                Route::Interpreted
+            }
             _ if self.needs_rewriting() => Route::Interpreted,
             Some(_) => Route::Requester,
             None => Route::Own,
@@ -176,7 +188,9 @@ impl Outgoing {
     /// reply, or was on its way there already.
     pub fn redirect(&mut self, result_queue: &str) -> bool {
         match &mut self.properties {
-            Properties::Ours(ours) if ours.error.is_some() && self.routing_key.as_str() != result_queue => {
+            Properties::Ours(ours)
+                if ours.error.is_some() && self.routing_key.as_str() != result_queue =>
+            {
                 let original = std::mem::replace(&mut self.routing_key, short(result_queue));
                 ours.original_reply_to = Some(original.as_str().into());
                 self.mandatory = true;
@@ -192,7 +206,10 @@ impl Outgoing {
     pub fn needs_rewriting(&self) -> bool {
         matches!(
             &self.properties,
-            Properties::Ours(OurProperties { correlation_id: Some(CorrelationId::Bytes(_)), .. })
+            Properties::Ours(OurProperties {
+                correlation_id: Some(CorrelationId::Bytes(_)),
+                ..
+            })
         )
     }
 
@@ -200,9 +217,10 @@ impl Outgoing {
     pub(super) fn has_large_headers(&self) -> bool {
         match &self.properties {
             Properties::Ours(_) => false,
-            Properties::Other(properties) => {
-                properties.headers().as_ref().is_some_and(|headers| table_size(headers) > SMALL_HEADERS_MAX_BYTES)
-            }
+            Properties::Other(properties) => properties
+                .headers()
+                .as_ref()
+                .is_some_and(|headers| table_size(headers) > SMALL_HEADERS_MAX_BYTES),
         }
     }
 
@@ -236,17 +254,24 @@ const OUR_HEADERS: [&str; 3] = ["x-error", "x-worker", MATCH_HEADER];
 fn bare(properties: &BasicProperties) -> BasicProperties {
     let mut headers = FieldTable::default();
     for (name, value) in properties.headers().iter().flat_map(FieldTable::inner) {
-        if OUR_HEADERS.iter().any(|ours| name.as_str().starts_with(ours)) {
+        if OUR_HEADERS
+            .iter()
+            .any(|ours| name.as_str().starts_with(ours))
+        {
             headers.insert(name.clone(), value.clone());
         }
     }
-    BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(headers)
+    BasicProperties::default()
+        .with_delivery_mode(PERSISTENT)
+        .with_headers(headers)
 }
 
 impl OurProperties {
     /// Leaves out what came with the request; false if nothing is left of it.
     fn strip(&mut self) -> bool {
-        let is_less = self.correlation_id.is_some() || self.original_reply_to.is_some() || !self.trace.is_empty();
+        let is_less = self.correlation_id.is_some()
+            || self.original_reply_to.is_some()
+            || !self.trace.is_empty();
         (self.correlation_id, self.original_reply_to) = (None, None);
         self.trace.clear();
         is_less
@@ -264,7 +289,11 @@ impl OurProperties {
             properties = properties.with_correlation_id(id.clone());
         }
         let headers = self.headers();
-        if headers.inner().is_empty() { properties } else { properties.with_headers(headers) }
+        if headers.inner().is_empty() {
+            properties
+        } else {
+            properties.with_headers(headers)
+        }
     }
 
     fn headers(&self) -> FieldTable {
@@ -298,10 +327,18 @@ pub(super) const MATCH_HEADER: &str = "x-dead-letter-id";
 
 /// Our own id of a message that the broker returned.
 pub(super) fn our_id(properties: &BasicProperties) -> Option<String> {
-    let header = properties.headers().as_ref().and_then(|headers| headers.inner().get(MATCH_HEADER));
+    let header = properties
+        .headers()
+        .as_ref()
+        .and_then(|headers| headers.inner().get(MATCH_HEADER));
     match header {
-        Some(AMQPValue::LongString(id)) => Some(String::from_utf8_lossy(id.as_bytes()).into_owned()),
-        _ => properties.message_id().as_ref().map(|id| id.as_str().to_owned()),
+        Some(AMQPValue::LongString(id)) => {
+            Some(String::from_utf8_lossy(id.as_bytes()).into_owned())
+        }
+        _ => properties
+            .message_id()
+            .as_ref()
+            .map(|id| id.as_str().to_owned()),
     }
 }
 

@@ -39,12 +39,17 @@ fn value_size(value: &AMQPValue) -> usize {
         AMQPValue::ShortString(text) => 1 + text.as_str().len(),
         AMQPValue::LongString(text) => 4 + text.len(),
         AMQPValue::ByteArray(bytes) => 4 + bytes.len(),
-        AMQPValue::FieldArray(values) => 4 + values.as_slice().iter().map(value_size).sum::<usize>(),
+        AMQPValue::FieldArray(values) => {
+            4 + values.as_slice().iter().map(value_size).sum::<usize>()
+        }
         AMQPValue::FieldTable(table) => table_size(table),
     }
 }
 
 /// A table with its length.
 pub(super) fn table_size(table: &FieldTable) -> usize {
-    4 + table.into_iter().map(|(name, value)| entry_size(name.as_str(), value)).sum::<usize>()
+    4 + table
+        .into_iter()
+        .map(|(name, value)| entry_size(name.as_str(), value))
+        .sum::<usize>()
 }

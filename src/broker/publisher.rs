@@ -57,7 +57,10 @@ pub enum Published {
 impl Publisher {
     /// Opens a channel with confirms.
     pub async fn open(connection: &Connection) -> Result<Self, BrokerError> {
-        Ok(Self { channel: with_confirms(connection).await?, connection: connection.clone() })
+        Ok(Self {
+            channel: with_confirms(connection).await?,
+            connection: connection.clone(),
+        })
     }
 
     pub(super) fn channel(&self) -> &Channel {
@@ -91,8 +94,11 @@ impl Publisher {
         }
         let handed_over = hand_over(&self.channel, messages);
         let handed_over = self.unless_blocked(CONFIRM_MAX, handed_over).await;
-        let mut confirms = handed_over.ok_or(BrokerError::TimedOut("published messages", CONFIRM_MAX))??;
-        let waited = self.unless_blocked(patience.unwrap_or(CONFIRM_MAX), confirms.all()).await;
+        let mut confirms =
+            handed_over.ok_or(BrokerError::TimedOut("published messages", CONFIRM_MAX))??;
+        let waited = self
+            .unless_blocked(patience.unwrap_or(CONFIRM_MAX), confirms.all())
+            .await;
         if waited.is_none() && patience.is_none() {
             return Err(BrokerError::TimedOut("published messages", CONFIRM_MAX));
         }
@@ -105,8 +111,16 @@ impl Publisher {
         let unconfirmed = if confirms.is_done() {
             None
         } else {
-            let ids = messages.iter().map(|message| message.as_ref().message_id.as_str().to_owned()).collect();
-            Some(Box::new(Unconfirmed { confirms, returns, ids, _channel: self.channel.clone() }))
+            let ids = messages
+                .iter()
+                .map(|message| message.as_ref().message_id.as_str().to_owned())
+                .collect();
+            Some(Box::new(Unconfirmed {
+                confirms,
+                returns,
+                ids,
+                _channel: self.channel.clone(),
+            }))
         };
         Ok(Published::Partly { fates, unconfirmed })
     }
@@ -116,7 +130,10 @@ impl Publisher {
     /// full one does not. What we may not look at counts as full: nobody would tell us when to try again.
     pub async fn is_full(&self, queue: &str) -> Result<bool, BrokerError> {
         let channel = self.connection.channel().await?;
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
         let look = channel.queue_declare(queue.into(), options, FieldTable::default());
         match within(LOOK_MAX, "looking at a queue", look).await {
             Ok(queue) => Ok(queue.message_count() > 0),
@@ -127,7 +144,11 @@ impl Publisher {
 
     /// Waits for something for so long; `None` if it did not come in time. The time in which the
     /// broker lets nobody publish does not count.
-    async fn unless_blocked<T>(&self, limit: Duration, something: impl Future<Output = T>) -> Option<T> {
+    async fn unless_blocked<T>(
+        &self,
+        limit: Duration,
+        something: impl Future<Output = T>,
+    ) -> Option<T> {
         tokio::pin!(something);
         loop {
             match tokio::time::timeout(limit, &mut something).await {
@@ -176,7 +197,10 @@ impl Confirms {
     /// `join_all`.
     async fn all(&mut self) {
         // What was taken already must not be waited for again.
-        let mut open = self.0.iter_mut().filter(|confirm| matches!(confirm, MaybeDone::Future(_)));
+        let mut open = self
+            .0
+            .iter_mut()
+            .filter(|confirm| matches!(confirm, MaybeDone::Future(_)));
         if let Some(last) = open.next_back() {
             last.await;
         }
@@ -186,7 +210,10 @@ impl Confirms {
     }
 
     fn is_done(&self) -> bool {
-        !self.0.iter().any(|confirm| matches!(confirm, MaybeDone::Future(_)))
+        !self
+            .0
+            .iter()
+            .any(|confirm| matches!(confirm, MaybeDone::Future(_)))
     }
 
     /// What is known of each by now; those that were taken before count as confirmed.
@@ -227,7 +254,11 @@ fn note(confirmation: Confirmation, returns: &mut HashSet<String>) -> Fate {
 }
 
 /// Which message was returned is told by our own id in it.
-fn sort_returned<M: AsRef<Outgoing>>(fates: &mut [Fate], messages: &[M], returns: &HashSet<String>) {
+fn sort_returned<M: AsRef<Outgoing>>(
+    fates: &mut [Fate],
+    messages: &[M],
+    returns: &HashSet<String>,
+) {
     if returns.is_empty() {
         return;
     }
@@ -240,8 +271,13 @@ fn sort_returned<M: AsRef<Outgoing>>(fates: &mut [Fate], messages: &[M], returns
 
 /// Hands all messages to the library before it waits for any to be written, and then for the last
 /// one first.
-async fn hand_over<M: AsRef<Outgoing>>(channel: &Channel, messages: &[M]) -> Result<Confirms, BrokerError> {
-    let each = messages.iter().map(|message| maybe_done(Box::pin(send(channel, message.as_ref()))));
+async fn hand_over<M: AsRef<Outgoing>>(
+    channel: &Channel,
+    messages: &[M],
+) -> Result<Confirms, BrokerError> {
+    let each = messages
+        .iter()
+        .map(|message| maybe_done(Box::pin(send(channel, message.as_ref()))));
     let mut sending: Vec<_> = each.collect();
     sending.iter_mut().for_each(start);
     if let Some(last) = sending.last_mut() {
@@ -282,9 +318,20 @@ async fn with_confirms(connection: &Connection) -> Result<Channel, BrokerError> 
 
 /// Resolves when the message is written.
 async fn send(channel: &Channel, message: &Outgoing) -> lapin::Result<PublisherConfirm> {
-    let options = BasicPublishOptions { mandatory: message.mandatory, immediate: false };
+    let options = BasicPublishOptions {
+        mandatory: message.mandatory,
+        immediate: false,
+    };
     let (exchange, routing_key) = (message.exchange.clone(), message.routing_key.clone());
-    channel.basic_publish(exchange, routing_key, options, &message.body, message.properties()).await
+    channel
+        .basic_publish(
+            exchange,
+            routing_key,
+            options,
+            &message.body,
+            message.properties(),
+        )
+        .await
 }
 
 /// Lets a future begin. Nobody is told when it can go on; it is waited for later.

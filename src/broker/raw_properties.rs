@@ -31,7 +31,9 @@ impl RawProperties {
 
     /// The header of this name; the last one if there are several, as the library has it.
     pub(super) fn header(&self, name: &str) -> Option<Entry<'_>> {
-        self.headers().filter(|entry| entry.name == name.as_bytes()).last()
+        self.headers()
+            .filter(|entry| entry.name == name.as_bytes())
+            .last()
     }
 
     fn headers(&self) -> impl Iterator<Item = Entry<'_>> {
@@ -54,17 +56,27 @@ impl RawProperties {
             }
         }
         // It can't fail, as only what is plain was written; if it did, the list as it came is kept anyway.
-        let parsed = parse_properties(writer.into_bytes().as_slice()).map(|(_, properties)| properties);
+        let parsed =
+            parse_properties(writer.into_bytes().as_slice()).map(|(_, properties)| properties);
         parsed.unwrap_or_default()
     }
 
     /// The list without these headers.
     pub(super) fn without_headers(&self, names: &[&str]) -> Vec<u8> {
-        let lasting = self.headers().filter(|entry| !names.iter().any(|name| entry.name == name.as_bytes()));
+        let lasting = self
+            .headers()
+            .filter(|entry| !names.iter().any(|name| entry.name == name.as_bytes()));
         let lasting: Vec<u8> = lasting.flat_map(|entry| entry.bytes).copied().collect();
         let mut writer = Writer::new();
         for (place, value) in Properties::of(&self.0) {
-            writer.push(place, if let Value::Table(_) = value { Value::Table(&lasting) } else { value });
+            writer.push(
+                place,
+                if let Value::Table(_) = value {
+                    Value::Table(&lasting)
+                } else {
+                    value
+                },
+            );
         }
         writer.into_bytes()
     }
@@ -73,7 +85,9 @@ impl RawProperties {
     fn carriable_headers(&self) -> Vec<u8> {
         let mut values = 0;
         let plain = self.headers().filter(|entry| {
-            let Some(count) = plain_values(entry.bytes).filter(|count| values + count <= VALUES_MAX) else {
+            let Some(count) =
+                plain_values(entry.bytes).filter(|count| values + count <= VALUES_MAX)
+            else {
                 return false;
             };
             values += count;
@@ -90,5 +104,10 @@ pub(super) fn unsigned(entry: Entry<'_>) -> Option<u64> {
         b'B' | b'u' | b'i' => false,
         _ => return None,
     };
-    (!negative).then(|| entry.value.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    (!negative).then(|| {
+        entry
+            .value
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    })
 }

@@ -117,7 +117,11 @@ impl ReadGate {
         }
         self.reader.register(cx.waker());
         // It may have changed in between.
-        if self.is_full() { Poll::Pending } else { Poll::Ready(()) }
+        if self.is_full() {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
     }
 
     /// So many bytes were read.

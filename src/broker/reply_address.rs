@@ -24,7 +24,9 @@ impl<'a> ReplyAddress<'a> {
     /// What begins as an address of direct reply-to but has another form is no address: RabbitMQ ends the
     /// connection over it (`decode_reply_to_v2` in `rabbit_direct_reply_to`, up to 4.1).
     pub fn of(raw: &'a [u8]) -> Self {
-        let Ok(name) = std::str::from_utf8(raw) else { return Self::None };
+        let Ok(name) = std::str::from_utf8(raw) else {
+            return Self::None;
+        };
         match name.strip_prefix(PSEUDO_QUEUE) {
             None if name.is_empty() => Self::None,
             None => Self::Queue(name),
@@ -54,8 +56,12 @@ const KEY_BYTES: usize = 16;
 /// from 3.8.17 on (`compute_key_and_suffix_v2`, from 4.2 on `rabbit_volatile_queue:new_name`). Older ones
 /// had the whole name of the node, over which newer ones fail.
 fn is_given_out(suffix: &str) -> bool {
-    let Some((process, key)) = suffix.split_once('.') else { return false };
-    let (Ok(process), Ok(key)) = (STANDARD.decode(process), STANDARD.decode(key)) else { return false };
+    let Some((process, key)) = suffix.split_once('.') else {
+        return false;
+    };
+    let (Ok(process), Ok(key)) = (STANDARD.decode(process), STANDARD.decode(key)) else {
+        return false;
+    };
     key.len() == KEY_BYTES && node_of(&process).is_some_and(is_hashed_node)
 }
 
@@ -75,8 +81,12 @@ fn node_of(process: &[u8]) -> Option<&[u8]> {
     };
     let (node, numbers) = rest.split_at_checked(usize::from(length))?;
     let [a, b, c, d, e, f, g, h] = *numbers.first_chunk()?;
-    let (number, serial) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
-    let is_process = numbers.len() == 4 + 4 + creation_bytes && number < NUMBER_END && serial < SERIAL_END;
+    let (number, serial) = (
+        u32::from_be_bytes([a, b, c, d]),
+        u32::from_be_bytes([e, f, g, h]),
+    );
+    let is_process =
+        numbers.len() == 4 + 4 + creation_bytes && number < NUMBER_END && serial < SERIAL_END;
     is_process.then_some(node)
 }
 
@@ -87,10 +97,14 @@ const SERIAL_END: u32 = 1 << 13;
 
 /// In the place of a node's name there is one made of its hash, `reply@68781334`.
 fn is_hashed_node(node: &[u8]) -> bool {
-    let Some(at) = node.iter().position(|byte| *byte == b'@') else { return false };
+    let Some(at) = node.iter().position(|byte| *byte == b'@') else {
+        return false;
+    };
     let (name, hash) = (&node[..at], &node[at + 1..]);
     // A hash of Erlang's phash2 is less than 2^27.
-    matches!(name, b"reply" | b"generated") && (1..=9).contains(&hash.len()) && hash.iter().all(u8::is_ascii_digit)
+    matches!(name, b"reply" | b"generated")
+        && (1..=9).contains(&hash.len())
+        && hash.iter().all(u8::is_ascii_digit)
 }
 
 #[cfg(test)]
@@ -98,11 +112,14 @@ mod tests {
     use super::*;
 
     /// From RabbitMQ's own documentation of its Python client, as 4.2 gives them out.
-    const GIVEN_OUT: &str =
-        "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA2ODc4MTMzNAAAcEoAAAAAaS8eQg==.1Rk5P2JvwJgHqLcAmxuQlg==";
+    const GIVEN_OUT: &str = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA2ODc4MTMzNAAAcEoAAAAAaS8eQg==.1Rk5P2JvwJgHqLcAmxuQlg==";
 
     fn direct(process: &[u8], key: &[u8]) -> String {
-        format!("{PSEUDO_QUEUE}.{}.{}", STANDARD.encode(process), STANDARD.encode(key))
+        format!(
+            "{PSEUDO_QUEUE}.{}.{}",
+            STANDARD.encode(process),
+            STANDARD.encode(key)
+        )
     }
 
     fn process(tag: u8, atom: &[u8], node: &[u8], numbers: usize) -> Vec<u8> {
@@ -120,7 +137,10 @@ mod tests {
             direct(&process(88, &[119, 18], node, 12), &key),
             direct(&process(103, &[100, 0, 18], node, 9), &key),
         ] {
-            assert_eq!(ReplyAddress::of(address.as_bytes()), ReplyAddress::Direct(&address));
+            assert_eq!(
+                ReplyAddress::of(address.as_bytes()),
+                ReplyAddress::Direct(&address)
+            );
         }
     }
 
@@ -129,16 +149,34 @@ mod tests {
         let key = [7; 16];
         let real = process(88, &[118, 0, 14], b"reply@68781334", 12);
         let with_node = |node: &[u8]| process(88, &[119, node.len() as u8], node, 12);
-        let mut addresses: Vec<String> = [".x.y", ".!!!.x", ".aaa.bbb", ".", "..", "", ".aaaa", ".AAAA.BBBB"]
-            .iter()
-            .map(|suffix| format!("{PSEUDO_QUEUE}{suffix}"))
-            .collect();
+        let mut addresses: Vec<String> = [
+            ".x.y",
+            ".!!!.x",
+            ".aaa.bbb",
+            ".",
+            "..",
+            "",
+            ".aaaa",
+            ".AAAA.BBBB",
+        ]
+        .iter()
+        .map(|suffix| format!("{PSEUDO_QUEUE}{suffix}"))
+        .collect();
         addresses.extend([
             // In upper case but for what it begins with.
-            format!("{PSEUDO_QUEUE}{}", GIVEN_OUT[PSEUDO_QUEUE.len()..].to_uppercase()),
+            format!(
+                "{PSEUDO_QUEUE}{}",
+                GIVEN_OUT[PSEUDO_QUEUE.len()..].to_uppercase()
+            ),
             direct(&real, &key[1..]),
-            direct(&[&real[..real.len() - 12], &[0x10], &[0; 11]].concat(), &key),
-            direct(&[&real[..real.len() - 8], &[0, 0, 0x20, 0], &[0; 4]].concat(), &key),
+            direct(
+                &[&real[..real.len() - 12], &[0x10], &[0; 11]].concat(),
+                &key,
+            ),
+            direct(
+                &[&real[..real.len() - 8], &[0, 0, 0x20, 0], &[0; 4]].concat(),
+                &key,
+            ),
             direct(&real, b""),
             direct(&real[..real.len() - 1], &key),
             direct(&[&real[..], &[0]].concat(), &key),
@@ -153,7 +191,11 @@ mod tests {
             format!("{GIVEN_OUT} "),
         ]);
         for address in &addresses {
-            assert_eq!(ReplyAddress::of(address.as_bytes()), ReplyAddress::None, "{address}");
+            assert_eq!(
+                ReplyAddress::of(address.as_bytes()),
+                ReplyAddress::None,
+                "{address}"
+            );
         }
         assert_eq!(ReplyAddress::of(b"q\xff"), ReplyAddress::None);
         assert_eq!(ReplyAddress::of(b""), ReplyAddress::None);
@@ -161,7 +203,13 @@ mod tests {
 
     #[test]
     fn everything_else_is_the_name_of_a_queue() {
-        for name in ["q", "amq.gen-xyz", "amq.rabbitmq.reply-too", "AMQ.RABBITMQ.REPLY-TO.x", "a b\n"] {
+        for name in [
+            "q",
+            "amq.gen-xyz",
+            "amq.rabbitmq.reply-too",
+            "AMQ.RABBITMQ.REPLY-TO.x",
+            "a b\n",
+        ] {
             assert_eq!(ReplyAddress::of(name.as_bytes()), ReplyAddress::Queue(name));
         }
     }

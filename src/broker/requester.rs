@@ -50,9 +50,17 @@ impl Requester {
     pub async fn open(connection: &Connection, replies: bool) -> Result<Self, BrokerError> {
         let publisher = Publisher::open(connection).await?;
         let replies = if replies {
-            let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+            let options = BasicConsumeOptions {
+                no_ack: true,
+                ..BasicConsumeOptions::default()
+            };
             let channel = publisher.channel().clone();
-            let consuming = channel.basic_consume(DIRECT_REPLY_TO.into(), "".into(), options, FieldTable::default());
+            let consuming = channel.basic_consume(
+                DIRECT_REPLY_TO.into(),
+                "".into(),
+                options,
+                FieldTable::default(),
+            );
             Some(within(ANSWER_MAX, "consume", consuming).await?)
         } else {
             None
@@ -61,8 +69,15 @@ impl Requester {
     }
 
     /// Publishes requests to a queue, and waits until the broker has them safe.
-    pub async fn publish(&mut self, queue: &str, requests: Vec<RequestMessage>) -> Result<(), BrokerError> {
-        let outgoing: Vec<_> = requests.into_iter().map(|request| self.outgoing(queue, request)).collect();
+    pub async fn publish(
+        &mut self,
+        queue: &str,
+        requests: Vec<RequestMessage>,
+    ) -> Result<(), BrokerError> {
+        let outgoing: Vec<_> = requests
+            .into_iter()
+            .map(|request| self.outgoing(queue, request))
+            .collect();
         match self.publisher.publish(&outgoing, None).await? {
             Published::Confirmed => Ok(()),
             Published::Partly { .. } => Err(BrokerError::Unroutable(queue.to_owned())),
@@ -92,10 +107,12 @@ impl Requester {
             return Ok(None);
         };
         let headers = delivery.properties.headers().as_ref();
-        let error = headers.and_then(|headers| headers.inner().get("error")).and_then(|value| match value {
-            lapin::types::AMQPValue::LongInt(code) => Some(i64::from(*code)),
-            _ => None,
-        });
+        let error = headers
+            .and_then(|headers| headers.inner().get("error"))
+            .and_then(|value| match value {
+                lapin::types::AMQPValue::LongInt(code) => Some(i64::from(*code)),
+                _ => None,
+            });
         let correlation_id = delivery.properties.correlation_id().as_ref();
         Ok(Some(ReceivedReply {
             correlation_id: correlation_id.map(ToString::to_string).unwrap_or_default(),

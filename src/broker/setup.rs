@@ -19,21 +19,41 @@ const DEFAULT_EXCHANGE: &str = "amq.default";
 const NO_EVENT: &str = "profile.added.0";
 
 /// Tries what every worker needs: to publish to our queues, and to the exchange for events.
-pub async fn check(connection: &Connection, settings: &TopologySettings) -> Result<(), BrokerError> {
+pub async fn check(
+    connection: &Connection,
+    settings: &TopologySettings,
+) -> Result<(), BrokerError> {
     try_publishing(connection, "", &settings.result_queue, 0)
         .await
-        .map_err(|error| explain(error, connection, settings, &format!("the default exchange ({DEFAULT_EXCHANGE})")))?;
+        .map_err(|error| {
+            explain(
+                error,
+                connection,
+                settings,
+                &format!("the default exchange ({DEFAULT_EXCHANGE})"),
+            )
+        })?;
     let exchange = &settings.event_exchange;
     match try_publishing(connection, exchange, NO_EVENT, 0).await {
         // It concerns this routing key, which no event has.
         Err(BrokerError::RefusedTopic { .. }) => Ok(()),
-        tried => tried.map_err(|error| explain(error, connection, settings, &format!("the exchange {exchange}"))),
+        tried => tried.map_err(|error| {
+            explain(
+                error,
+                connection,
+                settings,
+                &format!("the exchange {exchange}"),
+            )
+        }),
     }
 }
 
 /// Looks whether there is a queue of this name.
 pub async fn check_queue(connection: &Connection, name: &str) -> Result<(), BrokerError> {
-    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let options = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
     let channel = connection.channel().await?;
     let look = channel.queue_declare(name.into(), options, FieldTable::default());
     match within(ANSWER_MAX, "looking at a queue", look).await {
@@ -47,7 +67,11 @@ pub async fn check_queue(connection: &Connection, name: &str) -> Result<(), Brok
 }
 
 /// Tries whether the broker takes a body of so many bytes.
-pub async fn check_size(connection: &Connection, settings: &TopologySettings, bytes: usize) -> Result<(), BrokerError> {
+pub async fn check_size(
+    connection: &Connection,
+    settings: &TopologySettings,
+    bytes: usize,
+) -> Result<(), BrokerError> {
     try_publishing(connection, "", &settings.result_queue, bytes).await
 }
 
@@ -63,27 +87,62 @@ async fn try_publishing(
     let publishing = publish(&channel, exchange, routing_key, &body);
     within(ANSWER_MAX, "a message on trial", publishing).await?;
     within(ANSWER_MAX, "tx.rollback", channel.tx_rollback()).await?;
-    within(ANSWER_MAX, "closing a channel", channel.close(200, "tried".into())).await
+    within(
+        ANSWER_MAX,
+        "closing a channel",
+        channel.close(200, "tried".into()),
+    )
+    .await
 }
 
-async fn publish(channel: &Channel, exchange: &str, routing_key: &str, body: &[u8]) -> lapin::Result<()> {
+async fn publish(
+    channel: &Channel,
+    exchange: &str,
+    routing_key: &str,
+    body: &[u8],
+) -> lapin::Result<()> {
     let (exchange, routing_key) = (exchange.into(), routing_key.into());
     let options = BasicPublishOptions::default();
-    channel.basic_publish(exchange, routing_key, options, body, BasicProperties::default()).await?.await?;
+    channel
+        .basic_publish(
+            exchange,
+            routing_key,
+            options,
+            body,
+            BasicProperties::default(),
+        )
+        .await?
+        .await?;
     Ok(())
 }
 
 /// What is missing, and the command that mends it.
-fn explain(error: BrokerError, connection: &Connection, settings: &TopologySettings, what: &str) -> BrokerError {
+fn explain(
+    error: BrokerError,
+    connection: &Connection,
+    settings: &TopologySettings,
+    what: &str,
+) -> BrokerError {
     match error {
         BrokerError::Refused(text) if text.contains("NOT_FOUND") => BrokerError::Refused(format!(
             "RabbitMQ has not got {what}: {text}; make it, or start with TOPOLOGY=declare; check its name among the \
              settings"
         )),
         BrokerError::Refused(text) => {
-            let TopologySettings { request_queue, result_queue, dead_letter_queue, event_exchange, .. } = settings;
+            let TopologySettings {
+                request_queue,
+                result_queue,
+                dead_letter_queue,
+                event_exchange,
+                ..
+            } = settings;
             let configure = match settings.mode {
-                TopologyMode::Declare => pattern(&[request_queue, result_queue, dead_letter_queue, event_exchange]),
+                TopologyMode::Declare => pattern(&[
+                    request_queue,
+                    result_queue,
+                    dead_letter_queue,
+                    event_exchange,
+                ]),
                 TopologyMode::Check | TopologyMode::None => String::new(),
             };
             let write = pattern(&[DEFAULT_EXCHANGE, event_exchange]);
@@ -106,7 +165,12 @@ fn pattern(names: &[&str]) -> String {
 
 fn escape(name: &str) -> String {
     name.chars()
-        .flat_map(|c| (!c.is_alphanumeric() && !"_-".contains(c)).then_some('\\').into_iter().chain([c]))
+        .flat_map(|c| {
+            (!c.is_alphanumeric() && !"_-".contains(c))
+                .then_some('\\')
+                .into_iter()
+                .chain([c])
+        })
         .collect()
 }
 
@@ -116,7 +180,10 @@ mod tests {
 
     #[test]
     fn a_pattern_names_exactly_what_is_needed() {
-        assert_eq!(pattern(&["amq.default", "profiles.events"]), r"^(amq\.default|profiles\.events)$");
+        assert_eq!(
+            pattern(&["amq.default", "profiles.events"]),
+            r"^(amq\.default|profiles\.events)$"
+        );
         assert_eq!(pattern(&["a_b-c+"]), r"^(a_b-c\+)$");
     }
 }

@@ -20,7 +20,12 @@ pub struct SideConnection {
 impl SideConnection {
     /// Nothing is connected yet. `name` is what the broker shows to operators.
     pub fn new(beside: &Connection, name: String, options: Options) -> Self {
-        Self { beside: beside.clone(), name, options, current: Mutex::default() }
+        Self {
+            beside: beside.clone(),
+            name,
+            options,
+            current: Mutex::default(),
+        }
     }
 
     /// A channel for publishing.

@@ -47,7 +47,13 @@ pub(super) async fn connect(
     passage: Passage,
 ) -> lapin::Result<lapin::Connection> {
     let tokio = Tokio::current();
-    let runtime = Runtime::new(RuntimeParts::new(tokio.clone(), Guarding { tokio, passage: passage.clone() }));
+    let runtime = Runtime::new(RuntimeParts::new(
+        tokio.clone(),
+        Guarding {
+            tokio,
+            passage: passage.clone(),
+        },
+    ));
     let below = Runtime::tokio_current();
     let connect = async move |uri: AMQPUri, _: Runtime<Kit>| {
         let stream = uri.connect_async(&below).await?;
@@ -67,7 +73,10 @@ impl Reactor for Guarding {
     type TcpStream = GuardedStream;
     type Sleep = <Tokio as Reactor>::Sleep;
 
-    fn register<H>(&self, socket: H) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static>
+    fn register<H>(
+        &self,
+        socket: H,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static>
     where
         H: io::Read + io::Write + AsFd + AsRawFd + Send + 'static,
     {
@@ -87,7 +96,12 @@ impl Reactor for Guarding {
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
         let (connecting, passage) = (self.tokio.tcp_connect_addr(address), self.passage.clone());
-        async move { Ok(GuardedStream::new(AsyncTcpStream::Plain(connecting.await?), &passage)) }
+        async move {
+            Ok(GuardedStream::new(
+                AsyncTcpStream::Plain(connecting.await?),
+                &passage,
+            ))
+        }
     }
 }
 
@@ -111,7 +125,9 @@ impl GuardedStream {
 
     /// Writes what was accepted and looked at.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(outbound) = &mut self.outbound else { return Poll::Ready(Ok(())) };
+        let Some(outbound) = &mut self.outbound else {
+            return Poll::Ready(Ok(()));
+        };
         while !outbound.ready().is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, outbound.ready()))?;
             if written == 0 {
@@ -124,7 +140,11 @@ impl GuardedStream {
 }
 
 impl AsyncRead for GuardedStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         while this.inbound.ready().is_empty() {
             ready!(this.gate.poll_room(cx));
@@ -144,7 +164,11 @@ impl AsyncRead for GuardedStream {
 }
 
 impl AsyncWrite for GuardedStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         ready!(self.poll_drain(cx))?;
         let Some(outbound) = &mut self.outbound else {
             return Pin::new(&mut self.stream).poll_write(cx, bytes);

@@ -63,7 +63,9 @@ impl Subscribed {
 
     fn unsettled(&self) -> MutexGuard<'_, Unsettled> {
         // Nothing behind it is left half done by a panic.
-        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unsettled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A batch is begun.
@@ -77,7 +79,11 @@ impl Subscribed {
     }
 
     /// A batch is answered, but for those that were set aside.
-    pub(super) async fn settle(&self, tags: &RangeInclusive<u64>, aside: Vec<u64>) -> Result<(), BrokerError> {
+    pub(super) async fn settle(
+        &self,
+        tags: &RangeInclusive<u64>,
+        aside: Vec<u64>,
+    ) -> Result<(), BrokerError> {
         let _one_at_a_time = self.acknowledging.lock().await;
         let Acks { up_to, singly } = {
             let mut unsettled = self.unsettled();
@@ -106,13 +112,18 @@ impl Subscribed {
 
     fn single_acks(&self) -> MutexGuard<'_, SingleAcks> {
         // Nothing behind it is left half done by a panic.
-        self.single_acks.lock().unwrap_or_else(PoisonError::into_inner)
+        self.single_acks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives one request back to the queue.
     pub(super) async fn give_back(&self, tag: u64) -> Result<(), BrokerError> {
         let _one_at_a_time = self.acknowledging.lock().await;
-        let one = BasicNackOptions { multiple: false, requeue: true };
+        let one = BasicNackOptions {
+            multiple: false,
+            requeue: true,
+        };
         within(ANSWER_MAX, "nack", self.channel.basic_nack(tag, one)).await?;
         self.unsettled().settled_apart(tag);
         Ok(())
@@ -123,7 +134,10 @@ impl Subscribed {
         let _one_at_a_time = self.acknowledging.lock().await;
         let overtaken = self.unsettled().take_answered();
         self.ack_singly(overtaken).await?;
-        let all = BasicNackOptions { multiple: true, requeue: true };
+        let all = BasicNackOptions {
+            multiple: true,
+            requeue: true,
+        };
         within(ANSWER_MAX, "nack", self.channel.basic_nack(0, all)).await
     }
 
@@ -137,6 +151,11 @@ impl Subscribed {
     }
 
     async fn ack(&self, tag: u64, multiple: bool) -> Result<(), BrokerError> {
-        within(ANSWER_MAX, "ack", self.channel.basic_ack(tag, BasicAckOptions { multiple })).await
+        within(
+            ANSWER_MAX,
+            "ack",
+            self.channel.basic_ack(tag, BasicAckOptions { multiple }),
+        )
+        .await
     }
 }

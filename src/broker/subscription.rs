@@ -52,12 +52,19 @@ const KEPT_OPEN_MAX: Duration = Duration::from_secs(2);
 impl Subscription {
     /// Subscribes; at most `prefetch` unsettled requests are handed over, or one more, and fewer if
     /// they are large. `body_max` is how large they may be.
-    pub async fn open(connection: &Connection, queue: &str, prefetch: u16, body_max: u64) -> Result<Self, BrokerError> {
+    pub async fn open(
+        connection: &Connection,
+        queue: &str,
+        prefetch: u16,
+        body_max: u64,
+    ) -> Result<Self, BrokerError> {
         let gate = connection.gate().clone();
         let window = Window::new(prefetch, body_max);
         let incoming = Incoming::open(connection, queue, window).await?;
         // One of each channel, and what is read ahead.
-        let largest = usize::try_from(body_max).unwrap_or(usize::MAX).saturating_mul(incoming.channels() + 1);
+        let largest = usize::try_from(body_max)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(incoming.channels() + 1);
         gate.expect(largest);
         let subscription = Self {
             incoming: Mutex::new(incoming),
@@ -134,7 +141,9 @@ impl Subscription {
         if self.cancelled.load(Ordering::Relaxed) {
             incoming.pause()
         } else {
-            incoming.adjust(self.has_settled.load(Ordering::Relaxed)).await
+            incoming
+                .adjust(self.has_settled.load(Ordering::Relaxed))
+                .await
         }
     }
 
@@ -165,19 +174,33 @@ impl Subscription {
     }
 
     /// The first of the small requests that are ready.
-    async fn small_batch(&self, incoming: &mut Incoming, limits: BatchLimits) -> Result<Option<Batch>, BrokerError> {
+    async fn small_batch(
+        &self,
+        incoming: &mut Incoming,
+        limits: BatchLimits,
+    ) -> Result<Option<Batch>, BrokerError> {
         let (envelopes, bytes) = incoming.first_small(limits);
         if envelopes.is_empty() {
             return Ok(None);
         }
         let shares = shares(&envelopes);
-        for Share { subscribed, tags, .. } in &shares {
+        for Share {
+            subscribed, tags, ..
+        } in &shares
+        {
             subscribed.begin(tags.clone());
         }
         let at_work = self.at_work().clone().acquire_owned();
         let at_work = Some(at_work.await.map_err(|_| BrokerError::Cancelled)?);
         let requests = envelopes.len();
-        let receipt = BatchReceipt { shares, singles: Vec::new(), requests, bytes, at_work, large_turn: None };
+        let receipt = BatchReceipt {
+            shares,
+            singles: Vec::new(),
+            requests,
+            bytes,
+            at_work,
+            large_turn: None,
+        };
         Ok(Some(Batch { envelopes, receipt }))
     }
 
@@ -189,13 +212,22 @@ impl Subscription {
         let large_turn = Some(self.large.take()?);
         let envelopes = incoming.first_large(limits);
         let singles = envelopes.iter().map(Receipt::of).collect();
-        let receipt = BatchReceipt { shares: Vec::new(), singles, requests: 0, bytes: 0, at_work: None, large_turn };
+        let receipt = BatchReceipt {
+            shares: Vec::new(),
+            singles,
+            requests: 0,
+            bytes: 0,
+            at_work: None,
+            large_turn,
+        };
         Some(Batch { envelopes, receipt })
     }
 
     fn at_work(&self) -> std::sync::MutexGuard<'_, Arc<Semaphore>> {
         // Nothing behind it is left half done by a panic.
-        self.at_work.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.at_work
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Stops the deliveries. What was delivered before still comes out of [`Self::next_batch`],
@@ -211,10 +243,22 @@ impl Subscription {
     /// Acknowledges a batch that was answered. It waits until those before it are answered, too, and
     /// is acknowledged together with them; but not for one that is held up.
     pub async fn settle_batch(&self, receipt: BatchReceipt) -> Result<(), BrokerError> {
-        let BatchReceipt { shares, singles, requests, bytes, at_work, large_turn } = receipt;
+        let BatchReceipt {
+            shares,
+            singles,
+            requests,
+            bytes,
+            at_work,
+            large_turn,
+        } = receipt;
         // The next batch need not wait until this is acknowledged.
         drop((at_work, large_turn));
-        for Share { subscribed, tags, aside } in shares {
+        for Share {
+            subscribed,
+            tags,
+            aside,
+        } in shares
+        {
             subscribed.settle(&tags, aside).await?;
         }
         self.settled(requests, bytes);
@@ -226,7 +270,12 @@ impl Subscription {
 
     /// Acknowledges one request that was taken out of its batch.
     pub async fn settle(&self, receipt: Receipt) -> Result<(), BrokerError> {
-        let Receipt { subscribed, tag, bytes, is_beside } = receipt;
+        let Receipt {
+            subscribed,
+            tag,
+            bytes,
+            is_beside,
+        } = receipt;
         subscribed.settle_single(tag).await?;
         self.settled_one(&subscribed, bytes, is_beside);
         Ok(())
@@ -244,13 +293,23 @@ impl Subscription {
 
     /// Gives one request back to the queue.
     pub async fn give_back(&self, receipt: Receipt) -> Result<(), BrokerError> {
-        let Receipt { subscribed, tag, bytes, is_beside } = receipt;
+        let Receipt {
+            subscribed,
+            tag,
+            bytes,
+            is_beside,
+        } = receipt;
         subscribed.give_back(tag).await?;
         self.settled_one(&subscribed, bytes, is_beside);
         Ok(())
     }
 
-    fn settled_one(&self, subscribed: &super::subscribed::Subscribed, bytes: usize, is_beside: bool) {
+    fn settled_one(
+        &self,
+        subscribed: &super::subscribed::Subscribed,
+        bytes: usize,
+        is_beside: bool,
+    ) {
         if is_beside {
             subscribed.no_more_beside();
         } else {
@@ -272,12 +331,22 @@ impl Subscription {
 
     /// What came in and is not settled, but for what waits beside the lanes.
     pub fn held(&self) -> Held {
-        Held { requests: self.gate.requests(), bytes: self.gate.held(), asked_for: self.gate.asked_for() }
+        Held {
+            requests: self.gate.requests(),
+            bytes: self.gate.held(),
+            asked_for: self.gate.asked_for(),
+        }
     }
 
     /// Waits until the broker has come to what was acknowledged, as far as we can tell.
     pub async fn until_acks_are_taken(&self) {
-        let open = self.incoming.lock().await.all_channels().map(|subscribed| subscribed.keep_open()).max();
+        let open = self
+            .incoming
+            .lock()
+            .await
+            .all_channels()
+            .map(|subscribed| subscribed.keep_open())
+            .max();
         tokio::time::sleep(open.unwrap_or_default().min(KEPT_OPEN_MAX)).await;
     }
 
@@ -303,11 +372,23 @@ fn none_at_work() -> Arc<Semaphore> {
 /// What of a batch came over which channel; over each in the order of the tags.
 fn shares(envelopes: &[Envelope]) -> Vec<Share> {
     let mut shares: Vec<Share> = Vec::new();
-    for Envelope { subscribed, delivery, .. } in envelopes {
+    for Envelope {
+        subscribed,
+        delivery,
+        ..
+    } in envelopes
+    {
         let tag = delivery.delivery_tag;
-        match shares.iter_mut().find(|share| Arc::ptr_eq(&share.subscribed, subscribed)) {
+        match shares
+            .iter_mut()
+            .find(|share| Arc::ptr_eq(&share.subscribed, subscribed))
+        {
             Some(share) => share.tags = *share.tags.start()..=tag,
-            None => shares.push(Share { subscribed: subscribed.clone(), tags: tag..=tag, aside: Vec::new() }),
+            None => shares.push(Share {
+                subscribed: subscribed.clone(),
+                tags: tag..=tag,
+                aside: Vec::new(),
+            }),
         }
     }
     shares

@@ -13,7 +13,10 @@ use crate::config::{QueueType, TopologyMode, TopologySettings};
 const DELIVERY_LIMIT: i64 = 100;
 
 /// Makes sure of the topology, in the way that `settings` ask for.
-pub async fn ensure(connection: &Connection, settings: &TopologySettings) -> Result<(), BrokerError> {
+pub async fn ensure(
+    connection: &Connection,
+    settings: &TopologySettings,
+) -> Result<(), BrokerError> {
     match settings.mode {
         TopologyMode::Declare => declare(&connection.channel().await?, settings).await,
         TopologyMode::Check => check(&connection.channel().await?, settings).await,
@@ -22,32 +25,62 @@ pub async fn ensure(connection: &Connection, settings: &TopologySettings) -> Res
 }
 
 async fn declare(channel: &Channel, settings: &TopologySettings) -> Result<(), BrokerError> {
-    declare_queue(channel, &settings.dead_letter_queue, base_arguments(settings)).await?;
+    declare_queue(
+        channel,
+        &settings.dead_letter_queue,
+        base_arguments(settings),
+    )
+    .await?;
     declare_queue(channel, &settings.result_queue, result_arguments(settings)).await?;
-    declare_queue(channel, &settings.request_queue, request_arguments(settings)).await?;
+    declare_queue(
+        channel,
+        &settings.request_queue,
+        request_arguments(settings),
+    )
+    .await?;
     exchange(
         channel,
         &settings.event_exchange,
-        ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() },
+        ExchangeDeclareOptions {
+            durable: true,
+            ..ExchangeDeclareOptions::default()
+        },
     )
     .await
 }
 
 async fn check(channel: &Channel, settings: &TopologySettings) -> Result<(), BrokerError> {
-    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    for name in [&settings.request_queue, &settings.result_queue, &settings.dead_letter_queue] {
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    for name in [
+        &settings.request_queue,
+        &settings.result_queue,
+        &settings.dead_letter_queue,
+    ] {
         queue(channel, name, passive, FieldTable::default()).await?;
     }
     exchange(
         channel,
         &settings.event_exchange,
-        ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() },
+        ExchangeDeclareOptions {
+            passive: true,
+            ..ExchangeDeclareOptions::default()
+        },
     )
     .await
 }
 
-async fn declare_queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), BrokerError> {
-    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+async fn declare_queue(
+    channel: &Channel,
+    name: &str,
+    arguments: FieldTable,
+) -> Result<(), BrokerError> {
+    let options = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
     queue(channel, name, options, arguments).await
 }
 
@@ -59,11 +92,22 @@ async fn queue(
 ) -> Result<(), BrokerError> {
     let declared = channel.queue_declare(name.into(), options, arguments);
     let declared = within(ANSWER_MAX, "declaring a queue", declared).await;
-    declared.map(|_| ()).map_err(|error| explain(error, "queue", name))
+    declared
+        .map(|_| ())
+        .map_err(|error| explain(error, "queue", name))
 }
 
-async fn exchange(channel: &Channel, name: &str, options: ExchangeDeclareOptions) -> Result<(), BrokerError> {
-    let declared = channel.exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default());
+async fn exchange(
+    channel: &Channel,
+    name: &str,
+    options: ExchangeDeclareOptions,
+) -> Result<(), BrokerError> {
+    let declared = channel.exchange_declare(
+        name.into(),
+        ExchangeKind::Topic,
+        options,
+        FieldTable::default(),
+    );
     let declared = within(ANSWER_MAX, "declaring an exchange", declared).await;
     declared.map_err(|error| explain(error, "exchange", name))
 }
@@ -104,9 +148,16 @@ fn result_arguments(settings: &TopologySettings) -> FieldTable {
 fn request_arguments(settings: &TopologySettings) -> FieldTable {
     let mut arguments = base_arguments(settings);
     text(&mut arguments, "x-dead-letter-exchange", "");
-    text(&mut arguments, "x-dead-letter-routing-key", &settings.dead_letter_queue);
+    text(
+        &mut arguments,
+        "x-dead-letter-routing-key",
+        &settings.dead_letter_queue,
+    );
     if settings.queue_type == QueueType::Quorum {
-        arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
+        arguments.insert(
+            "x-delivery-limit".into(),
+            AMQPValue::LongLongInt(DELIVERY_LIMIT),
+        );
         text(&mut arguments, "x-dead-letter-strategy", "at-least-once");
         text(&mut arguments, "x-overflow", "reject-publish");
     }

@@ -49,7 +49,15 @@ impl Window {
     pub(super) fn new(most: u16, body_max: u64) -> Self {
         let held = usize::try_from(body_max).map_or(0, |body_max| HELD_MAX_BYTES / body_max.max(1));
         let first = u16::try_from(held.clamp(1, FIRST_MAX)).map_or(most, |first| first.min(most));
-        Self { first, most, asked: first, paused: true, mean: 0.0, seen: 0, seen_since: 0 }
+        Self {
+            first,
+            most,
+            asked: first,
+            paused: true,
+            mean: 0.0,
+            seen: 0,
+            seen_since: 0,
+        }
     }
 
     /// The most requests that are ever asked for.
@@ -81,13 +89,22 @@ impl Window {
 
     /// What to do when so many bytes are held; `has_settled` if anything was settled yet.
     pub(super) fn step(&self, held: usize, has_settled: bool) -> Step {
-        let wanted = if has_settled { self.wanted() } else { self.wanted().min(self.first) };
+        let wanted = if has_settled {
+            self.wanted()
+        } else {
+            self.wanted().min(self.first)
+        };
         let is_wide = self.asked > self.first;
         if self.paused {
-            if held <= RESUME_BYTES { Step::Ask(wanted) } else { Step::Stay }
+            if held <= RESUME_BYTES {
+                Step::Ask(wanted)
+            } else {
+                Step::Stay
+            }
         } else if (is_wide && held > HELD_MAX_BYTES) || wanted < self.asked / 2 {
             Step::Pause
-        } else if wanted / 2 >= self.asked && self.seen_since >= LOOK_AT.min(u32::from(self.asked)) {
+        } else if wanted / 2 >= self.asked && self.seen_since >= LOOK_AT.min(u32::from(self.asked))
+        {
             Step::Ask(wanted)
         } else {
             Step::Stay
@@ -109,7 +126,11 @@ mod tests {
 
     fn begun() -> Window {
         let mut window = Window::new(1500, 10 << 20);
-        assert_eq!(window.step(0, false), Step::Ask(3), "three of the largest fit");
+        assert_eq!(
+            window.step(0, false),
+            Step::Ask(3),
+            "three of the largest fit"
+        );
         window.asked(3);
         window
     }
@@ -147,7 +168,9 @@ mod tests {
         assert_eq!(window.step(10 * MIB, true), Step::Pause);
         window.paused();
         assert_eq!(window.step(20 * MIB, true), Step::Stay);
-        let Step::Ask(few) = window.step(15 * MIB, true) else { panic!("half of it is done") };
+        let Step::Ask(few) = window.step(15 * MIB, true) else {
+            panic!("half of it is done")
+        };
         assert!((10..100).contains(&few), "{few}");
         window.asked(few);
         see(&mut window, 200, 300);

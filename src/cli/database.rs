@@ -52,16 +52,28 @@ enum Command {
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
-        Command::Create { name, strict, flags } => {
+        Command::Create {
+            name,
+            strict,
+            flags,
+        } => {
             let url = flags.source().database()?;
-            let id = block_on(async { Ok(Store::new(&url, 1)?.create_database(&name, strict).await?) })?;
+            let id =
+                block_on(async { Ok(Store::new(&url, 1)?.create_database(&name, strict).await?) })?;
             say(format_args!("made database {name:?} with id {id}"));
             put(id)
         }
         Command::Strict { id, switch, flags } => {
             let url = flags.source().database()?;
             block_on(async { Ok(Store::new(&url, 1)?.set_strict(id, switch == "on").await?) })?;
-            say(format_args!("database {id} is {}", if switch == "on" { "strict" } else { "not strict" }));
+            say(format_args!(
+                "database {id} is {}",
+                if switch == "on" {
+                    "strict"
+                } else {
+                    "not strict"
+                }
+            ));
             Ok(())
         }
         Command::List { json, flags } => {
@@ -69,7 +81,11 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
             let databases = block_on(async { Ok(Store::new(&url, 1)?.databases().await?) })?;
             list(json, &databases, &["ID", "STRICT", "NAME"], |database| {
                 let strict = if database.strict { "yes" } else { "no" };
-                vec![database.id.to_string(), strict.to_owned(), database.name.clone()]
+                vec![
+                    database.id.to_string(),
+                    strict.to_owned(),
+                    database.name.clone(),
+                ]
             })
         }
     }

@@ -79,10 +79,17 @@ enum Command {
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Check { json, flags } => check(json, flags),
-        Command::Fill { full_speed, flags } => fill(if full_speed { Pace::Full } else { Pace::Gentle }, flags),
+        Command::Fill { full_speed, flags } => {
+            fill(if full_speed { Pace::Full } else { Pace::Gentle }, flags)
+        }
         Command::Contract { force, flags } => contract(force, flags),
         Command::Hash { email } => hash(&email),
-        Command::Set { db_id, profile_id, email, flags } => set(db_id, &profile_id, &email, flags),
+        Command::Set {
+            db_id,
+            profile_id,
+            email,
+            flags,
+        } => set(db_id, &profile_id, &email, flags),
     }
 }
 
@@ -93,17 +100,29 @@ fn check(json: bool, flags: DatabaseFlags) -> Result<(), Failure> {
         say("no conflicts");
         return Ok(());
     }
-    list(json, &conflicts, &["DB", "PROFILE", "EMAIL", "OTHER PROFILE", "OTHER EMAIL", "REASON"], |conflict| {
-        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-        vec![
-            conflict.db_id.to_string(),
-            conflict.profile_id.clone(),
-            text(&conflict.email),
-            text(&conflict.other_profile_id),
-            text(&conflict.other_email),
-            conflict.reason.clone(),
-        ]
-    })
+    list(
+        json,
+        &conflicts,
+        &[
+            "DB",
+            "PROFILE",
+            "EMAIL",
+            "OTHER PROFILE",
+            "OTHER EMAIL",
+            "REASON",
+        ],
+        |conflict| {
+            let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+            vec![
+                conflict.db_id.to_string(),
+                conflict.profile_id.clone(),
+                text(&conflict.email),
+                text(&conflict.other_profile_id),
+                text(&conflict.other_email),
+                conflict.reason.clone(),
+            ]
+        },
+    )
 }
 
 fn fill(pace: Pace, flags: DatabaseFlags) -> Result<(), Failure> {
@@ -115,7 +134,10 @@ fn fill(pace: Pace, flags: DatabaseFlags) -> Result<(), Failure> {
     });
     progress.bar.finish_and_clear();
     let filled = filled?;
-    say(format_args!("{} profiles: {} filled in, {} in conflict", filled.seen, filled.filled, filled.conflicts));
+    say(format_args!(
+        "{} profiles: {} filled in, {} in conflict",
+        filled.seen, filled.filled, filled.conflicts
+    ));
     if filled.conflicts > 0 {
         say("`profile-worker email check` lists the conflicts");
     }
@@ -138,7 +160,10 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Self { bar, said_at: Instant::now() }
+        Self {
+            bar,
+            said_at: Instant::now(),
+        }
     }
 
     fn tell(&mut self, done: &Filled) {
@@ -149,7 +174,11 @@ impl Progress {
         self.bar.set_position(done.seen);
         if !std::io::stderr().is_terminal() && self.said_at.elapsed() > SAY_EVERY {
             self.said_at = Instant::now();
-            say(format_args!("{} of about {} profiles", done.seen, done.total.max(done.seen)));
+            say(format_args!(
+                "{} of about {} profiles",
+                done.seen,
+                done.total.max(done.seen)
+            ));
         }
     }
 }
@@ -157,7 +186,11 @@ impl Progress {
 fn contract(force: bool, flags: DatabaseFlags) -> Result<(), Failure> {
     let url = flags.source().database()?;
     let was_to_do = block_on(async { Ok(Store::new(&url, 1)?.contract_emails(force).await?) })?;
-    say(if was_to_do { "emails are unique by their hash alone" } else { "nothing to do: that was done before" });
+    say(if was_to_do {
+        "emails are unique by their hash alone"
+    } else {
+        "nothing to do: that was done before"
+    });
     Ok(())
 }
 
@@ -169,9 +202,17 @@ fn hash(email: &str) -> Result<(), Failure> {
 }
 
 fn set(db_id: i64, profile_id: &str, email: &str, flags: DatabaseFlags) -> Result<(), Failure> {
-    let email = if email.is_empty() { None } else { Some(Email::parse(email).map_err(Failure::new)?) };
+    let email = if email.is_empty() {
+        None
+    } else {
+        Some(Email::parse(email).map_err(Failure::new)?)
+    };
     let url = flags.source().database()?;
-    block_on(async { Ok(Store::new(&url, 1)?.set_email(db_id, profile_id, email.as_ref()).await?) })?;
+    block_on(async {
+        Ok(Store::new(&url, 1)?
+            .set_email(db_id, profile_id, email.as_ref())
+            .await?)
+    })?;
     say(format_args!(
         "profile {profile_id} of database {db_id} has {} email",
         if email.is_some() { "this" } else { "no" }

@@ -67,28 +67,51 @@ fn name(name: &str) -> Result<String, String> {
 }
 
 fn field_type(name: &str) -> Result<FieldType, String> {
-    FieldType::parse(name).ok_or_else(|| format!("must be one of {}", FieldType::ALL.map(FieldType::name).join(", ")))
+    FieldType::parse(name).ok_or_else(|| {
+        format!(
+            "must be one of {}",
+            FieldType::ALL.map(FieldType::name).join(", ")
+        )
+    })
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
-        Command::Add { db, name, field_type, flags } => {
+        Command::Add {
+            db,
+            name,
+            field_type,
+            flags,
+        } => {
             let url = flags.source().database()?;
-            block_on(async { Ok(Store::new(&url, 1)?.define_field(db, &name, field_type).await?) })?;
-            say(format_args!("field {name:?} of database {db} is {}", field_type.name()));
+            block_on(async {
+                Ok(Store::new(&url, 1)?
+                    .define_field(db, &name, field_type)
+                    .await?)
+            })?;
+            say(format_args!(
+                "field {name:?} of database {db} is {}",
+                field_type.name()
+            ));
             Ok(())
         }
         Command::List { json, flags } => {
             let url = flags.source().database()?;
             let fields = block_on(async { Ok(Store::new(&url, 1)?.fields().await?) })?;
             list(json, &fields, &["DB", "NAME", "TYPE"], |field| {
-                vec![field.db_id.to_string(), field.name.clone(), field.field_type.clone()]
+                vec![
+                    field.db_id.to_string(),
+                    field.name.clone(),
+                    field.field_type.clone(),
+                ]
             })
         }
         Command::Remove { db, name, flags } => {
             let url = flags.source().database()?;
             block_on(async { Ok(Store::new(&url, 1)?.remove_field(db, &name).await?) })?;
-            say(format_args!("removed the definition of field {name:?} of database {db}"));
+            say(format_args!(
+                "removed the definition of field {name:?} of database {db}"
+            ));
             Ok(())
         }
     }

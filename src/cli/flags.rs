@@ -58,7 +58,14 @@ flags!(WorkerFlags, setting::ALL);
 flags!(DatabaseFlags, &[setting::DATABASE_URL]);
 flags!(AdminFlags, &[setting::ADMIN_ADDR]);
 flags!(SenderFlags, &[setting::AMQP_URL, setting::REQUEST_QUEUE]);
-flags!(TryFlags, &[setting::AMQP_URL, setting::DATABASE_URL, setting::REQUEST_QUEUE]);
+flags!(
+    TryFlags,
+    &[
+        setting::AMQP_URL,
+        setting::DATABASE_URL,
+        setting::REQUEST_QUEUE
+    ]
+);
 
 fn add_flags(command: Command, settings: &[Setting]) -> Command {
     settings.iter().fold(command, |command, setting| {
@@ -66,11 +73,17 @@ fn add_flags(command: Command, settings: &[Setting]) -> Command {
             Some(default) => format!("[default: {default}]"),
             None => "[required]".to_owned(),
         };
-        let file = setting.file().map(|file| format!(" [in a file: {file}]")).unwrap_or_default();
+        let file = setting
+            .file()
+            .map(|file| format!(" [in a file: {file}]"))
+            .unwrap_or_default();
         let flag = Arg::new(setting.name)
             .long(setting.flag())
             .value_name(setting.value)
-            .help(format!("{}\n[env: {}]{file} {default}", setting.help, setting.name))
+            .help(format!(
+                "{}\n[env: {}]{file} {default}",
+                setting.help, setting.name
+            ))
             .help_heading("Settings (a flag wins over its environment variable)");
         command.arg(flag)
     })

@@ -19,7 +19,12 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let address = arguments.flags.source().admin()?;
     let path = if arguments.live { "/live" } else { "/ready" };
-    let (is_good, text) = super::block_on(async { client::ask(address, path).await.map_err(Failure::new) })?;
+    let (is_good, text) =
+        super::block_on(async { client::ask(address, path).await.map_err(Failure::new) })?;
     let text = text.trim_end();
-    if is_good { put(text) } else { Err(Failure::new(text)) }
+    if is_good {
+        put(text)
+    } else {
+        Err(Failure::new(text))
+    }
 }

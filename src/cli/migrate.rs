@@ -19,11 +19,17 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let url = arguments.flags.source().database()?;
     block_on(async {
         let store = Store::new(&url, 1)?;
-        let done = migrate::run(&store, || say("another process migrates this database; waiting for it")).await?;
+        let done = migrate::run(&store, || {
+            say("another process migrates this database; waiting for it")
+        })
+        .await?;
         for name in &done {
             say(format_args!("ran migration {name}"));
         }
-        say(format_args!("the schema is up to date (version {})", migrate::needed_version()));
+        say(format_args!(
+            "the schema is up to date (version {})",
+            migrate::needed_version()
+        ));
         if store.has_old_email_key().await? {
             say(
                 "next, once all workers are of this version: `profile-worker email fill`, then `profile-worker email contract`",

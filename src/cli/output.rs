@@ -33,7 +33,10 @@ impl Failure {
     }
 
     pub(super) fn with_code(code: u8, what: impl Display) -> Self {
-        Self { code, text: what.to_string() }
+        Self {
+            code,
+            text: what.to_string(),
+        }
     }
 
     pub(super) fn usage(what: impl Display) -> Self {
@@ -64,7 +67,9 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::new(match error {
             StoreError::Unavailable(text) => {
-                format!("can't reach PostgreSQL: {text}; check DATABASE_URL and that the server runs")
+                format!(
+                    "can't reach PostgreSQL: {text}; check DATABASE_URL and that the server runs"
+                )
             }
             other => other.to_string(),
         })
@@ -155,10 +160,18 @@ pub(super) fn list<T: Serialize>(
     }
     let mut rows = vec![head.iter().map(ToString::to_string).collect::<Vec<_>>()];
     rows.extend(items.iter().map(row));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<_> = (0..head.len()).map(width).collect();
     for row in &rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
         put(cells.collect::<Vec<_>>().join("  ").trim_end())?;
     }
     Ok(())

@@ -45,30 +45,51 @@ enum Command {
 }
 
 fn channel(name: &str) -> Result<Channel, String> {
-    Channel::parse(name.trim()).ok_or_else(|| format!("must be one of {}", Channel::ALL.map(Channel::name).join(", ")))
+    Channel::parse(name.trim()).ok_or_else(|| {
+        format!(
+            "must be one of {}",
+            Channel::ALL.map(Channel::name).join(", ")
+        )
+    })
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
-        Command::Create { db, mut channels, name, flags } => {
+        Command::Create {
+            db,
+            mut channels,
+            name,
+            flags,
+        } => {
             let url = flags.source().database()?;
             channels.sort_unstable_by_key(|channel| *channel as u8);
             channels.dedup();
-            let id = block_on(async { Ok(Store::new(&url, 1)?.create_resource(db, &channels, &name).await?) })?;
-            say(format_args!("made resource {name:?} of database {db} with id {id}"));
+            let id = block_on(async {
+                Ok(Store::new(&url, 1)?
+                    .create_resource(db, &channels, &name)
+                    .await?)
+            })?;
+            say(format_args!(
+                "made resource {name:?} of database {db} with id {id}"
+            ));
             put(id)
         }
         Command::List { json, flags } => {
             let url = flags.source().database()?;
             let resources = block_on(async { Ok(Store::new(&url, 1)?.resources().await?) })?;
-            list(json, &resources, &["ID", "DB", "CHANNELS", "NAME"], |resource| {
-                vec![
-                    resource.id.to_string(),
-                    resource.db_id.to_string(),
-                    resource.channels.join(","),
-                    resource.name.clone(),
-                ]
-            })
+            list(
+                json,
+                &resources,
+                &["ID", "DB", "CHANNELS", "NAME"],
+                |resource| {
+                    vec![
+                        resource.id.to_string(),
+                        resource.db_id.to_string(),
+                        resource.channels.join(","),
+                        resource.name.clone(),
+                    ]
+                },
+            )
         }
     }
 }

@@ -86,8 +86,15 @@ async fn run_until_signalled(config: WorkerConfig) -> Result<(), Failure> {
 
 /// Answers those who ask how the worker is. A port that somebody has asked for must be free; the default
 /// one may be taken by another worker of the machine, and that is no reason not to work.
-async fn serve_admin(admin: AdminAddress, vitals: Arc<Vitals>, upkeep: &mut JoinSet<()>) -> Result<(), Failure> {
-    let AdminAddress { address, is_default } = admin;
+async fn serve_admin(
+    admin: AdminAddress,
+    vitals: Arc<Vitals>,
+    upkeep: &mut JoinSet<()>,
+) -> Result<(), Failure> {
+    let AdminAddress {
+        address,
+        is_default,
+    } = admin;
     match Server::bind(address).await {
         Ok(server) => {
             info!("health, status and metrics at http://{}", server.address());
@@ -96,7 +103,11 @@ async fn serve_admin(admin: AdminAddress, vitals: Arc<Vitals>, upkeep: &mut Join
         Err(error) if is_default => {
             warn!(%error, "no health, status and metrics of this worker, as {address} can't be had: another worker of this machine may answer there; give this one an ADMIN_ADDR of its own");
         }
-        Err(error) => return Err(Failure::new(format_args!("ADMIN_ADDR: can't listen on {address}: {error}"))),
+        Err(error) => {
+            return Err(Failure::new(format_args!(
+                "ADMIN_ADDR: can't listen on {address}: {error}"
+            )));
+        }
     }
     Ok(())
 }
@@ -111,7 +122,9 @@ async fn stop_on_signal(signals: &mut Signals, handle: &StopHandle, grace: Durat
         Err(error) => return warn!(%error, "a second signal will not be noticed"),
     };
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         if let Ok(runtime) = runtime {
             let (name, number) = runtime.block_on(again.next());
             warn!("got {name} again: ending at once");
@@ -128,7 +141,10 @@ struct Signals {
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     /// The name and number of the next signal.
@@ -143,5 +159,9 @@ impl Signals {
 /// Which process this is, for people who look at dead letters or at the broker's connections.
 fn worker_name() -> String {
     let host = gethostname::gethostname();
-    format!("profile-worker@{}:{}", host.to_string_lossy(), process::id())
+    format!(
+        "profile-worker@{}:{}",
+        host.to_string_lossy(),
+        process::id()
+    )
 }

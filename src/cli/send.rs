@@ -56,7 +56,11 @@ const SOME_REFUSED: u8 = 3;
 
 fn message_id(text: &str) -> Result<String, String> {
     // Room for a line's number behind it: a message id has at most 255 bytes.
-    if (1..=235).contains(&text.len()) { Ok(text.to_owned()) } else { Err("must have 1 to 235 bytes".to_owned()) }
+    if (1..=235).contains(&text.len()) {
+        Ok(text.to_owned())
+    } else {
+        Err("must have 1 to 235 bytes".to_owned())
+    }
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -66,8 +70,12 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
 async fn send(arguments: Arguments) -> Result<(), Failure> {
     let mut requests = Requests::open(&arguments).await?;
     let (url, queue) = arguments.flags.source().sender()?;
-    let connection = Connection::open(&url, "profile-worker send", Frames::Large).await.map_err(Failure::new)?;
-    let requester = Requester::open(&connection, !arguments.no_wait).await.map_err(Failure::new)?;
+    let connection = Connection::open(&url, "profile-worker send", Frames::Large)
+        .await
+        .map_err(Failure::new)?;
+    let requester = Requester::open(&connection, !arguments.no_wait)
+        .await
+        .map_err(Failure::new)?;
     let mut sending = Sending {
         queue,
         requester,
@@ -89,7 +97,10 @@ async fn send(arguments: Arguments) -> Result<(), Failure> {
     if tally.refused == 0 {
         Ok(())
     } else {
-        Err(Failure::with_code(SOME_REFUSED, format_args!("{} of {} requests refused", tally.refused, tally.answered)))
+        Err(Failure::with_code(
+            SOME_REFUSED,
+            format_args!("{} of {} requests refused", tally.refused, tally.answered),
+        ))
     }
 }
 
@@ -99,7 +110,9 @@ fn progress(lines: bool) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::no_length();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {human_pos} requests, {per_sec}, {elapsed}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{spinner} {human_pos} requests, {per_sec}, {elapsed}")
+    {
         bar.set_style(style);
     }
     bar
@@ -117,7 +130,11 @@ impl Tally {
         let plural = |n: u64| if n == 1 { "request" } else { "requests" };
         let rate = |n: u64| {
             let rate = n as f64 / elapsed.as_secs_f64().max(1e-9);
-            if n > 1 { format!(", {rate:.0} per second") } else { String::new() }
+            if n > 1 {
+                format!(", {rate:.0} per second")
+            } else {
+                String::new()
+            }
         };
         let time = if elapsed < Duration::from_secs(1) {
             format!("{:.1} ms", elapsed.as_secs_f64() * 1e3)
@@ -125,13 +142,23 @@ impl Tally {
             format!("{:.1} s", elapsed.as_secs_f64())
         };
         if no_wait {
-            return format!("{} {} published in {time}{}", self.sent, plural(self.sent), rate(self.sent));
+            return format!(
+                "{} {} published in {time}{}",
+                self.sent,
+                plural(self.sent),
+                rate(self.sent)
+            );
         }
         let missing = match self.sent - self.answered {
             0 => String::new(),
             n => format!(", {n} not answered"),
         };
-        format!("{} {} answered in {time}{}{missing}", self.answered, plural(self.answered), rate(self.answered))
+        format!(
+            "{} {} answered in {time}{}{missing}",
+            self.answered,
+            plural(self.answered),
+            rate(self.answered)
+        )
     }
 }
 
@@ -152,7 +179,10 @@ impl Sending {
             let chunk = requests.next_chunk(self.tally.sent).await?;
             let last = chunk.is_empty();
             let count = chunk.len() as u64;
-            self.requester.publish(&self.queue, chunk).await.map_err(explain)?;
+            self.requester
+                .publish(&self.queue, chunk)
+                .await
+                .map_err(explain)?;
             self.tally.sent += count;
             if no_wait {
                 self.progress.set_position(self.tally.sent);
@@ -179,7 +209,9 @@ impl Sending {
                     self.message_id
                 )));
             };
-            let reply = reply.map_err(Failure::new)?.ok_or_else(|| Failure::new("the broker closed the channel"))?;
+            let reply = reply
+                .map_err(Failure::new)?
+                .ok_or_else(|| Failure::new("the broker closed the channel"))?;
             if let Ok(number) = reply.correlation_id.parse() {
                 self.waiting.insert(number, reply);
             }
@@ -215,7 +247,9 @@ impl Requests {
             Box::new(BufReader::new(tokio::io::stdin()))
         } else {
             let file = tokio::fs::File::open(&arguments.file).await;
-            let file = file.map_err(|error| Failure::new(format_args!("can't open {}: {error}", arguments.file)))?;
+            let file = file.map_err(|error| {
+                Failure::new(format_args!("can't open {}: {error}", arguments.file))
+            })?;
             Box::new(BufReader::new(file))
         };
         Ok(Self {
@@ -258,7 +292,12 @@ impl Requests {
         while !self.ended {
             let mut body = Vec::new();
             if self.lines {
-                self.ended = self.input.read_until(b'\n', &mut body).await.map_err(problem)? == 0;
+                self.ended = self
+                    .input
+                    .read_until(b'\n', &mut body)
+                    .await
+                    .map_err(problem)?
+                    == 0;
                 body.truncate(body.trim_ascii_end().len());
                 if body.is_empty() {
                     continue;

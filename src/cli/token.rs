@@ -62,33 +62,59 @@ enum Command {
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
-        Command::Create { mut db, all_databases, expires, name, flags } => {
+        Command::Create {
+            mut db,
+            all_databases,
+            expires,
+            name,
+            flags,
+        } => {
             let url = flags.source().database()?;
             db.sort_unstable();
             db.dedup();
-            let scope = if all_databases { Scope::AllDatabases } else { Scope::Databases(db) };
+            let scope = if all_databases {
+                Scope::AllDatabases
+            } else {
+                Scope::Databases(db)
+            };
             let expires_at = expires.map(expiry).transpose()?;
             let mut random = [0; 32];
             getrandom::fill(&mut random).map_err(Failure::new)?;
             let secret = Secret::from_random(random);
             let id = block_on(async {
                 let store = Store::new(&url, 1)?;
-                Ok(store.create_token(secret.hash(), &scope, expires_at, &name).await?)
+                Ok(store
+                    .create_token(secret.hash(), &scope, expires_at, &name)
+                    .await?)
             })?;
-            say(format_args!("made token {name:?} with id {id}; keep it safe, it is shown only this once:"));
+            say(format_args!(
+                "made token {name:?} with id {id}; keep it safe, it is shown only this once:"
+            ));
             put(secret.reveal())
         }
         Command::List { json, flags } => {
             let url = flags.source().database()?;
             let tokens = block_on(async { Ok(Store::new(&url, 1)?.tokens().await?) })?;
-            list(json, &tokens, &["ID", "NAME", "DATABASES", "STATE"], |token| {
-                vec![token.id.to_string(), token.name.clone(), databases(token), state(token)]
-            })
+            list(
+                json,
+                &tokens,
+                &["ID", "NAME", "DATABASES", "STATE"],
+                |token| {
+                    vec![
+                        token.id.to_string(),
+                        token.name.clone(),
+                        databases(token),
+                        state(token),
+                    ]
+                },
+            )
         }
         Command::Revoke { id, flags } => {
             let url = flags.source().database()?;
             block_on(async { Ok(Store::new(&url, 1)?.revoke_token(id).await?) })?;
-            say(format_args!("revoked token {id}; every running worker knows within 5 seconds"));
+            say(format_args!(
+                "revoked token {id}; every running worker knows within 5 seconds"
+            ));
             Ok(())
         }
     }
@@ -104,7 +130,12 @@ fn databases(token: &TokenEntry) -> String {
     if token.all_databases {
         return "all".to_owned();
     }
-    token.databases.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    token
+        .databases
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn state(token: &TokenEntry) -> String {

@@ -41,10 +41,16 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     block_on(async {
         let (request, token) = prepare(&database).await?;
         let shown = request.replace(&token, "pw_…");
-        say(format_args!("Published to the queue {queue}:\n{shown}\nThe reply:"));
+        say(format_args!(
+            "Published to the queue {queue}:\n{shown}\nThe reply:"
+        ));
         let reply = ask(&broker, &queue, request, arguments.timeout).await?;
         put_bytes(&reply.body)?;
-        if reply.error == Some(0) { Ok(()) } else { Err(Failure::with_code(REFUSED, "the request was refused")) }
+        if reply.error == Some(0) {
+            Ok(())
+        } else {
+            Err(Failure::with_code(REFUSED, "the request was refused"))
+        }
     })
 }
 
@@ -53,37 +59,67 @@ async fn prepare(database: &DatabaseUrl) -> Result<(String, String), Failure> {
     let store = Store::new(database, 1)?;
     let name = format!("Try {}", Timestamp::now());
     let db_id = store.create_database(&name, false).await?;
-    let resource_id = store.create_resource(db_id, &[Channel::Email], "News").await?;
+    let resource_id = store
+        .create_resource(db_id, &[Channel::Email], "News")
+        .await?;
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(Failure::new)?;
     let secret = Secret::from_random(random);
     let expires_at = Timestamp::now() + TOKEN_LASTS;
-    store.create_token(secret.hash(), &Scope::Databases(vec![db_id]), Some(expires_at), &name).await?;
+    store
+        .create_token(
+            secret.hash(),
+            &Scope::Databases(vec![db_id]),
+            Some(expires_at),
+            &name,
+        )
+        .await?;
     say(format_args!(
         "Made the database {name:?} ({db_id}), the resource \"News\" ({resource_id}) and a token for an hour"
     ));
-    let subscription = json!({"resource_id": resource_id, "channel": "email", "email": "jane@example.com"});
-    let data = json!({"email": "jane@example.com", "_fname": "Jane", "subscriptions": [subscription]});
+    let subscription =
+        json!({"resource_id": resource_id, "channel": "email", "email": "jane@example.com"});
+    let data =
+        json!({"email": "jane@example.com", "_fname": "Jane", "subscriptions": [subscription]});
     let token = secret.reveal();
-    Ok((json!({"token": token, "db_id": db_id, "data": data}).to_string(), token.to_owned()))
+    Ok((
+        json!({"token": token, "db_id": db_id, "data": data}).to_string(),
+        token.to_owned(),
+    ))
 }
 
-async fn ask(url: &BrokerUrl, queue: &str, request: String, timeout: Duration) -> Result<ReceivedReply, Failure> {
-    let connection = Connection::open(url, "profile-worker try", Frames::Large).await.map_err(Failure::new)?;
-    let mut requester = Requester::open(&connection, true).await.map_err(Failure::new)?;
+async fn ask(
+    url: &BrokerUrl,
+    queue: &str,
+    request: String,
+    timeout: Duration,
+) -> Result<ReceivedReply, Failure> {
+    let connection = Connection::open(url, "profile-worker try", Frames::Large)
+        .await
+        .map_err(Failure::new)?;
+    let mut requester = Requester::open(&connection, true)
+        .await
+        .map_err(Failure::new)?;
     let message = RequestMessage {
         body: request.into_bytes(),
         message_id: random_id()?,
         correlation_id: "1".to_owned(),
         content_type: Some("application/json".to_owned()),
     };
-    requester.publish(queue, vec![message]).await.map_err(explain)?;
+    requester
+        .publish(queue, vec![message])
+        .await
+        .map_err(explain)?;
     let reply = tokio::time::timeout(timeout, requester.next_reply()).await;
     let reply = reply.map_err(|_| {
         let timeout = humantime::format_duration(timeout);
-        Failure::new(format_args!("no reply within {timeout}; is a worker running, and its database?"))
+        Failure::new(format_args!(
+            "no reply within {timeout}; is a worker running, and its database?"
+        ))
     })?;
-    let reply = reply.map_err(Failure::new)?.ok_or_else(|| Failure::new("the broker closed the channel"))?;
+    let reply = reply
+        .map_err(Failure::new)?
+        .ok_or_else(|| Failure::new("the broker closed the channel"))?;
     connection.close().await;
     Ok(reply)
 }

@@ -14,7 +14,11 @@ pub fn document() -> Value {
         ("replyHeaders", reply_headers()),
         ("deadLetterHeaders", dead_letter_headers()),
     ];
-    schemas.extend(headers.into_iter().map(|(name, schema)| (name.to_owned(), schema)));
+    schemas.extend(
+        headers
+            .into_iter()
+            .map(|(name, schema)| (name.to_owned(), schema)),
+    );
     json!({
         "asyncapi": "3.0.0",
         "info": {

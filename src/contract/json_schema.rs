@@ -46,7 +46,9 @@ pub(super) fn definitions(at: References) -> Map<String, Value> {
         ("skippedSubscriptions", skipped_schema()),
         ("event", event_schema()),
     ];
-    all.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
+    all.into_iter()
+        .map(|(name, schema)| (name.to_owned(), schema))
+        .collect()
 }
 
 fn request_schema(at: References) -> Value {
@@ -81,7 +83,9 @@ fn data_schema(profile: Value) -> Value {
 fn profile_schema(subscription: Value) -> Value {
     let mut properties = fields(profile::FIELDS);
     let email = described(
-        or_null(json!({"anyOf": [kind(Kind::Email), {"type": "string", "pattern": NOTHING_TO_SEE}]})),
+        or_null(
+            json!({"anyOf": [kind(Kind::Email), {"type": "string", "pattern": NOTHING_TO_SEE}]}),
+        ),
         profile::FIELDS[0].about,
     );
     properties.insert("email".to_owned(), email);
@@ -106,7 +110,11 @@ fn subscription_schema() -> Value {
         properties.insert(name.to_owned(), required(subscription::FIELDS, name));
     }
     let addresses = Channel::ALL.map(|channel| {
-        let alternatives: Vec<_> = channel.addresses().iter().map(|parts| address_schema(parts)).collect();
+        let alternatives: Vec<_> = channel
+            .addresses()
+            .iter()
+            .map(|parts| address_schema(parts))
+            .collect();
         json!({
             "if": {"required": ["channel"], "properties": {"channel": {"const": channel.name()}}},
             "then": {"anyOf": alternatives},
@@ -135,7 +143,10 @@ fn address_schema(parts: &[AddressPart]) -> Value {
 
 fn reply_schema(at: References) -> Value {
     let mut properties = result_properties(at);
-    properties.insert("feedback_id".to_owned(), json!({"type": "string", "description": "As it came in the request"}));
+    properties.insert(
+        "feedback_id".to_owned(),
+        json!({"type": "string", "description": "As it came in the request"}),
+    );
     properties.insert(
         "result".to_owned(),
         json!({
@@ -175,7 +186,10 @@ fn result_schema(at: References) -> Value {
 fn result_properties(at: References) -> Map<String, Value> {
     let codes = Code::ALL.map(Code::number);
     let properties = [
-        ("error", json!({"enum": codes, "description": "0 is success"})),
+        (
+            "error",
+            json!({"enum": codes, "description": "0 is success"}),
+        ),
         (
             "error_text",
             json!({
@@ -187,7 +201,10 @@ fn result_properties(at: References) -> Map<String, Value> {
         ("profile_id", profile_id()),
         ("skipped_subscriptions", at.to("skippedSubscriptions")),
     ];
-    properties.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
+    properties
+        .into_iter()
+        .map(|(name, schema)| (name.to_owned(), schema))
+        .collect()
 }
 
 fn skipped_schema() -> Value {
@@ -249,7 +266,12 @@ fn profile_id() -> Value {
 
 /// The fields of a table: null is the same as not given.
 fn fields(table: &[Field]) -> Map<String, Value> {
-    let field = |field: &Field| (field.name.to_owned(), described(or_null(kind(field.kind)), field.about));
+    let field = |field: &Field| {
+        (
+            field.name.to_owned(),
+            described(or_null(kind(field.kind)), field.about),
+        )
+    };
     table.iter().map(field).collect()
 }
 
@@ -285,7 +307,8 @@ fn kind(kind: Kind) -> Value {
         }
         Kind::Phone => {
             let separators = "[ \\-.()\\u00a0]*";
-            let pattern = format!("^\\s*\\+{separators}[1-9]({separators}[0-9]){{7,14}}{separators}\\s*$");
+            let pattern =
+                format!("^\\s*\\+{separators}[1-9]({separators}[0-9]){{7,14}}{separators}\\s*$");
             json!({"type": "string", "pattern": pattern, "examples": ["+79000000000"]})
         }
         Kind::Phones => json!({"type": "array", "items": self::kind(Kind::Phone)}),
@@ -294,8 +317,12 @@ fn kind(kind: Kind) -> Value {
         Kind::Ip => json!({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),
         Kind::Date => json!({"type": "string", "format": "date"}),
         Kind::DateTime => json!({"type": "string", "format": "date-time"}),
-        Kind::DateOrDateTime => json!({"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]}),
-        Kind::TimeZone => json!({"type": "string", "pattern": "^[A-Za-z]", "examples": ["Europe/Moscow"]}),
+        Kind::DateOrDateTime => {
+            json!({"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]})
+        }
+        Kind::TimeZone => {
+            json!({"type": "string", "pattern": "^[A-Za-z]", "examples": ["Europe/Moscow"]})
+        }
         Kind::Sex => json!({"enum": [0, 1, 2, "male", "female"]}),
         Kind::Status => json!({"anyOf": [self::kind(Kind::Integer), {"enum": STATUSES}]}),
         Kind::Channel => json!({"enum": Channel::ALL.map(Channel::name)}),
@@ -316,12 +343,18 @@ mod tests {
     #[test]
     fn every_field_of_the_tables_is_described() {
         let document = document();
-        for (definition, table) in
-            [("request", request::FIELDS), ("profile", profile::FIELDS), ("subscription", subscription::FIELDS)]
-        {
+        for (definition, table) in [
+            ("request", request::FIELDS),
+            ("profile", profile::FIELDS),
+            ("subscription", subscription::FIELDS),
+        ] {
             for field in table {
                 let schema = &document["definitions"][definition]["properties"][field.name];
-                assert_eq!(schema["description"], field.about, "{definition} {}", field.name);
+                assert_eq!(
+                    schema["description"], field.about,
+                    "{definition} {}",
+                    field.name
+                );
             }
         }
     }

@@ -44,7 +44,8 @@ const ANY_NUMBER: [(&str, &str); 2] = [("minOccurs", "0"), ("maxOccurs", "unboun
 
 impl Schema {
     fn write(&mut self, message: Message) -> io::Result<()> {
-        self.0.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+        self.0
+            .write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
         let attributes = [
             ("xmlns:xs", "http://www.w3.org/2001/XMLSchema"),
             ("xmlns:vc", "http://www.w3.org/2007/XMLSchema-versioning"),
@@ -62,8 +63,16 @@ impl Schema {
                 |schema| {
                     schema.fields(request::FIELDS, &["db_id"])?;
                     let most = PROFILES_MAX.to_string();
-                    let attributes = [("name", DATA), ("type", "Profile"), ("minOccurs", "0"), ("maxOccurs", &most)];
-                    schema.described(&attributes, "The profile; several, or one with array='true', are the batch form")
+                    let attributes = [
+                        ("name", DATA),
+                        ("type", "Profile"),
+                        ("minOccurs", "0"),
+                        ("maxOccurs", &most),
+                    ];
+                    schema.described(
+                        &attributes,
+                        "The profile; several, or one with array='true', are the batch form",
+                    )
                 },
                 &[],
             )
@@ -73,18 +82,33 @@ impl Schema {
                 |schema| {
                     schema.fields(profile::FIELDS, &[])?;
                     let [least, most] = ANY_NUMBER;
-                    let attributes = [("name", profile::SUBSCRIPTIONS), ("type", "Subscription"), least, most];
-                    schema.described(&attributes, "Opt-ins to resources of the database, each with array='true'")
+                    let attributes = [
+                        ("name", profile::SUBSCRIPTIONS),
+                        ("type", "Subscription"),
+                        least,
+                        most,
+                    ];
+                    schema.described(
+                        &attributes,
+                        "Opt-ins to resources of the database, each with array='true'",
+                    )
                 },
                 &[],
             )
         })?;
         self.element("xs:complexType", &[("name", "Subscription")], |schema| {
             let required = Channel::ALL.map(address_rule);
-            schema.content(|schema| schema.fields(subscription::FIELDS, &["resource_id", "channel"]), &required)
+            schema.content(
+                |schema| schema.fields(subscription::FIELDS, &["resource_id", "channel"]),
+                &required,
+            )
         })?;
         let tables = [request::FIELDS, profile::FIELDS, subscription::FIELDS];
-        let mut kinds: Vec<_> = tables.concat().iter().map(|field| single(field.kind)).collect();
+        let mut kinds: Vec<_> = tables
+            .concat()
+            .iter()
+            .map(|field| single(field.kind))
+            .collect();
         kinds.sort_by_key(|kind| type_name(*kind));
         kinds.dedup();
         for kind in kinds.into_iter().filter(|kind| *kind != Kind::Object) {
@@ -94,26 +118,59 @@ impl Schema {
     }
 
     /// An element with elements in any order, also such as are not listed here.
-    fn object(&mut self, listed: impl FnOnce(&mut Self) -> io::Result<()>, rules: &[String]) -> io::Result<()> {
-        self.element("xs:complexType", &[], |schema| schema.content(listed, rules))
+    fn object(
+        &mut self,
+        listed: impl FnOnce(&mut Self) -> io::Result<()>,
+        rules: &[String],
+    ) -> io::Result<()> {
+        self.element("xs:complexType", &[], |schema| {
+            schema.content(listed, rules)
+        })
     }
 
-    fn content(&mut self, listed: impl FnOnce(&mut Self) -> io::Result<()>, rules: &[String]) -> io::Result<()> {
+    fn content(
+        &mut self,
+        listed: impl FnOnce(&mut Self) -> io::Result<()>,
+        rules: &[String],
+    ) -> io::Result<()> {
         self.element("xs:all", &[], |schema| {
             listed(schema)?;
             let [least, most] = ANY_NUMBER;
-            schema.empty("xs:any", &[("notQName", "##definedSibling"), ("processContents", "skip"), least, most])
+            schema.empty(
+                "xs:any",
+                &[
+                    ("notQName", "##definedSibling"),
+                    ("processContents", "skip"),
+                    least,
+                    most,
+                ],
+            )
         })?;
         self.empty("xs:anyAttribute", &[("processContents", "skip")])?;
-        rules.iter().try_for_each(|rule| self.empty("xs:assert", &[("test", rule)]))
+        rules
+            .iter()
+            .try_for_each(|rule| self.empty("xs:assert", &[("test", rule)]))
     }
 
     fn fields(&mut self, table: &[Field], required: &[&str]) -> io::Result<()> {
         for field in table {
-            let least = if required.contains(&field.name) { "1" } else { "0" };
-            let most = if single(field.kind) == field.kind { "1" } else { "unbounded" };
+            let least = if required.contains(&field.name) {
+                "1"
+            } else {
+                "0"
+            };
+            let most = if single(field.kind) == field.kind {
+                "1"
+            } else {
+                "unbounded"
+            };
             let type_name = type_name(single(field.kind));
-            let attributes = [("name", field.name), ("type", &type_name), ("minOccurs", least), ("maxOccurs", most)];
+            let attributes = [
+                ("name", field.name),
+                ("type", &type_name),
+                ("minOccurs", least),
+                ("maxOccurs", most),
+            ];
             self.described(&attributes, field.about)?;
         }
         Ok(())
@@ -121,7 +178,9 @@ impl Schema {
 
     fn described(&mut self, attributes: Attributes<'_>, about: &str) -> io::Result<()> {
         self.element("xs:element", attributes, |schema| {
-            schema.element("xs:annotation", &[], |schema| schema.text("xs:documentation", about))
+            schema.element("xs:annotation", &[], |schema| {
+                schema.text("xs:documentation", about)
+            })
         })
     }
 
@@ -135,7 +194,10 @@ impl Schema {
                 match kind {
                     Kind::Status => {
                         schema.restriction("xs:long", &[])?;
-                        schema.restriction("xs:token", &STATUSES.map(|word| ("xs:enumeration", word.to_owned())))?;
+                        schema.restriction(
+                            "xs:token",
+                            &STATUSES.map(|word| ("xs:enumeration", word.to_owned())),
+                        )?;
                     }
                     Kind::DateOrDateTime => {
                         schema.restriction("xs:date", &facets(Kind::Date))?;
@@ -161,7 +223,9 @@ impl Schema {
     fn restriction(&mut self, base: &str, facets: &[(&str, String)]) -> io::Result<()> {
         self.element("xs:simpleType", &[], |schema| {
             schema.element("xs:restriction", &[("base", base)], |schema| {
-                facets.iter().try_for_each(|(facet, value)| schema.empty(facet, &[("value", value)]))
+                facets
+                    .iter()
+                    .try_for_each(|(facet, value)| schema.empty(facet, &[("value", value)]))
             })
         })
     }
@@ -173,8 +237,14 @@ impl Schema {
                     schema.outcome(|schema| {
                         let [least, most] = ANY_NUMBER;
                         let attributes = [("name", "result"), ("type", "Result"), least, most];
-                        schema.described(&attributes, "The batch form: what became of each profile, in order")?;
-                        schema.empty("xs:element", &[("name", "feedback_id"), ("type", "xs:string"), least])
+                        schema.described(
+                            &attributes,
+                            "The batch form: what became of each profile, in order",
+                        )?;
+                        schema.empty(
+                            "xs:element",
+                            &[("name", "feedback_id"), ("type", "xs:string"), least],
+                        )
                     })
                 })
             })
@@ -185,15 +255,23 @@ impl Schema {
         })?;
         self.element("xs:complexType", &[("name", "Skipped")], |schema| {
             schema.element("xs:sequence", &[], |schema| {
-                schema.empty("xs:element", &[("name", "index"), ("type", "xs:nonNegativeInteger")])?;
-                schema.empty("xs:element", &[("name", "error_text"), ("type", "xs:string")])
+                schema.empty(
+                    "xs:element",
+                    &[("name", "index"), ("type", "xs:nonNegativeInteger")],
+                )?;
+                schema.empty(
+                    "xs:element",
+                    &[("name", "error_text"), ("type", "xs:string")],
+                )
             })?;
             schema.array_attribute()
         })?;
         self.element("xs:simpleType", &[("name", "Code")], |schema| {
             schema.element("xs:restriction", &[("base", "xs:int")], |schema| {
                 let codes = Code::ALL.map(|code| code.number().to_string());
-                codes.iter().try_for_each(|code| schema.empty("xs:enumeration", &[("value", code)]))
+                codes
+                    .iter()
+                    .try_for_each(|code| schema.empty("xs:enumeration", &[("value", code)]))
             })
         })?;
         self.element("xs:simpleType", &[("name", "ProfileId")], |schema| {
@@ -206,16 +284,33 @@ impl Schema {
     /// The elements of a result, with others between the id and the dropped subscriptions.
     fn outcome(&mut self, between: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
         self.empty("xs:element", &[("name", "error"), ("type", "Code")])?;
-        self.empty("xs:element", &[("name", "error_text"), ("type", "xs:string")])?;
+        self.empty(
+            "xs:element",
+            &[("name", "error_text"), ("type", "xs:string")],
+        )?;
         let [least, most] = ANY_NUMBER;
-        self.empty("xs:element", &[("name", "profile_id"), ("type", "ProfileId"), least])?;
+        self.empty(
+            "xs:element",
+            &[("name", "profile_id"), ("type", "ProfileId"), least],
+        )?;
         between(self)?;
-        let attributes = [("name", "skipped_subscriptions"), ("type", "Skipped"), least, most];
-        self.described(&attributes, "The subscriptions that were dropped, as the request allows")
+        let attributes = [
+            ("name", "skipped_subscriptions"),
+            ("type", "Skipped"),
+            least,
+            most,
+        ];
+        self.described(
+            &attributes,
+            "The subscriptions that were dropped, as the request allows",
+        )
     }
 
     fn array_attribute(&mut self) -> io::Result<()> {
-        self.empty("xs:attribute", &[("name", "array"), ("type", "xs:boolean"), ("fixed", "true")])
+        self.empty(
+            "xs:attribute",
+            &[("name", "array"), ("type", "xs:boolean"), ("fixed", "true")],
+        )
     }
 
     fn element(
@@ -224,17 +319,23 @@ impl Schema {
         attributes: Attributes<'_>,
         content: impl FnOnce(&mut Self) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.0.write_event(Event::Start(BytesStart::new(name).with_attributes(attributes.iter().copied())))?;
+        self.0.write_event(Event::Start(
+            BytesStart::new(name).with_attributes(attributes.iter().copied()),
+        ))?;
         content(self)?;
         self.0.write_event(Event::End(BytesEnd::new(name)))
     }
 
     fn text(&mut self, name: &str, text: &str) -> io::Result<()> {
-        self.element(name, &[], |schema| schema.0.write_event(Event::Text(BytesText::new(text))))
+        self.element(name, &[], |schema| {
+            schema.0.write_event(Event::Text(BytesText::new(text)))
+        })
     }
 
     fn empty(&mut self, name: &str, attributes: Attributes<'_>) -> io::Result<()> {
-        self.0.write_event(Event::Empty(BytesStart::new(name).with_attributes(attributes.iter().copied())))
+        self.0.write_event(Event::Empty(
+            BytesStart::new(name).with_attributes(attributes.iter().copied()),
+        ))
     }
 }
 
@@ -269,7 +370,12 @@ fn base(kind: Kind) -> &'static str {
 
 fn facets(kind: Kind) -> Vec<(&'static str, String)> {
     let pattern = |pattern: &str| vec![("xs:pattern", pattern.to_owned())];
-    let words = |words: &[&str]| words.iter().map(|word| ("xs:enumeration", (*word).to_owned())).collect();
+    let words = |words: &[&str]| {
+        words
+            .iter()
+            .map(|word| ("xs:enumeration", (*word).to_owned()))
+            .collect()
+    };
     match kind {
         Kind::Id => vec![("xs:minInclusive", "1".to_owned())],
         Kind::Name => vec![("xs:minLength", "1".to_owned())],
@@ -294,16 +400,28 @@ fn part_rule(part: &AddressPart) -> String {
     if part.kind == Kind::Integer {
         return format!("normalize-space({path}) castable as xs:long");
     }
-    let tests = facets(part.kind).into_iter().map(|(facet, value)| match facet {
-        "xs:pattern" => format!("matches(normalize-space({path}), '^({value})$')"),
-        _ => format!("normalize-space({path}) != ''"),
-    });
+    let tests = facets(part.kind)
+        .into_iter()
+        .map(|(facet, value)| match facet {
+            "xs:pattern" => format!("matches(normalize-space({path}), '^({value})$')"),
+            _ => format!("normalize-space({path}) != ''"),
+        });
     tests.collect::<Vec<_>>().join(" and ")
 }
 
 /// An XPath test: a subscription over this channel has one of its addresses.
 fn address_rule(channel: Channel) -> String {
-    let alternative = |parts: &&[AddressPart]| parts.iter().map(part_rule).collect::<Vec<_>>().join(" and ");
+    let alternative = |parts: &&[AddressPart]| {
+        parts
+            .iter()
+            .map(part_rule)
+            .collect::<Vec<_>>()
+            .join(" and ")
+    };
     let alternatives: Vec<_> = channel.addresses().iter().map(alternative).collect();
-    format!("not(normalize-space(channel) = '{}') or ({})", channel.name(), alternatives.join(" or "))
+    format!(
+        "not(normalize-space(channel) = '{}') or ({})",
+        channel.name(),
+        alternatives.join(" or ")
+    )
 }

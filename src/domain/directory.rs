@@ -44,7 +44,10 @@ pub struct Lookup<'d> {
 impl<'d> Lookup<'d> {
     /// Questions to this directory.
     pub fn new(directory: &'d Directory) -> Self {
-        Self { directory, missed: Cell::new(false) }
+        Self {
+            directory,
+            missed: Cell::new(false),
+        }
     }
 
     /// Whether any question was answered with "no" so far.

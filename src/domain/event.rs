@@ -57,7 +57,13 @@ impl<'a> Added<'a> {
             return full;
         }
         let added_at = self.added_at.clone();
-        Added { subscriptions: None, subscriptions_omitted: true, added_at, ..*self }.to_json()
+        Added {
+            subscriptions: None,
+            subscriptions_omitted: true,
+            added_at,
+            ..*self
+        }
+        .to_json()
     }
 }
 
@@ -80,12 +86,17 @@ mod tests {
         let id = ProfileId::parse("6638e1e8ee44bb50a67115c4").unwrap();
         let event = Added::new(1, id, Some("a@example.com"), &[], Timestamp::UNIX_EPOCH);
         let full = event.to_json();
-        let text =
-            r#"{"event":"profile.added","db_id":1,"profile_id":"6638e1e8ee44bb50a67115c4","email":"a@example.com","#;
+        let text = r#"{"event":"profile.added","db_id":1,"profile_id":"6638e1e8ee44bb50a67115c4","email":"a@example.com","#;
         let added_at = r#""added_at":"1970-01-01T00:00:00.000Z"}"#;
-        assert_eq!(std::str::from_utf8(&full).unwrap(), format!(r#"{text}"subscriptions":[],{added_at}"#));
+        assert_eq!(
+            std::str::from_utf8(&full).unwrap(),
+            format!(r#"{text}"subscriptions":[],{added_at}"#)
+        );
         assert_eq!(event.to_json_within(full.len()), full);
         let short = String::from_utf8(event.to_json_within(full.len() - 1)).unwrap();
-        assert_eq!(short, format!(r#"{text}"subscriptions_omitted":true,{added_at}"#));
+        assert_eq!(
+            short,
+            format!(r#"{text}"subscriptions_omitted":true,{added_at}"#)
+        );
     }
 }

@@ -17,24 +17,42 @@ pub type What = Cow<'static, str>;
 
 /// A string without U+0000, which PostgreSQL can't store.
 pub fn text(text: &str) -> Result<(), What> {
-    if text.contains('\0') { Err("must not contain the character U+0000".into()) } else { Ok(()) }
+    if text.contains('\0') {
+        Err("must not contain the character U+0000".into())
+    } else {
+        Ok(())
+    }
 }
 
 /// A text that is not blank.
 pub fn name(text: &str) -> Result<(), What> {
-    if text.trim().is_empty() { Err("must not be blank".into()) } else { Ok(()) }
+    if text.trim().is_empty() {
+        Err("must not be blank".into())
+    } else {
+        Ok(())
+    }
 }
 
 /// The name of a push provider: a name, and without a colon, which ends it in a stored address.
 pub fn provider(text: &str) -> Result<(), What> {
     name(text)?;
-    if text.contains(':') { Err("must not contain a colon".into()) } else { Ok(()) }
+    if text.contains(':') {
+        Err("must not contain a colon".into())
+    } else {
+        Ok(())
+    }
 }
 
 /// The name of a subscription channel.
 pub fn channel(text: &str) -> Result<(), What> {
     let known = Channel::parse(text).map(|_| ());
-    known.ok_or_else(|| format!("must be one of {}", Channel::ALL.map(Channel::name).join(", ")).into())
+    known.ok_or_else(|| {
+        format!(
+            "must be one of {}",
+            Channel::ALL.map(Channel::name).join(", ")
+        )
+        .into()
+    })
 }
 
 /// Whether these digits are an integer, of whatever size.
@@ -46,7 +64,11 @@ pub fn is_integer(digits: &str) -> bool {
 /// An integer of 64 bits, from the digits of a number.
 pub fn integer(digits: &str) -> Result<i64, What> {
     digits.parse().map_err(|_| {
-        if is_integer(digits) { "must fit into 64 bits".into() } else { "must be an integer, is a fraction".into() }
+        if is_integer(digits) {
+            "must fit into 64 bits".into()
+        } else {
+            "must be an integer, is a fraction".into()
+        }
     })
 }
 
@@ -68,13 +90,19 @@ pub fn phone(text: &str) -> Result<String, What> {
             _ => return Err(WHAT.into()),
         }
     }
-    if (8..=15).contains(&(number.len() - 1)) { Ok(number) } else { Err(WHAT.into()) }
+    if (8..=15).contains(&(number.len() - 1)) {
+        Ok(number)
+    } else {
+        Err(WHAT.into())
+    }
 }
 
 /// A country code of two letters (the form of ISO 3166-1 alpha-2; which of them exist changes).
 pub fn country(text: &str) -> Result<(), What> {
     let sound = text.len() == 2 && text.bytes().all(|b| b.is_ascii_alphabetic());
-    sound.then_some(()).ok_or("not a two-letter country code".into())
+    sound
+        .then_some(())
+        .ok_or("not a two-letter country code".into())
 }
 
 /// An IPv4 or IPv6 address.
@@ -94,19 +122,26 @@ pub fn date_time(text: &str) -> Result<Timestamp, What> {
 /// A date of RFC 3339.
 pub fn date(text: &str) -> Result<(), What> {
     let sound = has_layout(text.as_bytes(), b"0000-00-00") && text.parse::<civil::Date>().is_ok();
-    sound.then_some(()).ok_or("not a date such as 2001-12-31".into())
+    sound
+        .then_some(())
+        .ok_or("not a date such as 2001-12-31".into())
 }
 
 /// Either of the two.
 pub fn date_or_date_time(text: &str) -> Result<(), What> {
     let sound = date(text).is_ok() || date_time(text).is_ok();
-    sound.then_some(()).ok_or("not a date such as 2001-12-31 or 2001-12-31T10:00:00Z".into())
+    sound
+        .then_some(())
+        .ok_or("not a date such as 2001-12-31 or 2001-12-31T10:00:00Z".into())
 }
 
 /// RFC 3339 has no limit for the digits of a fraction, the date library has one of nine.
 fn without_tiny_digits(text: &str) -> Cow<'_, str> {
     const NINE_DIGITS: usize = "0000-00-00T00:00:00.000000000".len();
-    let end = text.bytes().rposition(|b| matches!(b, b'.' | b'+' | b'-' | b'Z' | b'z')).unwrap_or(text.len());
+    let end = text
+        .bytes()
+        .rposition(|b| matches!(b, b'.' | b'+' | b'-' | b'Z' | b'z'))
+        .unwrap_or(text.len());
     if end <= NINE_DIGITS {
         Cow::Borrowed(text)
     } else {
@@ -125,7 +160,9 @@ fn has_rfc3339_layout(text: &[u8]) -> bool {
         None => 0,
     };
     let zone = &rest[fraction..];
-    has_layout(head, SECONDS) && fraction != 1 && (zone.eq_ignore_ascii_case(b"z") || has_layout(zone, b"+00:00"))
+    has_layout(head, SECONDS)
+        && fraction != 1
+        && (zone.eq_ignore_ascii_case(b"z") || has_layout(zone, b"+00:00"))
 }
 
 /// Whether `text` looks like `layout`, in which `0` stands for any digit, `T` for `T` or `t`, and
@@ -149,8 +186,15 @@ pub fn time_zone(text: &str) -> Result<(), What> {
 }
 
 /// The words for the state of a subscription or a profile.
-pub const STATUSES: [&str; 7] =
-    ["subscribed", "unsubscribed", "complainer", "hardbounced", "unconfirmed", "suspended", "invalid"];
+pub const STATUSES: [&str; 7] = [
+    "subscribed",
+    "unsubscribed",
+    "complainer",
+    "hardbounced",
+    "unconfirmed",
+    "suspended",
+    "invalid",
+];
 
 /// Whether PostgreSQL's jsonb can hold the value.
 pub fn storable(value: &Value<'_>) -> Result<(), What> {
@@ -224,7 +268,11 @@ mod tests {
 
     #[test]
     fn country_is_two_letters() {
-        check(|text| country(text).is_ok(), &["RU", "de"], &["", "R", "RUS", "R1", "Ж"]);
+        check(
+            |text| country(text).is_ok(),
+            &["RU", "de"],
+            &["", "R", "RUS", "R1", "Ж"],
+        );
     }
 
     #[test]
@@ -261,8 +309,16 @@ mod tests {
                 "2001-12-31T25:00:00Z",
             ],
         );
-        check(|text| date_time(text).is_ok(), &["2001-12-31T10:00:00Z"], &["2001-12-31"]);
-        check(|text| date(text).is_ok(), &["2001-12-31"], &["2001-12-31T10:00:00Z"]);
+        check(
+            |text| date_time(text).is_ok(),
+            &["2001-12-31T10:00:00Z"],
+            &["2001-12-31"],
+        );
+        check(
+            |text| date(text).is_ok(),
+            &["2001-12-31"],
+            &["2001-12-31T10:00:00Z"],
+        );
     }
 
     #[test]

@@ -98,7 +98,10 @@ impl IdSource {
     /// A source from eight random bytes.
     pub fn from_random(random: [u8; 8]) -> Self {
         let [a, b, c, d, e, x, y, z] = random;
-        Self { process: [a, b, c, d, e], counter: AtomicU32::new(u32::from_be_bytes([0, x, y, z])) }
+        Self {
+            process: [a, b, c, d, e],
+            counter: AtomicU32::new(u32::from_be_bytes([0, x, y, z])),
+        }
     }
 
     /// The next id, for something made at `unix_seconds`. Seconds past the year 2106 wrap, as the
@@ -161,7 +164,10 @@ impl RequestIdentity {
                 hash.update(b"message");
                 part(&mut hash, id);
             }
-            RequestName::Unnamed { reply_to, correlation_id } => {
+            RequestName::Unnamed {
+                reply_to,
+                correlation_id,
+            } => {
                 hash.update(b"unnamed");
                 part(&mut hash, reply_to);
                 part(&mut hash, correlation_id);
@@ -200,12 +206,20 @@ mod tests {
         let first = ids.next(0x6638_e1e8);
         assert_eq!(first.to_string(), "6638e1e80102030405ffffff");
         assert_eq!(ProfileId::parse(&first.to_string()), Some(first));
-        assert_eq!(ids.next(0x6638_e1e8).to_string(), "6638e1e80102030405000000");
+        assert_eq!(
+            ids.next(0x6638_e1e8).to_string(),
+            "6638e1e80102030405000000"
+        );
     }
 
     #[test]
     fn no_profile_id_is_read_from_anything_else() {
-        for text in ["", "6638e1e8", "6638e1e80102030405fffffg", "6638e1e80102030405fffffé"] {
+        for text in [
+            "",
+            "6638e1e8",
+            "6638e1e80102030405fffffg",
+            "6638e1e80102030405fffffé",
+        ] {
             assert_eq!(ProfileId::parse(text), None, "{text}");
         }
     }
@@ -214,7 +228,10 @@ mod tests {
     fn a_request_is_another_one_if_anything_that_names_it_differs() {
         let of = |name, body: &[u8], index| RequestIdentity::of(name, body).profile(index);
         let unnamed =
-            |reply_to: &'static [u8], correlation_id: &'static [u8]| RequestName::Unnamed { reply_to, correlation_id };
+            |reply_to: &'static [u8], correlation_id: &'static [u8]| RequestName::Unnamed {
+                reply_to,
+                correlation_id,
+            };
         let all = [
             of(RequestName::MessageId(b"a"), b"x", 0),
             of(RequestName::MessageId(b"a"), b"y", 0),
@@ -235,9 +252,15 @@ mod tests {
     #[test]
     fn identities_last() {
         let text = |name| format!("{:?}", RequestIdentity::of(name, b"body").profile(1));
-        assert_eq!(text(RequestName::MessageId(b"m")), "ff638c18492c0f3c63aff8117ebcfb6b");
         assert_eq!(
-            text(RequestName::Unnamed { reply_to: b"q", correlation_id: b"c" }),
+            text(RequestName::MessageId(b"m")),
+            "ff638c18492c0f3c63aff8117ebcfb6b"
+        );
+        assert_eq!(
+            text(RequestName::Unnamed {
+                reply_to: b"q",
+                correlation_id: b"c"
+            }),
             "f5ee7739152c0e6067f37c1befdc4fb2"
         );
     }

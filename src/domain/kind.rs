@@ -100,7 +100,10 @@ const NAME_CHARS_MAX: usize = 100;
 
 impl From<What> for Flaw {
     fn from(what: What) -> Self {
-        Self { below: String::new(), what }
+        Self {
+            below: String::new(),
+            what,
+        }
     }
 }
 
@@ -118,18 +121,28 @@ impl Flaw {
             None => format!(".{name}{}", self.below),
             Some((end, _)) => format!(".{}…{}", &name[..end], self.below),
         };
-        Self { below, what: self.what }
+        Self {
+            below,
+            what: self.what,
+        }
     }
 
     /// The same flaw, seen from the array that has the value at this place.
     #[must_use]
     pub fn in_item(self, index: usize) -> Self {
-        Self { below: format!("[{index}]{}", self.below), what: self.what }
+        Self {
+            below: format!("[{index}]{}", self.below),
+            what: self.what,
+        }
     }
 
     /// The 400 of a value that stands at `path`; without a path the value is the document.
     pub fn at(self, path: &str) -> Rejection {
-        let below = if path.is_empty() { self.below.trim_start_matches('.') } else { &self.below };
+        let below = if path.is_empty() {
+            self.below.trim_start_matches('.')
+        } else {
+            &self.below
+        };
         Rejection::invalid(&format!("{path}{below}"), self.what)
     }
 }
@@ -154,7 +167,9 @@ impl Kind {
             Kind::Country => passed(value, fields::country)?,
             Kind::PostalCode => match value {
                 Value::String(_) | Value::Text(_) => Value::String(word(value)?),
-                Value::Number(digits) if fields::is_integer(&digits) => Value::Number(integer(Value::Number(digits))?),
+                Value::Number(digits) if fields::is_integer(&digits) => {
+                    Value::Number(integer(Value::Number(digits))?)
+                }
                 other => return Err(wrong_type("a string or an integer", &other).into()),
             },
             Kind::Ip => passed(value, |text| fields::ip(text).map(|_| ()))?,
@@ -199,7 +214,10 @@ pub(super) fn email(value: Value<'_>) -> Result<Email, What> {
     Email::parse(&word(value)?)
 }
 
-fn passed<'a>(value: Value<'a>, check: impl FnOnce(&str) -> Result<(), What>) -> Result<Value<'a>, What> {
+fn passed<'a>(
+    value: Value<'a>,
+    check: impl FnOnce(&str) -> Result<(), What>,
+) -> Result<Value<'a>, What> {
     let text = word(value)?;
     check(&text)?;
     Ok(Value::String(text))
@@ -209,7 +227,10 @@ fn each<'a>(value: Value<'a>, kind: Kind) -> Result<Value<'a>, Flaw> {
     let Value::Array(items) = value else {
         return Err(wrong_type("an array", &value).into());
     };
-    let checked = items.into_iter().enumerate().map(|(i, item)| kind.check(item).map_err(|flaw| flaw.in_item(i)));
+    let checked = items
+        .into_iter()
+        .enumerate()
+        .map(|(i, item)| kind.check(item).map_err(|flaw| flaw.in_item(i)));
     Ok(Value::Array(checked.collect::<Result<_, _>>()?))
 }
 
@@ -222,7 +243,9 @@ fn integer<'a>(value: Value<'a>) -> Result<Cow<'a, str>, What> {
             _ => Ok(digits),
         },
         // An integer of XML may begin with zeros.
-        Value::Text(text) if fields::is_integer(&text) => Ok(Cow::Owned(fields::integer(&text)?.to_string())),
+        Value::Text(text) if fields::is_integer(&text) => {
+            Ok(Cow::Owned(fields::integer(&text)?.to_string()))
+        }
         Value::Text(text) if is_number(&text) => fields::integer(&text).map(|_| text),
         other => Err(wrong_type("an integer", &other)),
     }
@@ -254,7 +277,9 @@ fn number_or_word(value: Value<'_>) -> Value<'_> {
     match value.trimmed() {
         // An integer of XML may begin with zeros, a number of JSON may not; in neither with a plus.
         Value::Text(text) => match fields::integer(&text) {
-            Ok(integer) if fields::is_integer(&text) => Value::Number(Cow::Owned(integer.to_string())),
+            Ok(integer) if fields::is_integer(&text) => {
+                Value::Number(Cow::Owned(integer.to_string()))
+            }
             _ => Value::String(text),
         },
         other => other,
@@ -267,14 +292,22 @@ fn sex(value: Value<'_>) -> Result<Value<'_>, What> {
         Value::String(word) => matches!(word.as_ref(), "male" | "female"),
         _ => false,
     };
-    if sound { Ok(value) } else { Err("must be 0, 1, 2, \"male\" or \"female\"".into()) }
+    if sound {
+        Ok(value)
+    } else {
+        Err("must be 0, 1, 2, \"male\" or \"female\"".into())
+    }
 }
 
 fn status(value: Value<'_>) -> Result<Value<'_>, What> {
     match &value {
         Value::Number(_) => integer(value).map(Value::Number),
         Value::String(word) if fields::STATUSES.contains(&word.as_ref()) => Ok(value),
-        _ => Err(format!("must be an integer or one of {}", fields::STATUSES.join(", ")).into()),
+        _ => Err(format!(
+            "must be an integer or one of {}",
+            fields::STATUSES.join(", ")
+        )
+        .into()),
     }
 }
 
@@ -305,10 +338,22 @@ mod tests {
 
     #[test]
     fn sex_and_status_have_words_and_numbers() {
-        for good in [number_of("0"), number_of("1"), number_of("2"), string_of("male"), string_of("female")] {
+        for good in [
+            number_of("0"),
+            number_of("1"),
+            number_of("2"),
+            string_of("male"),
+            string_of("female"),
+        ] {
             assert_eq!(Kind::Sex.check(good.clone()), Ok(good));
         }
-        for bad in [number_of("3"), number_of("1.0"), string_of("1"), string_of("x"), Value::Bool(true)] {
+        for bad in [
+            number_of("3"),
+            number_of("1.0"),
+            string_of("1"),
+            string_of("x"),
+            Value::Bool(true),
+        ] {
             assert!(Kind::Sex.check(bad.clone()).is_err(), "{bad:?}");
         }
         for word in fields::STATUSES {
@@ -325,9 +370,18 @@ mod tests {
         for kind in [Kind::Integer, Kind::Status, Kind::PostalCode] {
             assert_eq!(kind.check(number_of("-0")), Ok(number_of("0")));
         }
-        assert_eq!(flaw(Kind::Integer, number_of("1.5")), "x: must be an integer, is a fraction");
-        assert_eq!(flaw(Kind::Integer, number_of("9223372036854775808")), "x: must fit into 64 bits");
-        assert_eq!(flaw(Kind::Integer, string_of("1")), "x: must be an integer, is a string");
+        assert_eq!(
+            flaw(Kind::Integer, number_of("1.5")),
+            "x: must be an integer, is a fraction"
+        );
+        assert_eq!(
+            flaw(Kind::Integer, number_of("9223372036854775808")),
+            "x: must fit into 64 bits"
+        );
+        assert_eq!(
+            flaw(Kind::Integer, string_of("1")),
+            "x: must be an integer, is a string"
+        );
         for low in ["0", "-1", "-0"] {
             assert_eq!(flaw(Kind::Id, number_of(low)), "x: must be 1 or more");
         }
@@ -368,13 +422,25 @@ mod tests {
         for (kind, text, what) in [
             (Kind::Integer, "x", "x: must be an integer, is a string"),
             (Kind::Integer, "1.5", "x: must be an integer, is a fraction"),
-            (Kind::Integer, "9223372036854775808", "x: must fit into 64 bits"),
+            (
+                Kind::Integer,
+                "9223372036854775808",
+                "x: must fit into 64 bits",
+            ),
             (Kind::Integer, "+7", "x: must be an integer, is a string"),
-            (Kind::Sex, "+1", "x: must be 0, 1, 2, \"male\" or \"female\""),
+            (
+                Kind::Sex,
+                "+1",
+                "x: must be 0, 1, 2, \"male\" or \"female\"",
+            ),
             (Kind::Number, "1,5", "x: must be a number, is a string"),
             (Kind::Number, "NaN", "x: must be a number, is a string"),
             (Kind::Boolean, "1", "x: must be true or false, is a string"),
-            (Kind::Phones, "+79000000000", "x: must be an array, is a string"),
+            (
+                Kind::Phones,
+                "+79000000000",
+                "x: must be an array, is a string",
+            ),
             (Kind::Object, "y", "x: must be an object, is a string"),
         ] {
             assert_eq!(flaw(kind, text_of(text)), what);
@@ -385,14 +451,30 @@ mod tests {
     fn a_flaw_has_the_path_to_it() {
         let phones = Value::Array(vec![string_of("+79000000000"), string_of("no")]);
         assert!(flaw(Kind::Phones, phones).starts_with("x[1]: not a phone number"));
-        let flaw = Flaw::from("wrong").in_field("id").in_field("cc_data").in_item(3);
-        assert_eq!(flaw.clone().at("data.subscriptions").text, "data.subscriptions[3].cc_data.id: wrong");
-        assert_eq!(Flaw::from("wrong").in_field("db_id").at("").text, "db_id: wrong");
+        let flaw = Flaw::from("wrong")
+            .in_field("id")
+            .in_field("cc_data")
+            .in_item(3);
+        assert_eq!(
+            flaw.clone().at("data.subscriptions").text,
+            "data.subscriptions[3].cc_data.id: wrong"
+        );
+        assert_eq!(
+            Flaw::from("wrong").in_field("db_id").at("").text,
+            "db_id: wrong"
+        );
         let long = "ж".repeat(NAME_CHARS_MAX);
-        assert_eq!(Flaw::from("wrong").in_field(&long).at("data").text, format!("data.{long}: wrong"));
+        assert_eq!(
+            Flaw::from("wrong").in_field(&long).at("data").text,
+            format!("data.{long}: wrong")
+        );
         let longer = long.clone() + "x";
         assert_eq!(
-            Flaw::from("wrong").in_field("a").in_field(&longer).at("data").text,
+            Flaw::from("wrong")
+                .in_field("a")
+                .in_field(&longer)
+                .at("data")
+                .text,
             format!("data.{long}….a: wrong")
         );
     }
@@ -400,7 +482,9 @@ mod tests {
     #[test]
     fn what_jsonb_cannot_hold_is_found_at_any_depth() {
         let nul = string_of("a\0b");
-        let field = |name: &'static str, value| Value::Object(Object::from_fields(vec![(name.into(), value)]));
+        let field = |name: &'static str, value| {
+            Value::Object(Object::from_fields(vec![(name.into(), value)]))
+        };
         for bad in [
             Value::Array(vec![Value::Null, nul.clone()]),
             field("a", nul),

@@ -66,7 +66,12 @@ pub enum DeadLetterReason {
 
 impl DeadLetterReason {
     /// Every reason there is.
-    pub const ALL: [Self; 4] = [Self::Unreadable, Self::Unstorable, Self::Panic, Self::EndedWorker];
+    pub const ALL: [Self; 4] = [
+        Self::Unreadable,
+        Self::Unstorable,
+        Self::Panic,
+        Self::EndedWorker,
+    ];
 }
 
 /// A request is answered "no". That is a result like any other, not an error of ours.
@@ -81,52 +86,82 @@ pub struct Rejection {
 impl Rejection {
     /// 400: the field at `path` has something wrong with it.
     pub fn invalid(path: &str, what: impl fmt::Display) -> Self {
-        Self { code: Code::Invalid, text: format!("{path}: {what}") }
+        Self {
+            code: Code::Invalid,
+            text: format!("{path}: {what}"),
+        }
     }
 
     /// 400: the message is no request at all.
     pub fn unreadable(what: impl fmt::Display) -> Self {
-        Self { code: Code::Invalid, text: format!("not a readable request: {what}") }
+        Self {
+            code: Code::Invalid,
+            text: format!("not a readable request: {what}"),
+        }
     }
 
     /// 413: the body has more than `limit` bytes.
     pub fn body_too_large(limit: u64) -> Self {
-        Self { code: Code::TooLarge, text: format!("the body is larger than {limit} bytes") }
+        Self {
+            code: Code::TooLarge,
+            text: format!("the body is larger than {limit} bytes"),
+        }
     }
 
     /// 413: the document has more than `limit` fields and items.
     pub fn too_many_values(limit: usize) -> Self {
-        Self { code: Code::TooLarge, text: format!("more than {limit} values in one request") }
+        Self {
+            code: Code::TooLarge,
+            text: format!("more than {limit} values in one request"),
+        }
     }
 
     /// 413: the batch form has more than `limit` profiles.
     pub fn too_many_profiles(limit: usize) -> Self {
-        Self { code: Code::TooLarge, text: format!("more than {limit} profiles in one request") }
+        Self {
+            code: Code::TooLarge,
+            text: format!("more than {limit} profiles in one request"),
+        }
     }
 
     /// 413: the reply would have to list more than `limit` invalid subscriptions.
     pub fn too_many_skipped(limit: usize) -> Self {
-        Self { code: Code::TooLarge, text: format!("more than {limit} invalid subscriptions in one request") }
+        Self {
+            code: Code::TooLarge,
+            text: format!("more than {limit} invalid subscriptions in one request"),
+        }
     }
 
     /// 401, saying which of the ways to have no access it is; never the token.
     pub fn unauthenticated(why: Unauthenticated) -> Self {
-        Self { code: Code::Unauthenticated, text: why.text().to_owned() }
+        Self {
+            code: Code::Unauthenticated,
+            text: why.text().to_owned(),
+        }
     }
 
     /// 403: the same text whether the database exists or not.
     pub fn forbidden(db_id: i64) -> Self {
-        Self { code: Code::Forbidden, text: format!("the token has no access to database {db_id}") }
+        Self {
+            code: Code::Forbidden,
+            text: format!("the token has no access to database {db_id}"),
+        }
     }
 
     /// 404: told only to a token that may see every database.
     pub fn no_database(db_id: i64) -> Self {
-        Self { code: Code::NotFound, text: format!("database {db_id} does not exist") }
+        Self {
+            code: Code::NotFound,
+            text: format!("database {db_id} does not exist"),
+        }
     }
 
     /// 409: the only text that repeats a value of the profile.
     pub fn email_taken(email: &str) -> Self {
-        Self { code: Code::EmailTaken, text: format!("another profile of this database has the email {email}") }
+        Self {
+            code: Code::EmailTaken,
+            text: format!("another profile of this database has the email {email}"),
+        }
     }
 
     /// Whether it is our fault, or at least not the request's.
@@ -136,7 +171,10 @@ impl Rejection {
 
     /// 500: the log has the reason under `reference`.
     pub fn failed(reference: &str) -> Self {
-        Self { code: Code::Failed, text: format!("the service can't store this request; reference {reference}") }
+        Self {
+            code: Code::Failed,
+            text: format!("the service can't store this request; reference {reference}"),
+        }
     }
 }
 
@@ -156,7 +194,9 @@ pub enum Unauthenticated {
 impl Unauthenticated {
     const fn text(self) -> &'static str {
         match self {
-            Self::Missing => "no token: give it as `token` or in the header `authorization: Bearer …`",
+            Self::Missing => {
+                "no token: give it as `token` or in the header `authorization: Bearer …`"
+            }
             Self::Unknown => "unknown token",
             Self::Revoked => "the token was revoked",
             Self::Expired => "the token has expired",

@@ -16,7 +16,11 @@ pub const FIELDS: &[Field] = &[
         Kind::Email,
         "Unique per database, without regard to case, surrounding blanks or spelling. Empty: no email, and any number of those may exist",
     ),
-    Field::new("phones", Kind::Phones, "Phone numbers with country code; stored in E.164 form"),
+    Field::new(
+        "phones",
+        Kind::Phones,
+        "Phone numbers with country code; stored in E.164 form",
+    ),
     Field::new("_fname", Kind::String, "First name"),
     Field::new("_lname", Kind::String, "Last name"),
     Field::new("_city", Kind::String, "City"),
@@ -33,7 +37,11 @@ pub const FIELDS: &[Field] = &[
     Field::new("_regip", Kind::Ip, "IP address at registration"),
     Field::new("_bdate", Kind::DateOrDateTime, "Date of birth"),
     Field::new("_regdate", Kind::DateOrDateTime, "Date of registration"),
-    Field::new("_tz", Kind::TimeZone, "Name of a time zone in the IANA database"),
+    Field::new(
+        "_tz",
+        Kind::TimeZone,
+        "Name of a time zone in the IANA database",
+    ),
     Field::new("_sex", Kind::Sex, "Sex"),
     Field::new("_status", Kind::Status, "Status of the profile"),
 ];
@@ -100,10 +108,13 @@ impl Fields {
         };
         let mut email = None;
         let mut subscriptions = Checked::default();
-        let fields = object.into_fields().filter(|(_, value)| *value != Value::Null);
+        let fields = object
+            .into_fields()
+            .filter(|(_, value)| *value != Value::Null);
         let kept = fields.filter_map(|(name, value)| {
             if name == SUBSCRIPTIONS {
-                let checked = subscription::check_all(value, db_id, skip_invalid_subscriptions, lookup);
+                let checked =
+                    subscription::check_all(value, db_id, skip_invalid_subscriptions, lookup);
                 return match checked {
                     Ok(checked) => {
                         subscriptions = checked;
@@ -135,7 +146,12 @@ impl Fields {
     }
 }
 
-fn check_field<'a>(name: &str, value: Value<'a>, db_id: i64, lookup: &Lookup<'_>) -> Result<Value<'a>, Flaw> {
+fn check_field<'a>(
+    name: &str,
+    value: Value<'a>,
+    db_id: i64,
+    lookup: &Lookup<'_>,
+) -> Result<Value<'a>, Flaw> {
     let kept = kind_of(name, db_id, lookup).and_then(|kind| kind.check(value));
     kept.map_err(|flaw| {
         if Field::find(FIELDS, name).is_none() {
@@ -229,7 +245,9 @@ impl FieldType {
 
     /// The type of this name.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|field_type| field_type.name() == name)
+        Self::ALL
+            .into_iter()
+            .find(|field_type| field_type.name() == name)
     }
 
     /// What a field of this type can be.

@@ -14,12 +14,32 @@ use super::value::{Json, Object, Value};
 
 /// The fields that are the same for every channel. The address is in others ([`Channel::addresses`]).
 pub const FIELDS: &[Field] = &[
-    Field::new("resource_id", Kind::Integer, "A resource of the database; required"),
-    Field::new("channel", Kind::Channel, "A channel that the resource offers; required"),
-    Field::new("status", Kind::Status, "State of the subscription; `subscribed` by default"),
-    Field::new("priority", Kind::Integer, "Priority among the profile's subscriptions"),
+    Field::new(
+        "resource_id",
+        Kind::Integer,
+        "A resource of the database; required",
+    ),
+    Field::new(
+        "channel",
+        Kind::Channel,
+        "A channel that the resource offers; required",
+    ),
+    Field::new(
+        "status",
+        Kind::Status,
+        "State of the subscription; `subscribed` by default",
+    ),
+    Field::new(
+        "priority",
+        Kind::Integer,
+        "Priority among the profile's subscriptions",
+    ),
     Field::new("cats", Kind::Strings, "Categories"),
-    Field::new("custom_fields", Kind::Object, "Whatever the producer wants to keep with it"),
+    Field::new(
+        "custom_fields",
+        Kind::Object,
+        "Whatever the producer wants to keep with it",
+    ),
     Field::new("date", Kind::DateTime, "When the subscriber opted in"),
     Field::new("ip", Kind::Ip, "From where"),
     Field::new("url", Kind::Word, "On which page"),
@@ -93,12 +113,18 @@ impl Channel {
     /// the parts of each.
     pub const fn addresses(self) -> &'static [&'static [AddressPart]] {
         type Alternatives = &'static [&'static [AddressPart]];
-        const EMAIL: Alternatives =
-            &[&[AddressPart::new(&["email"], Kind::Email)], &[AddressPart::new(&["email_data", "email"], Kind::Email)]];
-        const SMS: Alternatives =
-            &[&[AddressPart::new(&["phone"], Kind::Phone)], &[AddressPart::new(&["phone_data", "phone"], Kind::Phone)]];
-        const PUSH: Alternatives =
-            &[&[AddressPart::new(&["provider"], Kind::Provider), AddressPart::new(&["subscription_id"], Kind::Name)]];
+        const EMAIL: Alternatives = &[
+            &[AddressPart::new(&["email"], Kind::Email)],
+            &[AddressPart::new(&["email_data", "email"], Kind::Email)],
+        ];
+        const SMS: Alternatives = &[
+            &[AddressPart::new(&["phone"], Kind::Phone)],
+            &[AddressPart::new(&["phone_data", "phone"], Kind::Phone)],
+        ];
+        const PUSH: Alternatives = &[&[
+            AddressPart::new(&["provider"], Kind::Provider),
+            AddressPart::new(&["subscription_id"], Kind::Name),
+        ]];
         const TELEGRAM: Alternatives = &[&[AddressPart::new(&["cc_data", "id"], Kind::Integer)]];
         const MESSENGER: Alternatives = &[&[AddressPart::new(&["cc_data", "phone"], Kind::Phone)]];
         match self {
@@ -129,7 +155,11 @@ impl Channels {
 
 impl FromIterator<Channel> for Channels {
     fn from_iter<I: IntoIterator<Item = Channel>>(channels: I) -> Self {
-        Self(channels.into_iter().fold(0, |set, channel| set | (1 << channel as u8)))
+        Self(
+            channels
+                .into_iter()
+                .fold(0, |set, channel| set | (1 << channel as u8)),
+        )
     }
 }
 
@@ -197,12 +227,19 @@ pub struct Checked {
 /// Checks a profile's subscriptions.
 ///
 /// An invalid one is dropped and told of if `skip_invalid`, else it is a flaw of the whole profile.
-pub fn check_all(value: Value<'_>, db_id: i64, skip_invalid: bool, lookup: &Lookup<'_>) -> Result<Checked, Flaw> {
+pub fn check_all(
+    value: Value<'_>,
+    db_id: i64,
+    skip_invalid: bool,
+    lookup: &Lookup<'_>,
+) -> Result<Checked, Flaw> {
     let Value::Array(items) = value else {
         return Err(wrong_type("an array", &value).into());
     };
     if items.len() > SUBSCRIPTIONS_MAX {
-        return Err(What::from(format!("must be at most {SUBSCRIPTIONS_MAX} subscriptions")).into());
+        return Err(
+            What::from(format!("must be at most {SUBSCRIPTIONS_MAX} subscriptions")).into(),
+        );
     }
     let mut valid = Vec::with_capacity(items.len());
     let mut invalid = Vec::new();
@@ -210,7 +247,13 @@ pub fn check_all(value: Value<'_>, db_id: i64, skip_invalid: bool, lookup: &Look
     let several = items.len() > 1;
     for (index, item) in items.into_iter().enumerate() {
         let checked = check(item, db_id, lookup).and_then(|subscription| {
-            if several && !seen.insert((subscription.resource_id, subscription.channel, subscription.identity())) {
+            if several
+                && !seen.insert((
+                    subscription.resource_id,
+                    subscription.channel,
+                    subscription.identity(),
+                ))
+            {
                 return Err("the same resource, channel and address as an earlier one".into());
             }
             Ok(subscription)
@@ -232,10 +275,16 @@ fn check(item: Value<'_>, db_id: i64, lookup: &Lookup<'_>) -> Result<Subscriptio
     };
     let mut fields = Fields::default();
     let mut others = Vec::new();
-    for (name, value) in object.into_fields().filter(|(_, value)| *value != Value::Null) {
+    for (name, value) in object
+        .into_fields()
+        .filter(|(_, value)| *value != Value::Null)
+    {
         match Field::find(FIELDS, &name) {
             Some(field) => {
-                let checked = field.kind.check(value).and_then(|value| fields.take(field.name, value, db_id, lookup));
+                let checked = field
+                    .kind
+                    .check(value)
+                    .and_then(|value| fields.take(field.name, value, db_id, lookup));
                 checked.map_err(|flaw| flaw.in_field(field.name))?;
             }
             // Address fields wait for the channel; all others are nobody's.
@@ -279,7 +328,13 @@ struct Fields {
 
 impl Fields {
     /// Takes a value that its kind has checked.
-    fn take(&mut self, name: &str, value: Value<'_>, db_id: i64, lookup: &Lookup<'_>) -> Result<(), Flaw> {
+    fn take(
+        &mut self,
+        name: &str,
+        value: Value<'_>,
+        db_id: i64,
+        lookup: &Lookup<'_>,
+    ) -> Result<(), Flaw> {
         match (name, value) {
             ("resource_id", Value::Number(digits)) => {
                 let id = fields::integer(&digits)?;
@@ -289,14 +344,18 @@ impl Fields {
                 self.resource_id = Some(id);
             }
             ("channel", Value::String(name)) => self.channel = Channel::parse(&name),
-            ("status", Value::String(text) | Value::Number(text)) => self.status = Some(text.into_owned()),
+            ("status", Value::String(text) | Value::Number(text)) => {
+                self.status = Some(text.into_owned())
+            }
             ("priority", Value::Number(digits)) => self.priority = Some(fields::integer(&digits)?),
             ("cats", value) => self.cats = Some(Json::from(&value)),
             ("custom_fields", value) => self.custom_fields = Some(Json::from(&value)),
             ("date", Value::String(text)) => self.date = Some(fields::date_time(&text)?),
             ("ip", Value::String(text)) => self.ip = Some(fields::ip(&text)?),
             ("url", Value::String(text)) => self.url = Some(text.into_owned()),
-            (name, _) => unreachable!("the table of fields has a kind for {name} that is not taken here"),
+            (name, _) => {
+                unreachable!("the table of fields has a kind for {name} that is not taken here")
+            }
         }
         Ok(())
     }
@@ -314,9 +373,16 @@ fn address(object: &Object<'_>, channel: Channel) -> Result<String, Flaw> {
     }
     let mut address = String::new();
     for part in chosen {
-        let in_path = |flaw: Flaw| part.path.iter().rev().fold(flaw, |flaw, name| flaw.in_field(name));
+        let in_path = |flaw: Flaw| {
+            part.path
+                .iter()
+                .rev()
+                .fold(flaw, |flaw, name| flaw.in_field(name))
+        };
         let value = find(object, part.path)?.ok_or_else(|| in_path("is missing".into()))?;
-        if let Value::String(text) | Value::Number(text) = part.kind.check(value.clone()).map_err(in_path)? {
+        if let Value::String(text) | Value::Number(text) =
+            part.kind.check(value.clone()).map_err(in_path)?
+        {
             if !address.is_empty() {
                 address.push(':');
             }

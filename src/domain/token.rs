@@ -116,8 +116,14 @@ mod tests {
         };
         assert_eq!(token(None, false).check(now), Ok(()));
         assert_eq!(token(Some(1001), false).check(now), Ok(()));
-        assert_eq!(token(Some(1000), false).check(now), Err(Unauthenticated::Expired));
-        assert_eq!(token(Some(999), true).check(now), Err(Unauthenticated::Revoked));
+        assert_eq!(
+            token(Some(1000), false).check(now),
+            Err(Unauthenticated::Expired)
+        );
+        assert_eq!(
+            token(Some(999), true).check(now),
+            Err(Unauthenticated::Revoked)
+        );
     }
 
     #[test]

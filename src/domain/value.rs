@@ -66,7 +66,11 @@ impl<'a> Object<'a> {
     /// Collects fields; of several with one name the last counts, as in most JSON readers and in
     /// PostgreSQL's jsonb.
     pub fn from_fields(fields: Vec<(Cow<'a, str>, Value<'a>)>) -> Self {
-        if has_repeated_name(&fields) { Self(keep_last(fields)) } else { Self(fields) }
+        if has_repeated_name(&fields) {
+            Self(keep_last(fields))
+        } else {
+            Self(fields)
+        }
     }
 
     /// Takes fields, each of which has a name of its own.
@@ -86,7 +90,11 @@ impl<'a> Object<'a> {
 
     /// The value of a field; `None` where it is absent or null.
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value).filter(|value| **value != Value::Null)
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
+            .filter(|value| **value != Value::Null)
     }
 
     /// The fields in the order of the document, nulls included.
@@ -108,7 +116,10 @@ const PAIRWISE_MAX: usize = 24;
 
 fn has_repeated_name(fields: &[(Cow<'_, str>, Value<'_>)]) -> bool {
     if fields.len() <= PAIRWISE_MAX {
-        return fields.iter().enumerate().any(|(i, (name, _))| fields[..i].iter().any(|(earlier, _)| earlier == name));
+        return fields
+            .iter()
+            .enumerate()
+            .any(|(i, (name, _))| fields[..i].iter().any(|(earlier, _)| earlier == name));
     }
     let mut places = Places::default();
     (0..fields.len()).any(|place| places.find_or_add(fields, place).is_some())
@@ -117,8 +128,10 @@ fn has_repeated_name(fields: &[(Cow<'_, str>, Value<'_>)]) -> bool {
 fn keep_last<'a>(mut fields: Vec<(Cow<'a, str>, Value<'a>)>) -> Vec<(Cow<'a, str>, Value<'a>)> {
     let mut places = Places::default();
     // Beginning with the last field, so that they are taken from the end for the first field on.
-    let mut kept: Vec<bool> =
-        (0..fields.len()).rev().map(|place| places.find_or_add(&fields, place).is_none()).collect();
+    let mut kept: Vec<bool> = (0..fields.len())
+        .rev()
+        .map(|place| places.find_or_add(&fields, place).is_none())
+        .collect();
     fields.retain(|_| kept.pop() == Some(true));
     fields
 }
@@ -134,16 +147,23 @@ pub struct Places {
 impl Places {
     /// The place among `fields`, which are those that the places were added of, of this name.
     pub fn find(&self, fields: &[(Cow<'_, str>, Value<'_>)], name: &str) -> Option<usize> {
-        self.table.find(self.hasher.hash_one(name), |place| fields[*place].0 == name).copied()
+        self.table
+            .find(self.hasher.hash_one(name), |place| fields[*place].0 == name)
+            .copied()
     }
 
     /// The place of an earlier field with the same name as the one at `place`; else adds `place`.
-    pub fn find_or_add(&mut self, fields: &[(Cow<'_, str>, Value<'_>)], place: usize) -> Option<usize> {
+    pub fn find_or_add(
+        &mut self,
+        fields: &[(Cow<'_, str>, Value<'_>)],
+        place: usize,
+    ) -> Option<usize> {
         let name = |place: usize| fields[place].0.as_ref();
         let found = self.find(fields, name(place));
         if found.is_none() {
             let hasher = |place: &usize| self.hasher.hash_one(name(*place));
-            self.table.insert_unique(self.hasher.hash_one(name(place)), place, hasher);
+            self.table
+                .insert_unique(self.hasher.hash_one(name(place)), place, hasher);
         }
         found
     }
@@ -180,9 +200,10 @@ impl Serialize for Value<'_> {
         match self {
             Value::Null => serializer.serialize_unit(),
             Value::Bool(value) => serializer.serialize_bool(*value),
-            Value::Number(digits) => {
-                digits.parse::<serde_json::Number>().map_err(serde::ser::Error::custom)?.serialize(serializer)
-            }
+            Value::Number(digits) => digits
+                .parse::<serde_json::Number>()
+                .map_err(serde::ser::Error::custom)?
+                .serialize(serializer),
             Value::String(text) | Value::Text(text) => serializer.serialize_str(text),
             Value::Array(items) => {
                 let mut out = serializer.serialize_seq(Some(items.len()))?;

@@ -59,9 +59,16 @@ impl Backlog {
 
     /// How much more may be taken.
     pub(super) fn limits(&self, requests_max: usize) -> BatchLimits {
-        let (bytes_max, large_bytes_max) =
-            if self.is_much() { (BUSY_BATCH_BYTES_MAX, 0) } else { (SMALL_BATCH_BYTES_MAX, LARGE_BATCH_BYTES_MAX) };
-        BatchLimits { requests_max, bytes_max, large_bytes_max }
+        let (bytes_max, large_bytes_max) = if self.is_much() {
+            (BUSY_BATCH_BYTES_MAX, 0)
+        } else {
+            (SMALL_BATCH_BYTES_MAX, LARGE_BATCH_BYTES_MAX)
+        };
+        BatchLimits {
+            requests_max,
+            bytes_max,
+            large_bytes_max,
+        }
     }
 
     /// Adds a request in the batch form.
@@ -90,7 +97,11 @@ impl Backlog {
     }
 
     /// Sets suspects aside; returns the others.
-    pub(super) fn without_suspects(&mut self, envelopes: Vec<Envelope>, receipt: &mut BatchReceipt) -> Vec<Envelope> {
+    pub(super) fn without_suspects(
+        &mut self,
+        envelopes: Vec<Envelope>,
+        receipt: &mut BatchReceipt,
+    ) -> Vec<Envelope> {
         if !envelopes.iter().any(is_suspect) {
             return envelopes;
         }

@@ -62,9 +62,15 @@ mod tests {
     #[test]
     fn delays_grow_to_a_limit_and_never_end() {
         let mut delays = Backoff::new();
-        let waits: Vec<_> = (0..1000).map(|_| delays.0.next_backoff().unwrap()).collect();
+        let waits: Vec<_> = (0..1000)
+            .map(|_| delays.0.next_backoff().unwrap())
+            .collect();
         assert!(waits[0] < FIRST.mul_f64(1.5));
-        assert!(waits.iter().all(|wait| *wait <= LONGEST.mul_f64(1.0 + SPREAD)));
+        assert!(
+            waits
+                .iter()
+                .all(|wait| *wait <= LONGEST.mul_f64(1.0 + SPREAD))
+        );
         let spread: std::collections::HashSet<_> = waits[100..].iter().collect();
         assert!(spread.len() > 100, "no jitter");
         delays.reset();

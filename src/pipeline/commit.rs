@@ -42,7 +42,10 @@ struct Piece {
 
 impl From<Range<usize>> for Piece {
     fn from(range: Range<usize>) -> Self {
-        Self { range, is_suspect: false }
+        Self {
+            range,
+            is_suspect: false,
+        }
     }
 }
 
@@ -99,7 +102,10 @@ pub async fn commit(
                 work.extend(halves(range).map(Piece::from));
             }
             Finding::SomeWait => work.push(range.into()),
-            Finding::Denied(_) if !is_suspect => work.push(Piece { range, is_suspect: true }),
+            Finding::Denied(_) if !is_suspect => work.push(Piece {
+                range,
+                is_suspect: true,
+            }),
             Finding::Refused(code) | Finding::Denied(code) => {
                 outcomes[range.start] = Committed::Poison(code);
                 metrics.profiles.of(ProfileOutcome::Unstorable).inc();
@@ -110,18 +116,26 @@ pub async fn commit(
 }
 
 /// Finds out whose fault a failure is, and waits if it is one that passes.
-async fn find_out(error: StoreError, store: &Store, hold: &mut Hold<'_>) -> Result<Finding, GaveUp> {
+async fn find_out(
+    error: StoreError,
+    store: &Store,
+    hold: &mut Hold<'_>,
+) -> Result<Finding, GaveUp> {
     let fault = match error {
         StoreError::Refused(code) => return Ok(refused(code, hold, Finding::Refused)),
         // Whether it is only one of them, a profile tells that has nothing of theirs.
-        StoreError::Slow(_) | StoreError::Unwell(_) | StoreError::Denied { .. } => match (store.probe().await, error) {
-            (Ok(()), StoreError::Denied { code, .. }) => return Ok(refused(code, hold, Finding::Denied)),
-            (Ok(()), error) => {
-                hold.after_lock(&error).await;
-                return Ok(Finding::SomeWait);
+        StoreError::Slow(_) | StoreError::Unwell(_) | StoreError::Denied { .. } => {
+            match (store.probe().await, error) {
+                (Ok(()), StoreError::Denied { code, .. }) => {
+                    return Ok(refused(code, hold, Finding::Denied));
+                }
+                (Ok(()), error) => {
+                    hold.after_lock(&error).await;
+                    return Ok(Finding::SomeWait);
+                }
+                (Err(fault), _) => fault,
             }
-            (Err(fault), _) => fault,
-        },
+        }
         StoreError::Unavailable(_) | StoreError::Conflict(_) | StoreError::Setup(_) => error,
     };
     if hold.after(&fault).await.is_err() && store.probe().await.is_err() {

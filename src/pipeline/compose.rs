@@ -94,22 +94,45 @@ impl Responder<'_> {
     pub fn compose(&self, answer: &Answer<'_>, request: usize, parcels: &mut Vec<Parcel>) {
         if let Some(reply) = &answer.reply {
             let requester = self.requester(answer.envelope);
-            let way = if requester.is_some() { Way::ReplyTo } else { Way::ResultQueue };
+            let way = if requester.is_some() {
+                Way::ReplyTo
+            } else {
+                Way::ResultQueue
+            };
             let message = self.reply(answer, reply, requester);
-            parcels.push(Parcel { message, says: Says::Reply(reply.code(), way), request });
+            parcels.push(Parcel {
+                message,
+                says: Says::Reply(reply.code(), way),
+                request,
+            });
         }
-        let events = answer.events.iter().map(|event| self.event(answer.trace, event));
-        parcels.extend(events.map(|message| Parcel { message, says: Says::Event, request }));
+        let events = answer
+            .events
+            .iter()
+            .map(|event| self.event(answer.trace, event));
+        parcels.extend(events.map(|message| Parcel {
+            message,
+            says: Says::Event,
+            request,
+        }));
         if let Some((reason, rejection)) = answer.dead_letter {
             let message = self.dead_letter(answer.envelope, rejection);
-            parcels.push(Parcel { message, says: Says::DeadLetter(reason), request });
+            parcels.push(Parcel {
+                message,
+                says: Says::DeadLetter(reason),
+                request,
+            });
         }
     }
 
     /// Where the producer wants the reply, unless that would bring it back to us as a request.
     fn requester<'e>(&self, envelope: &'e Envelope) -> Option<&'e str> {
-        let would_loop = |name: &str| name == self.topology.request_queue || name == self.topology.dead_letter_queue;
-        ReplyAddress::of(envelope.reply_to()?).name().filter(|name| !would_loop(name))
+        let would_loop = |name: &str| {
+            name == self.topology.request_queue || name == self.topology.dead_letter_queue
+        };
+        ReplyAddress::of(envelope.reply_to()?)
+            .name()
+            .filter(|name| !would_loop(name))
     }
 
     fn reply(&self, answer: &Answer<'_>, reply: &Reply<'_>, requester: Option<&str>) -> Outgoing {
@@ -125,18 +148,25 @@ impl Responder<'_> {
         };
         match requester {
             Some(reply_to) => message.to_requester(reply_to),
-            None => message.to_result_queue(&self.topology.result_queue, answer.envelope.reply_to()),
+            None => {
+                message.to_result_queue(&self.topology.result_queue, answer.envelope.reply_to())
+            }
         }
     }
 
     fn event(&self, trace: TraceHeaders<'_>, announcement: &Announcement<'_>) -> Outgoing {
-        let Announcement { id, added_at, profile } = *announcement;
+        let Announcement {
+            id,
+            added_at,
+            profile,
+        } = *announcement;
         let email = profile.email.as_ref().map(Email::address);
         messages::event(
             &self.topology.event_exchange,
             &event::routing_key(profile.db_id),
             &event::message_id(id),
-            event::Added::new(profile.db_id, id, email, &profile.subscriptions, added_at).to_json_within(self.body_max),
+            event::Added::new(profile.db_id, id, email, &profile.subscriptions, added_at)
+                .to_json_within(self.body_max),
             self.timestamp(),
             trace,
         )

@@ -45,15 +45,24 @@ pub struct Context {
 impl Context {
     /// For a lane that has a batch.
     pub fn hold<'h>(&'h self, progress: &'h Progress) -> Hold<'h> {
-        Hold::new(&self.holding, &self.vitals, progress, self.config.park_after)
+        Hold::new(
+            &self.holding,
+            &self.vitals,
+            progress,
+            self.config.park_after,
+        )
     }
 
     /// Requests are acknowledged.
     pub fn settled(&self, arrivals: &[Instant]) {
-        self.settled.fetch_add(arrivals.len() as u64, Ordering::Relaxed);
+        self.settled
+            .fetch_add(arrivals.len() as u64, Ordering::Relaxed);
         let now = Instant::now();
         for arrived_at in arrivals {
-            self.vitals.metrics.request_duration.observe((now - *arrived_at).as_secs_f64());
+            self.vitals
+                .metrics
+                .request_duration
+                .observe((now - *arrived_at).as_secs_f64());
         }
     }
 }

@@ -96,7 +96,12 @@ pub fn decide(body: &[u8], properties: &Properties<'_>, rules: &Rules<'_>) -> De
     let mut feedback_id = None;
     let verdict = judge(body, format, properties, rules, &lookup, &mut feedback_id);
     let verdict = verdict.unwrap_or_else(|verdict| verdict);
-    Decision { verdict, format, feedback_id, directory_missed: lookup.missed() }
+    Decision {
+        verdict,
+        format,
+        feedback_id,
+        directory_missed: lookup.missed(),
+    }
 }
 
 /// Either way it is the verdict; the error is the one that ends the checks early.
@@ -108,9 +113,15 @@ fn judge(
     lookup: &Lookup<'_>,
     feedback_id: &mut Option<String>,
 ) -> Result<Verdict, Verdict> {
-    let unreadable = |flaw: Unreadable| Verdict::DeadLetter(DeadLetterReason::Unreadable, Rejection::unreadable(flaw));
-    let TopLevel { document, is_outline, too_large } =
-        TopLevel::read(body, format, properties.content_type, rules.body_max).map_err(unreadable)?;
+    let unreadable = |flaw: Unreadable| {
+        Verdict::DeadLetter(DeadLetterReason::Unreadable, Rejection::unreadable(flaw))
+    };
+    let TopLevel {
+        document,
+        is_outline,
+        too_large,
+    } = TopLevel::read(body, format, properties.content_type, rules.body_max)
+        .map_err(unreadable)?;
     let mut request = Request::from_document(document).map_err(|misshapen| {
         *feedback_id = misshapen.feedback_id.map(Cow::into_owned);
         Verdict::Refuse(misshapen.rejection)
@@ -125,13 +136,19 @@ fn judge(
     authorize(&request, properties, rules, lookup).map_err(Verdict::Refuse)?;
     if is_outline {
         let document = format.read(body).map_err(unreadable)?;
-        request = Request::from_document(document).map_err(|misshapen| Verdict::Refuse(misshapen.rejection))?;
+        request = Request::from_document(document)
+            .map_err(|misshapen| Verdict::Refuse(misshapen.rejection))?;
     }
     let adding = Adding {
         db_id: request.db_id,
         skip_triggers: request.skip_triggers,
         skip_invalid_subscriptions: request.skip_invalid_subscriptions,
-        identities: Identities { body, properties, named: OnceCell::new(), unnamed: OnceCell::new() },
+        identities: Identities {
+            body,
+            properties,
+            named: OnceCell::new(),
+            unnamed: OnceCell::new(),
+        },
         rules,
         lookup,
     };
@@ -145,7 +162,9 @@ fn judge(
             let mut skipped = 0;
             for (i, profile) in (0..).zip(profiles) {
                 let addition = adding.add(profile, &format!("{DATA}[{i}]"), i);
-                skipped += addition.as_ref().map_or(0, |addition| addition.skipped.len());
+                skipped += addition
+                    .as_ref()
+                    .map_or(0, |addition| addition.skipped.len());
                 if skipped > SKIPPED_MAX {
                     return Err(Verdict::Refuse(Rejection::too_many_skipped(SKIPPED_MAX)));
                 }
@@ -170,13 +189,22 @@ struct TopLevel<'a> {
 }
 
 impl<'a> TopLevel<'a> {
-    fn read(body: &'a [u8], format: Format, content_type: Option<&str>, body_max: u64) -> Result<Self, Unreadable> {
+    fn read(
+        body: &'a [u8],
+        format: Format,
+        content_type: Option<&str>,
+        body_max: u64,
+    ) -> Result<Self, Unreadable> {
         if content_type.is_some_and(wire::is_foreign_charset) {
             return Err(Unreadable::NotUtf8);
         }
         let is_too_large = body.len() as u64 > body_max;
         if body.len() <= READ_AT_ONCE_MAX && !is_too_large {
-            return Ok(Self { document: format.read(body)?, is_outline: false, too_large: None });
+            return Ok(Self {
+                document: format.read(body)?,
+                is_outline: false,
+                too_large: None,
+            });
         }
         let Outline { fields, values } = format.outline(body, request::NAMES)?;
         let too_large = if is_too_large {
@@ -184,7 +212,11 @@ impl<'a> TopLevel<'a> {
         } else {
             (values > VALUES_MAX).then(|| Rejection::too_many_values(VALUES_MAX))
         };
-        Ok(Self { document: fields, is_outline: true, too_large })
+        Ok(Self {
+            document: fields,
+            is_outline: true,
+            too_large,
+        })
     }
 }
 
@@ -194,9 +226,14 @@ fn authorize(
     rules: &Rules<'_>,
     lookup: &Lookup<'_>,
 ) -> Result<(), Rejection> {
-    let sent = request.token.as_deref().or_else(|| properties.authorization.and_then(bearer));
+    let sent = request
+        .token
+        .as_deref()
+        .or_else(|| properties.authorization.and_then(bearer));
     let sent = sent.ok_or_else(|| Rejection::unauthenticated(Unauthenticated::Missing))?;
-    let token = lookup.token(sent).ok_or_else(|| Rejection::unauthenticated(Unauthenticated::Unknown))?;
+    let token = lookup
+        .token(sent)
+        .ok_or_else(|| Rejection::unauthenticated(Unauthenticated::Unknown))?;
     token.check(rules.now).map_err(Rejection::unauthenticated)?;
     if !lookup.allows(token, request.db_id) {
         return Err(Rejection::forbidden(request.db_id));
@@ -227,8 +264,13 @@ struct Adding<'r> {
 impl Adding<'_> {
     /// Checks the profile that stands at `path`, the `index`-th of the request.
     fn add(&self, profile: Value<'_>, path: &str, index: u32) -> Result<Addition, Rejection> {
-        let fields = Fields::check(profile, self.db_id, self.skip_invalid_subscriptions, self.lookup)
-            .map_err(|flaw| flaw.at(path))?;
+        let fields = Fields::check(
+            profile,
+            self.db_id,
+            self.skip_invalid_subscriptions,
+            self.lookup,
+        )
+        .map_err(|flaw| flaw.at(path))?;
         let properties = self.identities.properties;
         let profile = NewProfile {
             db_id: self.db_id,
@@ -241,8 +283,17 @@ impl Adding<'_> {
             subscriptions: fields.subscriptions,
         };
         let skipped = fields.skipped.into_iter();
-        let skipped = skipped.map(|(index, flaw)| Skipped { index, error_text: flaw.at(path).text }).collect();
-        Ok(Addition { profile, skipped, skip_triggers: self.skip_triggers })
+        let skipped = skipped
+            .map(|(index, flaw)| Skipped {
+                index,
+                error_text: flaw.at(path).text,
+            })
+            .collect();
+        Ok(Addition {
+            profile,
+            skipped,
+            skip_triggers: self.skip_triggers,
+        })
     }
 }
 
@@ -260,9 +311,17 @@ impl Identities<'_> {
     /// Without a `message_id` two equal requests are two requests. A profile with an email is kept
     /// from being stored twice by the email; one without leaves a trace from the second delivery on.
     fn profile(&self, index: u32, has_email: bool) -> Option<RequestId> {
-        let Properties { message_id, reply_to, correlation_id, redelivered, .. } = *self.properties;
+        let Properties {
+            message_id,
+            reply_to,
+            correlation_id,
+            redelivered,
+            ..
+        } = *self.properties;
         let identity = match message_id {
-            Some(id) => self.named.get_or_init(|| RequestIdentity::of(RequestName::MessageId(id), self.body)),
+            Some(id) => self
+                .named
+                .get_or_init(|| RequestIdentity::of(RequestName::MessageId(id), self.body)),
             None if has_email => self.named.get_or_init(|| {
                 let name = RequestName::Unnamed {
                     reply_to: reply_to.unwrap_or_default(),
@@ -272,7 +331,8 @@ impl Identities<'_> {
             }),
             None => {
                 let lasting = redelivered?;
-                self.unnamed.get_or_init(|| identity_of_unnamed(lasting, self.body))
+                self.unnamed
+                    .get_or_init(|| identity_of_unnamed(lasting, self.body))
             }
         };
         Some(identity.profile(index))
@@ -282,7 +342,12 @@ impl Identities<'_> {
 /// The identity that profiles without an email, of a request without a `message_id`, have from its
 /// second delivery on; `lasting` are its properties but for what the broker adds.
 pub fn identity_of_unnamed(lasting: &[u8], body: &[u8]) -> RequestIdentity {
-    RequestIdentity::of(RequestName::Redelivered { properties: lasting }, body)
+    RequestIdentity::of(
+        RequestName::Redelivered {
+            properties: lasting,
+        },
+        body,
+    )
 }
 
 #[cfg(test)]

@@ -14,7 +14,11 @@ const NOW: i64 = 1_800_000_000;
 /// database 2; tokens "one" (database 1), "all", "revoked", "expired", "gone" (database 7, which
 /// does not exist).
 fn directory() -> Directory {
-    let token = |scope, expires_at, revoked| Token { scope, expires_at, revoked };
+    let token = |scope, expires_at, revoked| Token {
+        scope,
+        expires_at,
+        revoked,
+    };
     let past = Some(Timestamp::from_second(NOW - 1).unwrap());
     let only = |db_id| Scope::Databases(vec![db_id]);
     let tokens = [
@@ -26,7 +30,10 @@ fn directory() -> Directory {
     ];
     Directory {
         version: 1,
-        tokens: tokens.into_iter().map(|(text, token)| (TokenHash::of(text), token)).collect(),
+        tokens: tokens
+            .into_iter()
+            .map(|(text, token)| (TokenHash::of(text), token))
+            .collect(),
         databases: HashMap::from([1, 2].map(|id| (id, Default::default()))),
         resources: HashMap::from([
             ((1, 10), Channel::ALL.into_iter().collect()),
@@ -40,7 +47,16 @@ fn decide_with(body: &[u8], properties: &Properties<'_>) -> Decision {
     let ids = IdSource::from_random([7; 8]);
     let directory = directory();
     let now = Timestamp::from_second(NOW).unwrap();
-    decide(body, properties, &Rules { directory: &directory, ids: &ids, now, body_max: 4096 })
+    decide(
+        body,
+        properties,
+        &Rules {
+            directory: &directory,
+            ids: &ids,
+            now,
+            body_max: 4096,
+        },
+    )
 }
 
 fn decided(body: &str) -> Decision {
@@ -70,7 +86,11 @@ fn with_data(data: &str) -> String {
 
 /// What is stored of a profile.
 fn data_of(data: &str) -> String {
-    addition(decided(&with_data(data))).profile.data.as_str().to_owned()
+    addition(decided(&with_data(data)))
+        .profile
+        .data
+        .as_str()
+        .to_owned()
 }
 
 /// The text of the 400 that a profile gets.
@@ -85,32 +105,56 @@ fn flaw_of(data: &str) -> String {
 
 #[test]
 fn error_400_unreadable_messages_are_dead_lettered() {
-    for body in ["hello", "", "[]", "{\"db_id\":1", "<xml>", "<html></html>", "\u{feff}"] {
+    for body in [
+        "hello",
+        "",
+        "[]",
+        "{\"db_id\":1",
+        "<xml>",
+        "<html></html>",
+        "\u{feff}",
+    ] {
         let (code, text, dead_letter) = refusal(decided(body));
         assert_eq!((code, dead_letter), (400, true), "{body:?}");
         assert!(text.starts_with("not a readable request: "), "{text}");
     }
     let latin1 = b"{\"token\":\"one\",\"db_id\":1,\"data\":{\"_fname\":\"Ren\xe9\"}}";
     let (code, text, dead_letter) = refusal(decide_with(latin1, &Properties::default()));
-    assert_eq!((code, text.as_str(), dead_letter), (400, "not a readable request: the body is not UTF-8", true));
-    let foreign = Properties { content_type: Some("application/json; charset=iso-8859-1"), ..Properties::default() };
+    assert_eq!(
+        (code, text.as_str(), dead_letter),
+        (400, "not a readable request: the body is not UTF-8", true)
+    );
+    let foreign = Properties {
+        content_type: Some("application/json; charset=iso-8859-1"),
+        ..Properties::default()
+    };
     assert!(refusal(decide_with(b"{}", &foreign)).2);
 }
 
 #[test]
 fn error_400_misshapen_requests_are_answered_only() {
     let (code, text, dead_letter) = refusal(decided(r#"{"token":"one"}"#));
-    assert_eq!((code, text.as_str(), dead_letter), (400, "db_id: is missing", false));
+    assert_eq!(
+        (code, text.as_str(), dead_letter),
+        (400, "db_id: is missing", false)
+    );
 }
 
 #[test]
 fn error_413_says_the_limit_and_comes_after_the_shape_and_before_the_token() {
     let blank = " ".repeat(5000);
-    let large = format!(r#"{{"token":"nobody","db_id":1,"data":{{"a":[1]}},"feedback_id":"f"}}{blank}"#);
+    let large =
+        format!(r#"{{"token":"nobody","db_id":1,"data":{{"a":[1]}},"feedback_id":"f"}}{blank}"#);
     let decision = decided(&large);
     assert_eq!(decision.feedback_id.as_deref(), Some("f"));
-    assert_eq!(refusal(decision), (413, "the body is larger than 4096 bytes".to_owned(), false));
-    assert_eq!(refusal(decided(&format!(r#"{{"db_id":"1"}}{blank}"#))).0, 400);
+    assert_eq!(
+        refusal(decision),
+        (413, "the body is larger than 4096 bytes".to_owned(), false)
+    );
+    assert_eq!(
+        refusal(decided(&format!(r#"{{"db_id":"1"}}{blank}"#))).0,
+        400
+    );
     assert!(refusal(decided(&format!("{{{blank}"))).2);
 }
 
@@ -120,12 +164,23 @@ fn a_large_body_is_judged_like_a_small_one() {
     let directory = directory();
     let ids = IdSource::from_random([7; 8]);
     let now = Timestamp::from_second(NOW).unwrap();
-    let rules = Rules { directory: &directory, ids: &ids, now, body_max: 1 << 20 };
+    let rules = Rules {
+        directory: &directory,
+        ids: &ids,
+        now,
+        body_max: 1 << 20,
+    };
     let judged = |body: &str| {
-        let Decision { verdict, feedback_id, .. } = decide(body.as_bytes(), &Properties::default(), &rules);
+        let Decision {
+            verdict,
+            feedback_id,
+            ..
+        } = decide(body.as_bytes(), &Properties::default(), &rules);
         let said = match verdict {
             Verdict::Add(addition) => addition.profile.data.as_str().to_owned(),
-            Verdict::AddEach(each) => format!("{:?}", each.iter().map(Result::is_ok).collect::<Vec<_>>()),
+            Verdict::AddEach(each) => {
+                format!("{:?}", each.iter().map(Result::is_ok).collect::<Vec<_>>())
+            }
             Verdict::Refuse(rejection) => format!("{rejection:?}"),
             Verdict::DeadLetter(reason, rejection) => format!("{reason:?} {rejection:?}"),
         };
@@ -152,7 +207,12 @@ fn a_large_body_is_judged_like_a_small_one() {
         &format!(r#"{{"token":"nobody","db_id":1,"data":[{many}{{}}]}}"#),
     ] {
         let large = format!("{body}{}", " ".repeat(READ_AT_ONCE_MAX));
-        assert_eq!(judged(&large), judged(body), "{}", &body[..body.len().min(100)]);
+        assert_eq!(
+            judged(&large),
+            judged(body),
+            "{}",
+            &body[..body.len().min(100)]
+        );
     }
 }
 
@@ -162,12 +222,25 @@ fn error_401_says_which_and_never_the_token() {
         (r#""token":"nobody-knows","#, "unknown token"),
         (r#""token":"revoked","#, "the token was revoked"),
         (r#""token":"expired","#, "the token has expired"),
-        (r#""token":"","#, "no token: give it as `token` or in the header `authorization: Bearer …`"),
-        (r#""token":null,"#, "no token: give it as `token` or in the header `authorization: Bearer …`"),
-        ("", "no token: give it as `token` or in the header `authorization: Bearer …`"),
+        (
+            r#""token":"","#,
+            "no token: give it as `token` or in the header `authorization: Bearer …`",
+        ),
+        (
+            r#""token":null,"#,
+            "no token: give it as `token` or in the header `authorization: Bearer …`",
+        ),
+        (
+            "",
+            "no token: give it as `token` or in the header `authorization: Bearer …`",
+        ),
     ] {
         let body = format!(r#"{{{token}"db_id":9,"data":{{"email":"bad"}}}}"#);
-        assert_eq!(refusal(decided(&body)), (401, text.to_owned(), false), "{token}");
+        assert_eq!(
+            refusal(decided(&body)),
+            (401, text.to_owned(), false),
+            "{token}"
+        );
     }
 }
 
@@ -175,14 +248,24 @@ fn error_401_says_which_and_never_the_token() {
 fn error_403_whether_or_not_the_database_exists() {
     for db_id in [2, 9] {
         let body = format!(r#"{{"token":"one","db_id":{db_id},"data":{{"email":"bad"}}}}"#);
-        assert_eq!(refusal(decided(&body)), (403, format!("the token has no access to database {db_id}"), false));
+        assert_eq!(
+            refusal(decided(&body)),
+            (
+                403,
+                format!("the token has no access to database {db_id}"),
+                false
+            )
+        );
     }
 }
 
 #[test]
 fn error_404_for_a_token_with_access_to_all() {
     let body = r#"{"token":"all","db_id":9,"data":{"email":"bad"}}"#;
-    assert_eq!(refusal(decided(body)), (404, "database 9 does not exist".to_owned(), false));
+    assert_eq!(
+        refusal(decided(body)),
+        (404, "database 9 does not exist".to_owned(), false)
+    );
 }
 
 #[test]
@@ -203,31 +286,62 @@ fn the_directory_is_asked_again_before_it_says_no() {
 
 #[test]
 fn the_first_bad_field_in_the_order_of_the_document_answers() {
-    assert_eq!(flaw_of(r#"{"_tz":"x","email":"bad"}"#), "data._tz: not an IANA time zone name such as Europe/Moscow");
-    assert_eq!(flaw_of(r#"{"email":"bad","_tz":"x"}"#), "data.email: not an email address");
+    assert_eq!(
+        flaw_of(r#"{"_tz":"x","email":"bad"}"#),
+        "data._tz: not an IANA time zone name such as Europe/Moscow"
+    );
+    assert_eq!(
+        flaw_of(r#"{"email":"bad","_tz":"x"}"#),
+        "data.email: not an email address"
+    );
 }
 
 // ---- the request's fields and properties
 
 #[test]
 fn token_in_the_body_or_in_the_authorization_header() {
-    let header = |authorization| Properties { authorization: Some(authorization), ..Properties::default() };
+    let header = |authorization| Properties {
+        authorization: Some(authorization),
+        ..Properties::default()
+    };
     for authorization in ["Bearer one", "bearer  one ", "BEARER one"] {
         addition(decide_with(br#"{"db_id":1}"#, &header(authorization)));
     }
     for authorization in ["one", "Basic one", "Bearer", "Bearer "] {
-        assert_eq!(refusal(decide_with(br#"{"db_id":1}"#, &header(authorization))).0, 401, "{authorization}");
+        assert_eq!(
+            refusal(decide_with(br#"{"db_id":1}"#, &header(authorization))).0,
+            401,
+            "{authorization}"
+        );
     }
     // If both are given the body's wins.
-    addition(decide_with(br#"{"token":"one","db_id":1}"#, &header("Bearer nobody")));
-    assert_eq!(refusal(decide_with(br#"{"token":"nobody","db_id":1}"#, &header("Bearer one"))).0, 401);
+    addition(decide_with(
+        br#"{"token":"one","db_id":1}"#,
+        &header("Bearer nobody"),
+    ));
+    assert_eq!(
+        refusal(decide_with(
+            br#"{"token":"nobody","db_id":1}"#,
+            &header("Bearer one")
+        ))
+        .0,
+        401
+    );
 }
 
 #[test]
 fn data_absent_null_or_empty_adds_an_empty_profile() {
-    for body in [r#"{"token":"one","db_id":1}"#, &with_data("null"), &with_data("{}")] {
+    for body in [
+        r#"{"token":"one","db_id":1}"#,
+        &with_data("null"),
+        &with_data("{}"),
+    ] {
         let profile = addition(decided(body)).profile;
-        assert_eq!((profile.data.as_str(), &profile.email), ("{}", &None), "{body}");
+        assert_eq!(
+            (profile.data.as_str(), &profile.email),
+            ("{}", &None),
+            "{body}"
+        );
         assert!(profile.subscriptions.is_empty());
     }
 }
@@ -253,7 +367,11 @@ fn feedback_id_goes_into_every_answer() {
 fn a_profile_id_begins_with_the_second_of_its_making() {
     let body = with_data("{}");
     let profile = addition(decided(&body)).profile;
-    assert!(profile.id.to_string().starts_with("6b49d200"), "{}", profile.id);
+    assert!(
+        profile.id.to_string().starts_with("6b49d200"),
+        "{}",
+        profile.id
+    );
     assert_eq!(profile.added_at.as_second(), NOW);
 }
 
@@ -270,46 +388,140 @@ const WITH_EMAIL: &str = r#"{"email":"a@example.com"}"#;
 #[test]
 fn a_request_with_message_id_knows_itself_always() {
     for data in [WITH_EMAIL, "{}"] {
-        let named = Properties { message_id: Some(b"m"), ..Properties::default() };
+        let named = Properties {
+            message_id: Some(b"m"),
+            ..Properties::default()
+        };
         let (first, repeatable) = identity(data, named);
         assert!(first.is_some() && repeatable);
-        let elsewhere = Properties { reply_to: Some(b"q"), redelivered: Some(b"p"), ..named };
-        assert_eq!(identity(data, elsewhere).0, first, "only message_id and body count");
-        assert_ne!(identity(data, Properties { message_id: Some(b"n"), ..named }).0, first);
+        let elsewhere = Properties {
+            reply_to: Some(b"q"),
+            redelivered: Some(b"p"),
+            ..named
+        };
+        assert_eq!(
+            identity(data, elsewhere).0,
+            first,
+            "only message_id and body count"
+        );
+        assert_ne!(
+            identity(
+                data,
+                Properties {
+                    message_id: Some(b"n"),
+                    ..named
+                }
+            )
+            .0,
+            first
+        );
     }
-    let named = Properties { message_id: Some(b"m"), ..Properties::default() };
-    assert_ne!(identity(WITH_EMAIL, named).0, identity("{}", named).0, "another body is another request");
+    let named = Properties {
+        message_id: Some(b"m"),
+        ..Properties::default()
+    };
+    assert_ne!(
+        identity(WITH_EMAIL, named).0,
+        identity("{}", named).0,
+        "another body is another request"
+    );
 }
 
 #[test]
 fn a_request_without_message_id_knows_itself_if_it_is_redelivered_and_has_an_email() {
-    let plain = Properties { reply_to: Some(b"q"), correlation_id: Some(b"1"), ..Properties::default() };
+    let plain = Properties {
+        reply_to: Some(b"q"),
+        correlation_id: Some(b"1"),
+        ..Properties::default()
+    };
     let (first, repeatable) = identity(WITH_EMAIL, plain);
     assert!(first.is_some() && !repeatable);
-    let (again, repeatable) = identity(WITH_EMAIL, Properties { redelivered: Some(b"p"), ..plain });
+    let (again, repeatable) = identity(
+        WITH_EMAIL,
+        Properties {
+            redelivered: Some(b"p"),
+            ..plain
+        },
+    );
     assert!(again == first && repeatable);
-    assert_ne!(identity(WITH_EMAIL, Properties { correlation_id: Some(b"2"), ..plain }).0, first);
-    assert_ne!(identity(WITH_EMAIL, Properties { reply_to: Some(b"r"), ..plain }).0, first);
-    assert_eq!(identity("{}", plain).0, None, "two equal requests are two profiles");
+    assert_ne!(
+        identity(
+            WITH_EMAIL,
+            Properties {
+                correlation_id: Some(b"2"),
+                ..plain
+            }
+        )
+        .0,
+        first
+    );
+    assert_ne!(
+        identity(
+            WITH_EMAIL,
+            Properties {
+                reply_to: Some(b"r"),
+                ..plain
+            }
+        )
+        .0,
+        first
+    );
+    assert_eq!(
+        identity("{}", plain).0,
+        None,
+        "two equal requests are two profiles"
+    );
 }
 
 /// A profile that nothing names is stored without a trace once at most.
 #[test]
 fn a_redelivered_request_leaves_a_trace_in_any_case() {
-    let again = Properties { redelivered: Some(b"p"), ..Properties::default() };
+    let again = Properties {
+        redelivered: Some(b"p"),
+        ..Properties::default()
+    };
     let (id, repeatable) = identity("{}", again);
     assert!(id.is_some() && repeatable);
     assert_eq!(identity("{}", again).0, id);
-    assert_ne!(identity("{}", Properties { redelivered: Some(b"q"), ..again }).0, id, "another message");
+    assert_ne!(
+        identity(
+            "{}",
+            Properties {
+                redelivered: Some(b"q"),
+                ..again
+            }
+        )
+        .0,
+        id,
+        "another message"
+    );
     assert_ne!(identity(r#"{"x":1}"#, again).0, id, "another body");
     let body = with_data("{}");
-    assert_eq!(Some(identity_of_unnamed(b"p", body.as_bytes()).profile(0)), id);
+    assert_eq!(
+        Some(identity_of_unnamed(b"p", body.as_bytes()).profile(0)),
+        id
+    );
     let both = with_data(r#"[{"email":"a@example.com"},{}]"#);
-    let Verdict::AddEach(entries) = decide_with(both.as_bytes(), &again).verdict else { panic!("batch form") };
-    let ids: Vec<_> = entries.into_iter().map(|entry| entry.unwrap().profile.request_id).collect();
-    let named = RequestName::Unnamed { reply_to: b"", correlation_id: b"" };
-    assert_eq!(ids[0], Some(RequestIdentity::of(named, both.as_bytes()).profile(0)), "as on its first delivery");
-    assert_eq!(ids[1], Some(identity_of_unnamed(b"p", both.as_bytes()).profile(1)));
+    let Verdict::AddEach(entries) = decide_with(both.as_bytes(), &again).verdict else {
+        panic!("batch form")
+    };
+    let ids: Vec<_> = entries
+        .into_iter()
+        .map(|entry| entry.unwrap().profile.request_id)
+        .collect();
+    let named = RequestName::Unnamed {
+        reply_to: b"",
+        correlation_id: b"",
+    };
+    assert_eq!(
+        ids[0],
+        Some(RequestIdentity::of(named, both.as_bytes()).profile(0)),
+        "as on its first delivery"
+    );
+    assert_eq!(
+        ids[1],
+        Some(identity_of_unnamed(b"p", both.as_bytes()).profile(1))
+    );
 }
 
 // ---- profile fields
@@ -319,14 +531,23 @@ fn field_email_is_trimmed_and_stored_apart() {
     let body = with_data(r#"{"email":" John@Example.com ","x":1}"#);
     let profile = addition(decided(&body)).profile;
     let email = profile.email.as_ref().map(Email::address);
-    assert_eq!((email, profile.data.as_str()), (Some("John@Example.com"), r#"{"x":1}"#));
+    assert_eq!(
+        (email, profile.data.as_str()),
+        (Some("John@Example.com"), r#"{"x":1}"#)
+    );
     for none in ["null", r#""""#, r#""  ""#] {
         let body = with_data(&format!(r#"{{"email":{none}}}"#));
         let profile = addition(decided(&body)).profile;
         assert_eq!(profile.email, None, "{none}");
     }
-    assert_eq!(flaw_of(r#"{"email":"john"}"#), "data.email: not an email address");
-    assert_eq!(flaw_of(r#"{"email":5}"#), "data.email: must be a string, is a number");
+    assert_eq!(
+        flaw_of(r#"{"email":"john"}"#),
+        "data.email: not an email address"
+    );
+    assert_eq!(
+        flaw_of(r#"{"email":5}"#),
+        "data.email: must be a string, is a number"
+    );
 }
 
 #[test]
@@ -336,9 +557,18 @@ fn field_phones_are_stored_in_e164() {
         r#"{"phones":["+79000000000","+442079460958"]}"#
     );
     let what = "not a phone number with country code, such as +79000000000";
-    assert_eq!(flaw_of(r#"{"phones":["+79000000000","x"]}"#), format!("data.phones[1]: {what}"));
-    assert_eq!(flaw_of(r#"{"phones":"+79000000000"}"#), "data.phones: must be an array, is a string");
-    assert_eq!(flaw_of(r#"{"phones":[79000000000]}"#), "data.phones[0]: must be a string, is a number");
+    assert_eq!(
+        flaw_of(r#"{"phones":["+79000000000","x"]}"#),
+        format!("data.phones[1]: {what}")
+    );
+    assert_eq!(
+        flaw_of(r#"{"phones":"+79000000000"}"#),
+        "data.phones: must be an array, is a string"
+    );
+    assert_eq!(
+        flaw_of(r#"{"phones":[79000000000]}"#),
+        "data.phones[0]: must be a string, is a number"
+    );
 }
 
 /// Fields that are stored as they came: name, a good value, a bad one.
@@ -359,13 +589,21 @@ const PLAIN_FIELDS: &[(&str, &str, &str)] = &[
     ("_ip", r#""192.0.2.1""#, r#""192.0.2.256""#),
     ("_regip", r#""2001:db8::1""#, "1"),
     ("_bdate", r#""2001-12-31""#, r#""2001-02-30""#),
-    ("_regdate", r#""2001-12-31T10:00:00+03:00""#, r#""yesterday""#),
+    (
+        "_regdate",
+        r#""2001-12-31T10:00:00+03:00""#,
+        r#""yesterday""#,
+    ),
     ("_tz", r#""Europe/Moscow""#, r#""Europe/Nowhere""#),
     ("_sex", "1", "3"),
     ("_sex", r#""female""#, r#""f""#),
     ("_status", "2", "2.5"),
     ("_status", r#""unsubscribed""#, r#""gone""#),
-    ("loyalty", r#"{"level":[1,2.50,null,true,"x"]}"#, r#""\u0000""#),
+    (
+        "loyalty",
+        r#"{"level":[1,2.50,null,true,"x"]}"#,
+        r#""\u0000""#,
+    ),
     ("anything else", "12345678901234567890.123", "1e5000"),
 ];
 
@@ -376,7 +614,11 @@ fn plain_fields_are_checked_and_stored_as_they_came() {
         assert_eq!(data_of(&data), data);
         let flaw = flaw_of(&format!(r#"{{"{name}":{bad}}}"#));
         assert!(flaw.starts_with(&format!("data.{name}: ")), "{flaw}");
-        assert_eq!(data_of(&format!(r#"{{"{name}":null}}"#)), "{}", "null means not given");
+        assert_eq!(
+            data_of(&format!(r#"{{"{name}":null}}"#)),
+            "{}",
+            "null means not given"
+        );
     }
 }
 
@@ -396,8 +638,12 @@ fn strings_with_u0000_are_refused_wherever_they_stand() {
 
 #[test]
 fn error_texts_have_no_value_of_the_request() {
-    for data in [r#"{"email":"s3cret"}"#, r#"{"phones":["s3cret"]}"#, r#"{"_tz":"s3cret"}"#, r#"{"_status":"s3cret"}"#]
-    {
+    for data in [
+        r#"{"email":"s3cret"}"#,
+        r#"{"phones":["s3cret"]}"#,
+        r#"{"_tz":"s3cret"}"#,
+        r#"{"_status":"s3cret"}"#,
+    ] {
         assert!(!flaw_of(data).contains("s3cret"), "{data}");
     }
 }
@@ -414,38 +660,79 @@ fn with_subscriptions(subscriptions: &str, skip: bool) -> String {
 fn stored(subscriptions: &str) -> Vec<(&'static str, String, String)> {
     let body = with_subscriptions(subscriptions, false);
     let kept = addition(decided(&body)).profile.subscriptions;
-    kept.into_iter().map(|s| (s.channel.name(), s.address, s.status)).collect()
+    kept.into_iter()
+        .map(|s| (s.channel.name(), s.address, s.status))
+        .collect()
 }
 
 /// The address fields of each channel: the channel, its fields, the stored address.
 const CHANNELS: &[(&str, &str, &str)] = &[
     ("email", r#""email":" J@example.com ""#, "J@example.com"),
-    ("email", r#""email_data":{"email":"j@example.com"}"#, "j@example.com"),
+    (
+        "email",
+        r#""email_data":{"email":"j@example.com"}"#,
+        "j@example.com",
+    ),
     ("sms", r#""phone":"+7 900 000 00 00""#, "+79000000000"),
-    ("sms", r#""phone_data":{"phone":"+79000000000"}"#, "+79000000000"),
-    ("push", r#""provider":"android-firebase","subscription_id":"a:b""#, "android-firebase:a:b"),
-    ("telegram_bot", r#""cc_data":{"id":1234567890123}"#, "1234567890123"),
-    ("whatsapp", r#""cc_data":{"phone":"+79000000000"}"#, "+79000000000"),
-    ("viber", r#""cc_data":{"phone":"+79000000000"}"#, "+79000000000"),
-    ("notify", r#""cc_data":{"phone":"+79000000000"}"#, "+79000000000"),
+    (
+        "sms",
+        r#""phone_data":{"phone":"+79000000000"}"#,
+        "+79000000000",
+    ),
+    (
+        "push",
+        r#""provider":"android-firebase","subscription_id":"a:b""#,
+        "android-firebase:a:b",
+    ),
+    (
+        "telegram_bot",
+        r#""cc_data":{"id":1234567890123}"#,
+        "1234567890123",
+    ),
+    (
+        "whatsapp",
+        r#""cc_data":{"phone":"+79000000000"}"#,
+        "+79000000000",
+    ),
+    (
+        "viber",
+        r#""cc_data":{"phone":"+79000000000"}"#,
+        "+79000000000",
+    ),
+    (
+        "notify",
+        r#""cc_data":{"phone":"+79000000000"}"#,
+        "+79000000000",
+    ),
 ];
 
 #[test]
 fn every_channel_has_its_address() {
     for (channel, fields, address) in CHANNELS {
         let subscription = format!(r#"{{"resource_id":10,"channel":"{channel}",{fields}}}"#);
-        assert_eq!(stored(&subscription), [(*channel, (*address).to_owned(), "subscribed".to_owned())]);
+        assert_eq!(
+            stored(&subscription),
+            [(*channel, (*address).to_owned(), "subscribed".to_owned())]
+        );
         let without = format!(r#"{{"resource_id":10,"channel":"{channel}"}}"#);
         let (code, text, _) = refusal(decided(&with_subscriptions(&without, false)));
-        assert!(code == 400 && text.starts_with("data.subscriptions[0].") && text.ends_with(" is missing"), "{text}");
+        assert!(
+            code == 400
+                && text.starts_with("data.subscriptions[0].")
+                && text.ends_with(" is missing"),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn every_status_is_kept() {
-    for (given, status) in crate::domain::fields::STATUSES.map(|word| (format!("\"{word}\""), word.to_owned())) {
-        let subscription =
-            format!(r#"{{"resource_id":11,"channel":"email","email":"a@example.com","status":{given}}}"#);
+    for (given, status) in
+        crate::domain::fields::STATUSES.map(|word| (format!("\"{word}\""), word.to_owned()))
+    {
+        let subscription = format!(
+            r#"{{"resource_id":11,"channel":"email","email":"a@example.com","status":{given}}}"#
+        );
         assert_eq!(stored(&subscription)[0].2, status);
     }
     let numbered = r#"{"resource_id":11,"channel":"email","email":"a@example.com","status":4}"#;
@@ -464,18 +751,36 @@ fn the_other_fields_of_a_subscription_are_kept() {
     assert_eq!(kept.custom_fields.unwrap().as_str(), r#"{"a":1.50}"#);
     assert_eq!(kept.cats.unwrap().as_str(), r#"["x","y"]"#);
     assert_eq!(kept.date.unwrap().to_string(), "2020-01-02T03:04:05Z");
-    assert_eq!((kept.ip.unwrap().to_string(), kept.url.as_deref()), ("192.0.2.1".into(), Some("https://example.com")));
+    assert_eq!(
+        (kept.ip.unwrap().to_string(), kept.url.as_deref()),
+        ("192.0.2.1".into(), Some("https://example.com"))
+    );
 }
 
 /// What makes a subscription invalid, and the text that says so.
 const INVALID: &[(&str, &str)] = &[
     ("5", "data.subscriptions[1]: must be an object, is a number"),
     ("null", "data.subscriptions[1]: must be an object, is null"),
-    (r#"{"channel":"email","email":"b@example.com"}"#, "data.subscriptions[1].resource_id: is missing"),
-    (r#"{"resource_id":99,"channel":"email"}"#, "data.subscriptions[1].resource_id: database 1 has no resource 99"),
-    (r#"{"resource_id":20,"channel":"email"}"#, "data.subscriptions[1].resource_id: database 1 has no resource 20"),
-    (r#"{"resource_id":"11"}"#, "data.subscriptions[1].resource_id: must be an integer, is a string"),
-    (r#"{"resource_id":11}"#, "data.subscriptions[1].channel: is missing"),
+    (
+        r#"{"channel":"email","email":"b@example.com"}"#,
+        "data.subscriptions[1].resource_id: is missing",
+    ),
+    (
+        r#"{"resource_id":99,"channel":"email"}"#,
+        "data.subscriptions[1].resource_id: database 1 has no resource 99",
+    ),
+    (
+        r#"{"resource_id":20,"channel":"email"}"#,
+        "data.subscriptions[1].resource_id: database 1 has no resource 20",
+    ),
+    (
+        r#"{"resource_id":"11"}"#,
+        "data.subscriptions[1].resource_id: must be an integer, is a string",
+    ),
+    (
+        r#"{"resource_id":11}"#,
+        "data.subscriptions[1].channel: is missing",
+    ),
     (
         r#"{"resource_id":11,"channel":"sms","phone":"+79000000000"}"#,
         "data.subscriptions[1].channel: resource 11 does not offer sms",
@@ -484,7 +789,10 @@ const INVALID: &[(&str, &str)] = &[
         r#"{"resource_id":10,"channel":"fax"}"#,
         "data.subscriptions[1].channel: must be one of email, sms, push, telegram_bot, whatsapp, viber, notify",
     ),
-    (r#"{"resource_id":11,"channel":"email","email":"b"}"#, "data.subscriptions[1].email: not an email address"),
+    (
+        r#"{"resource_id":11,"channel":"email","email":"b"}"#,
+        "data.subscriptions[1].email: not an email address",
+    ),
     (
         r#"{"resource_id":11,"channel":"email","email_data":{"email":"b"}}"#,
         "data.subscriptions[1].email_data.email: not an email address",
@@ -547,19 +855,37 @@ fn an_invalid_subscription_refuses_the_request_or_is_dropped_as_it_wishes() {
     for (invalid, text) in INVALID {
         let three = format!("{first},{invalid},{last}");
         let strict = with_subscriptions(&three, false);
-        assert_eq!(refusal(decided(&strict)), (400, (*text).to_owned(), false), "{invalid}");
+        assert_eq!(
+            refusal(decided(&strict)),
+            (400, (*text).to_owned(), false),
+            "{invalid}"
+        );
         let lenient = with_subscriptions(&three, true);
         let addition = addition(decided(&lenient));
-        let kept: Vec<_> = addition.profile.subscriptions.iter().map(|s| s.resource_id).collect();
+        let kept: Vec<_> = addition
+            .profile
+            .subscriptions
+            .iter()
+            .map(|s| s.resource_id)
+            .collect();
         assert_eq!(kept, [11, 10], "{invalid}");
-        assert_eq!(addition.skipped, [Skipped { index: 1, error_text: (*text).to_owned() }]);
+        assert_eq!(
+            addition.skipped,
+            [Skipped {
+                index: 1,
+                error_text: (*text).to_owned()
+            }]
+        );
     }
 }
 
 #[test]
 fn skip_invalid_subscriptions_is_false_by_default() {
     let body = with_data(r#"{"subscriptions":[{}]}"#);
-    assert_eq!(refusal(decided(&body)).1, "data.subscriptions[0].resource_id: is missing");
+    assert_eq!(
+        refusal(decided(&body)).1,
+        "data.subscriptions[0].resource_id: is missing"
+    );
 }
 
 #[test]
@@ -568,7 +894,10 @@ fn what_is_no_array_of_subscriptions_is_refused_either_way() {
         let body = format!(
             r#"{{"token":"one","db_id":1,"data":{{"subscriptions":{{}}}},"skip_invalid_subscriptions":{skip}}}"#
         );
-        assert_eq!(refusal(decided(&body)).1, "data.subscriptions: must be an array, is an object");
+        assert_eq!(
+            refusal(decided(&body)).1,
+            "data.subscriptions: must be an array, is an object"
+        );
     }
 }
 
@@ -599,14 +928,23 @@ fn both_formats_are_judged_by_the_same_rules() {
     }
     for (json, xml) in [
         (r#"{"email":"x"}"#, "<email>x</email>"),
-        (r#"{"phones":"+79000000000"}"#, "<phones>+79000000000</phones>"),
+        (
+            r#"{"phones":"+79000000000"}"#,
+            "<phones>+79000000000</phones>",
+        ),
         (r#"{"_bdate":"yesterday"}"#, "<_bdate>yesterday</_bdate>"),
-        (r#"{"_country":["RU","DE"]}"#, "<_country>RU</_country><_country>DE</_country>"),
+        (
+            r#"{"_country":["RU","DE"]}"#,
+            "<_country>RU</_country><_country>DE</_country>",
+        ),
         (
             r#"{"subscriptions":[{"resource_id":10,"channel":"sms"}]}"#,
             "<subscriptions array='true'><resource_id>10</resource_id><channel>sms</channel></subscriptions>",
         ),
-        (r#"{"subscriptions":{"resource_id":10}}"#, "<subscriptions><resource_id>10</resource_id></subscriptions>"),
+        (
+            r#"{"subscriptions":{"resource_id":10}}"#,
+            "<subscriptions><resource_id>10</resource_id></subscriptions>",
+        ),
         (
             r#"{"subscriptions":[{"resource_id":"ten"}]}"#,
             "<subscriptions array='true'><resource_id>ten</resource_id></subscriptions>",
@@ -631,8 +969,15 @@ fn a_reply_has_the_format_of_its_request() {
         ("hello", Some("text/xml"), Format::Xml),
         ("<xml/>", Some("application/json"), Format::Json),
     ] {
-        let properties = Properties { content_type, ..Properties::default() };
-        assert_eq!(decide_with(body.as_bytes(), &properties).format, format, "{body}");
+        let properties = Properties {
+            content_type,
+            ..Properties::default()
+        };
+        assert_eq!(
+            decide_with(body.as_bytes(), &properties).format,
+            format,
+            "{body}"
+        );
     }
 }
 
@@ -641,7 +986,9 @@ fn each(body: &str) -> Vec<Result<String, (u16, String)>> {
     match decided(body).verdict {
         Verdict::AddEach(entries) => {
             let entry = |entry: Result<Addition, Rejection>| {
-                entry.map(|addition| addition.profile.data.as_str().to_owned()).map_err(|r| (r.code.number(), r.text))
+                entry
+                    .map(|addition| addition.profile.data.as_str().to_owned())
+                    .map_err(|r| (r.code.number(), r.text))
             };
             entries.into_iter().map(entry).collect()
         }
@@ -651,7 +998,9 @@ fn each(body: &str) -> Vec<Result<String, (u16, String)>> {
 
 #[test]
 fn each_entry_of_the_batch_form_is_judged_by_itself() {
-    let entries = each(&with_data(r#"[{"a":1},{"_sex":7},[],null,{"subscriptions":[{"resource_id":1}]},{}]"#));
+    let entries = each(&with_data(
+        r#"[{"a":1},{"_sex":7},[],null,{"subscriptions":[{"resource_id":1}]},{}]"#,
+    ));
     let flaw = |text: &str| Err((400, text.to_owned()));
     assert_eq!(
         entries,
@@ -671,9 +1020,17 @@ fn each_entry_of_the_batch_form_is_judged_by_itself() {
 fn entries_of_the_batch_form_have_identities_of_their_own() {
     let body = with_data(r#"[{"email":"a@b.ru"},{},{}]"#);
     let ids = |message_id: Option<&'static [u8]>| {
-        let properties = Properties { message_id, ..Properties::default() };
-        let Verdict::AddEach(entries) = decide_with(body.as_bytes(), &properties).verdict else { panic!("batch form") };
-        entries.into_iter().map(|entry| entry.unwrap().profile.request_id).collect::<Vec<_>>()
+        let properties = Properties {
+            message_id,
+            ..Properties::default()
+        };
+        let Verdict::AddEach(entries) = decide_with(body.as_bytes(), &properties).verdict else {
+            panic!("batch form")
+        };
+        entries
+            .into_iter()
+            .map(|entry| entry.unwrap().profile.request_id)
+            .collect::<Vec<_>>()
     };
     let named = ids(Some(b"m"));
     assert!(named.iter().all(Option::is_some));
@@ -681,7 +1038,10 @@ fn entries_of_the_batch_form_have_identities_of_their_own() {
     assert_eq!(ids(Some(b"m")), named);
     assert_ne!(ids(Some(b"n")), named);
     let unnamed = ids(None);
-    assert!(unnamed[0].is_some() && unnamed[1].is_none(), "an email is needed where nothing names the request");
+    assert!(
+        unnamed[0].is_some() && unnamed[1].is_none(),
+        "an email is needed where nothing names the request"
+    );
 }
 
 #[test]
@@ -689,7 +1049,12 @@ fn error_413_too_many_profiles_comes_before_the_token() {
     let many = |count: usize| format!(r#"{{"db_id":1,"data":[{}]}}"#, vec!["0"; count].join(","));
     let ids = IdSource::from_random([7; 8]);
     let directory = directory();
-    let rules = Rules { directory: &directory, ids: &ids, now: Timestamp::UNIX_EPOCH, body_max: 1 << 20 };
+    let rules = Rules {
+        directory: &directory,
+        ids: &ids,
+        now: Timestamp::UNIX_EPOCH,
+        body_max: 1 << 20,
+    };
     let code = |body: String| refusal(decide(body.as_bytes(), &Properties::default(), &rules)).0;
     assert_eq!((code(many(10_000)), code(many(10_001))), (401, 413));
 }
@@ -700,7 +1065,12 @@ fn error_413_too_many_values_comes_after_the_shape_and_before_the_token() {
     let directory = directory();
     let ids = IdSource::from_random([7; 8]);
     let now = Timestamp::from_second(NOW).unwrap();
-    let rules = Rules { directory: &directory, ids: &ids, now, body_max: 10 << 20 };
+    let rules = Rules {
+        directory: &directory,
+        ids: &ids,
+        now,
+        body_max: 10 << 20,
+    };
     let text = "more than 1000000 values in one request".to_owned();
     let zeros = format!("[0{}]", ",0".repeat(1_000_000));
     for (body, expected) in [
@@ -708,7 +1078,10 @@ fn error_413_too_many_values_comes_after_the_shape_and_before_the_token() {
             format!(r#"{{"token":"nobody","data":{{"x":{zeros}}},"db_id":1,"feedback_id":"f"}}"#),
             (413, text.clone(), false),
         ),
-        (format!(r#"{{"token":"one","data":{zeros},"db_id":1,"feedback_id":"f"}}"#), (413, text.clone(), false)),
+        (
+            format!(r#"{{"token":"one","data":{zeros},"db_id":1,"feedback_id":"f"}}"#),
+            (413, text.clone(), false),
+        ),
         (
             format!(
                 "<xml><db_id>1</db_id><data><x>{}</x></data><feedback_id>f</feedback_id></xml>",
@@ -716,14 +1089,24 @@ fn error_413_too_many_values_comes_after_the_shape_and_before_the_token() {
             ),
             (413, text, false),
         ),
-        (format!(r#"{{"token":"one","x":{zeros},"feedback_id":"f"}}"#), (400, "db_id: is missing".to_owned(), false)),
+        (
+            format!(r#"{{"token":"one","x":{zeros},"feedback_id":"f"}}"#),
+            (400, "db_id: is missing".to_owned(), false),
+        ),
     ] {
         let decision = decide(body.as_bytes(), &Properties::default(), &rules);
         assert_eq!(decision.feedback_id.as_deref(), Some("f"));
         assert_eq!(refusal(decision), expected);
     }
     let unreadable = format!(r#"{{"x":{zeros},"#);
-    assert!(refusal(decide(unreadable.as_bytes(), &Properties::default(), &rules)).2);
+    assert!(
+        refusal(decide(
+            unreadable.as_bytes(),
+            &Properties::default(),
+            &rules
+        ))
+        .2
+    );
 }
 
 /// Each is told of in the reply, which the broker must be able to carry.
@@ -731,18 +1114,31 @@ fn error_413_too_many_values_comes_after_the_shape_and_before_the_token() {
 fn subscriptions_have_limits() {
     let ids = IdSource::from_random([7; 8]);
     let directory = directory();
-    let rules = Rules { directory: &directory, ids: &ids, now: Timestamp::UNIX_EPOCH, body_max: 1 << 20 };
+    let rules = Rules {
+        directory: &directory,
+        ids: &ids,
+        now: Timestamp::UNIX_EPOCH,
+        body_max: 1 << 20,
+    };
     let judge = |data: String| {
-        let body = format!(r#"{{"token":"one","db_id":1,"skip_invalid_subscriptions":true,"data":{data}}}"#);
+        let body = format!(
+            r#"{{"token":"one","db_id":1,"skip_invalid_subscriptions":true,"data":{data}}}"#
+        );
         decide(body.as_bytes(), &Properties::default(), &rules)
     };
     let profile = |count: usize| format!(r#"{{"subscriptions":[{}]}}"#, vec!["0"; count].join(","));
     assert_eq!(addition(judge(profile(1000))).skipped.len(), 1000);
-    assert_eq!(refusal(judge(profile(1001))).1, "data.subscriptions: must be at most 1000 subscriptions");
+    assert_eq!(
+        refusal(judge(profile(1001))).1,
+        "data.subscriptions: must be at most 1000 subscriptions"
+    );
     let many = |count: usize| format!("[{}]", vec![profile(1000); count].join(","));
     assert!(matches!(judge(many(20)).verdict, Verdict::AddEach(_)));
     let (code, text, _) = refusal(judge(many(21)));
-    assert_eq!((code, text.as_str()), (413, "more than 20000 invalid subscriptions in one request"));
+    assert_eq!(
+        (code, text.as_str()),
+        (413, "more than 20000 invalid subscriptions in one request")
+    );
 }
 
 // ---- custom fields that are defined
@@ -756,7 +1152,12 @@ fn a_defined_field_is_checked_and_a_strict_database_takes_no_other() {
     database.fields = types.into_iter().collect();
     let judge = |directory: &Directory, data: &str| {
         let body = with_data(data);
-        let rules = Rules { directory, ids: &ids, now: Timestamp::UNIX_EPOCH, body_max: 4096 };
+        let rules = Rules {
+            directory,
+            ids: &ids,
+            now: Timestamp::UNIX_EPOCH,
+            body_max: 4096,
+        };
         decide(body.as_bytes(), &Properties::default(), &rules)
     };
     for (field, good, bad) in [
@@ -765,20 +1166,39 @@ fn a_defined_field_is_checked_and_a_strict_database_takes_no_other() {
         ("f_number", "1.5", r#""1.5""#),
         ("f_boolean", "true", "1"),
         ("f_date", r#""2001-12-31""#, r#""2001-12-31T10:00:00Z""#),
-        ("f_date-time", r#""2001-12-31T10:00:00Z""#, r#""2001-12-31""#),
+        (
+            "f_date-time",
+            r#""2001-12-31T10:00:00Z""#,
+            r#""2001-12-31""#,
+        ),
         ("f_strings", r#"["x"]"#, "[1]"),
         ("f_object", r#"{"a":1}"#, "[]"),
     ] {
         let decision = judge(&directory, &format!(r#"{{"{field}":{good}}}"#));
-        assert_eq!(addition(decision).profile.data.as_str(), format!(r#"{{"{field}":{good}}}"#));
+        assert_eq!(
+            addition(decision).profile.data.as_str(),
+            format!(r#"{{"{field}":{good}}}"#)
+        );
         let decision = judge(&directory, &format!(r#"{{"{field}":{bad}}}"#));
-        assert!(decision.directory_missed, "{field} may have another type by now");
-        assert!(refusal(decision).1.starts_with(&format!("data.{field}")), "{field}");
+        assert!(
+            decision.directory_missed,
+            "{field} may have another type by now"
+        );
+        assert!(
+            refusal(decision).1.starts_with(&format!("data.{field}")),
+            "{field}"
+        );
         addition(judge(&directory, &format!(r#"{{"{field}":null}}"#)));
     }
     addition(judge(&directory, r#"{"other":1}"#));
     directory.databases.get_mut(&1).unwrap().is_strict = true;
-    let decision = judge(&directory, r#"{"_fname":"x","email":"a@b.ru","f_integer":1,"other":1}"#);
+    let decision = judge(
+        &directory,
+        r#"{"_fname":"x","email":"a@b.ru","f_integer":1,"other":1}"#,
+    );
     assert!(decision.directory_missed, "it may be defined by now");
-    assert_eq!(refusal(decision).1, "data.other: is not a field of this database");
+    assert_eq!(
+        refusal(decision).1,
+        "data.other: is not a field of this database"
+    );
 }

@@ -54,7 +54,10 @@ impl Destination {
         let routing_key = message.routing_key().to_owned();
         match message.requester(result_queue) {
             Some(_) => Self::Requester(routing_key),
-            None if !message.is_to_queue() => Self::Event { exchange: message.exchange().to_owned(), routing_key },
+            None if !message.is_to_queue() => Self::Event {
+                exchange: message.exchange().to_owned(),
+                routing_key,
+            },
             None if routing_key == result_queue => Self::Results(routing_key),
             None => Self::DeadLetters(routing_key),
         }
@@ -78,8 +81,13 @@ impl Destination {
     /// Its name for people.
     pub fn name(&self) -> String {
         match self {
-            Self::Requester(queue) | Self::Results(queue) | Self::DeadLetters(queue) => format!("the queue {queue}"),
-            Self::Event { exchange, routing_key } => {
+            Self::Requester(queue) | Self::Results(queue) | Self::DeadLetters(queue) => {
+                format!("the queue {queue}")
+            }
+            Self::Event {
+                exchange,
+                routing_key,
+            } => {
                 format!("a queue behind the exchange {exchange} and the routing key {routing_key}")
             }
         }
@@ -157,7 +165,10 @@ pub struct SizeLimit {
 
 impl Default for SizeLimit {
     fn default() -> Self {
-        Self { taken: AtomicUsize::new(0), limit: AtomicUsize::new(usize::MAX) }
+        Self {
+            taken: AtomicUsize::new(0),
+            limit: AtomicUsize::new(usize::MAX),
+        }
     }
 }
 
@@ -188,7 +199,8 @@ impl SizeLimit {
     /// least twice as large as the one before, so that it is not asked often. None, if that is known.
     pub fn to_ask(&self, bytes: usize) -> Option<usize> {
         let (taken, limit) = (self.taken.load(Ordering::Relaxed), self.limit());
-        (bytes > taken && bytes <= limit).then(|| bytes.next_power_of_two().max(TRIED_BYTES).min(limit))
+        (bytes > taken && bytes <= limit)
+            .then(|| bytes.next_power_of_two().max(TRIED_BYTES).min(limit))
     }
 }
 
@@ -208,8 +220,17 @@ mod tests {
         destinations.remember(queue("a"), Known::Refuses);
         destinations.remember(queue("b"), Known::Slow);
         destinations.forget(&queue("b"));
-        assert_eq!((destinations.look(&queue("a")), destinations.look(&queue("b"))), (Some(Known::Refuses), None));
-        assert_eq!(destinations.look_at(&queue("a"), Instant::now() + REMEMBERED_FOR), None);
+        assert_eq!(
+            (
+                destinations.look(&queue("a")),
+                destinations.look(&queue("b"))
+            ),
+            (Some(Known::Refuses), None)
+        );
+        assert_eq!(
+            destinations.look_at(&queue("a"), Instant::now() + REMEMBERED_FOR),
+            None
+        );
     }
 
     #[test]

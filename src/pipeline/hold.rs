@@ -79,7 +79,9 @@ fn words(error: &StoreError, meanwhile: Meanwhile) -> String {
     let what = match error {
         StoreError::Setup(_) | StoreError::Denied { .. } => "the setup of the database is at fault",
         StoreError::Slow(_) | StoreError::Unwell(_) => "the database can store nothing",
-        StoreError::Unavailable(_) | StoreError::Conflict(_) | StoreError::Refused(_) => "the database is away",
+        StoreError::Unavailable(_) | StoreError::Conflict(_) | StoreError::Refused(_) => {
+            "the database is away"
+        }
     };
     let follows = match meanwhile {
         Meanwhile::Held => "requests are held until that is over",
@@ -113,9 +115,22 @@ impl<'h> Hold<'h> {
     /// Nothing is held yet. If the database is away for longer than `park_after` the lane parks: it
     /// gives its requests back to the queue, so that others can take them and no acknowledgement
     /// timeout of the broker runs out.
-    pub fn new(holding: &'h Holding, vitals: &'h Vitals, progress: &'h Progress, park_after: Duration) -> Self {
+    pub fn new(
+        holding: &'h Holding,
+        vitals: &'h Vitals,
+        progress: &'h Progress,
+        park_after: Duration,
+    ) -> Self {
         let backoff = Backoff::default();
-        Self { holding, vitals, progress, park_after, backoff, since: None, waits_for_lock: false }
+        Self {
+            holding,
+            vitals,
+            progress,
+            park_after,
+            backoff,
+            since: None,
+            waits_for_lock: false,
+        }
     }
 
     /// An attempt failed, and not for what it carried; waits before the next one.
@@ -132,9 +147,20 @@ impl<'h> Hold<'h> {
             return Ok(());
         }
         let is_setup = matches!(error, StoreError::Setup(_) | StoreError::Denied { .. });
-        let since = self.begin(error, if is_setup { Meanwhile::NotTaken } else { Meanwhile::Held });
+        let since = self.begin(
+            error,
+            if is_setup {
+                Meanwhile::NotTaken
+            } else {
+                Meanwhile::Held
+            },
+        );
         self.wait().await;
-        if is_setup || since.elapsed() > self.park_after { Err(GaveUp) } else { Ok(()) }
+        if is_setup || since.elapsed() > self.park_after {
+            Err(GaveUp)
+        } else {
+            Ok(())
+        }
     }
 
     /// The batch is held, if it was not before. Returns since when.
@@ -179,11 +205,16 @@ impl<'h> Hold<'h> {
 
     /// The database has answered.
     fn over(&mut self) {
-        let Some(since) = self.since.take() else { return };
+        let Some(since) = self.since.take() else {
+            return;
+        };
         let mut trouble = self.holding.trouble();
         trouble.lanes -= 1;
         if trouble.lanes == 0 {
-            info!(elapsed_ms = since.elapsed().as_millis() as u64, "the database is back");
+            info!(
+                elapsed_ms = since.elapsed().as_millis() as u64,
+                "the database is back"
+            );
             trouble.is_over(self.vitals);
         }
     }

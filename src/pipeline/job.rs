@@ -63,7 +63,15 @@ struct Landed {
 impl Job {
     /// A request that was decided on.
     pub fn new(envelope: Envelope, decision: Decision) -> Self {
-        Self { envelope, receipt: None, traced: None, owing: None, is_alone: false, decision, outcomes: Vec::new() }
+        Self {
+            envelope,
+            receipt: None,
+            traced: None,
+            owing: None,
+            is_alone: false,
+            decision,
+            outcomes: Vec::new(),
+        }
     }
 
     /// Whether it is the batch form, which may have more profiles than its neighbours should wait
@@ -79,7 +87,9 @@ impl Job {
 
     /// The profiles that are still to be stored.
     pub fn open(&self) -> impl Iterator<Item = &NewProfile> {
-        self.additions().skip(self.outcomes.len()).map(|addition| &addition.profile)
+        self.additions()
+            .skip(self.outcomes.len())
+            .map(|addition| &addition.profile)
     }
 
     /// Whether everything of it is stored.
@@ -98,16 +108,25 @@ impl Job {
             Verdict::AddEach(additions) => (None, &additions[..]),
             Verdict::Refuse(_) | Verdict::DeadLetter(..) => (None, &[][..]),
         };
-        let many = (0..).zip(many).filter_map(|(index, entry)| Some((index, entry.as_ref().ok()?)));
+        let many = (0..)
+            .zip(many)
+            .filter_map(|(index, entry)| Some((index, entry.as_ref().ok()?)));
         one.into_iter().map(|addition| (0, addition)).chain(many)
     }
 
     /// Takes what became of the next ones of [`Self::open`], as many as there are; returns how many
     /// were stored before.
-    pub fn record(&mut self, committed: &mut impl Iterator<Item = Committed>, ids: &IdSource) -> usize {
+    pub fn record(
+        &mut self,
+        committed: &mut impl Iterator<Item = Committed>,
+        ids: &IdSource,
+    ) -> usize {
         let before = self.outcomes.len();
-        let outcomes: Vec<_> =
-            self.open().zip(committed).map(|(profile, committed)| self.landed(profile, committed, ids)).collect();
+        let outcomes: Vec<_> = self
+            .open()
+            .zip(committed)
+            .map(|(profile, committed)| self.landed(profile, committed, ids))
+            .collect();
         self.outcomes.extend(outcomes);
         before
     }
@@ -119,14 +138,26 @@ impl Job {
             return Vec::new();
         }
         let identity = OnceCell::new();
-        let stored = self.indexed().zip(&self.outcomes).filter_map(|((index, addition), outcome)| {
-            let (profile, landed) = (&addition.profile, outcome.as_ref().ok()?);
-            if profile.request_id.is_some() {
-                return None;
-            }
-            let lasting = || identity_of_unnamed(&self.envelope.lasting_properties(), self.envelope.body());
-            Some((profile.db_id, landed.id, identity.get_or_init(lasting).profile(index)))
-        });
+        let stored =
+            self.indexed()
+                .zip(&self.outcomes)
+                .filter_map(|((index, addition), outcome)| {
+                    let (profile, landed) = (&addition.profile, outcome.as_ref().ok()?);
+                    if profile.request_id.is_some() {
+                        return None;
+                    }
+                    let lasting = || {
+                        identity_of_unnamed(
+                            &self.envelope.lasting_properties(),
+                            self.envelope.body(),
+                        )
+                    };
+                    Some((
+                        profile.db_id,
+                        landed.id,
+                        identity.get_or_init(lasting).profile(index),
+                    ))
+                });
         stored.collect()
     }
 
@@ -134,17 +165,33 @@ impl Job {
     pub fn answer(&self, announced: usize) -> Answer<'_> {
         let landed = self.additions().zip(&self.outcomes).skip(announced);
         let events = landed.filter_map(|(addition, outcome)| match outcome {
-            Ok(Landed { id, added_at }) if !addition.skip_triggers => {
-                Some(Announcement { id: *id, added_at: *added_at, profile: &addition.profile })
-            }
+            Ok(Landed { id, added_at }) if !addition.skip_triggers => Some(Announcement {
+                id: *id,
+                added_at: *added_at,
+                profile: &addition.profile,
+            }),
             _ => None,
         });
         let events = events.collect();
         let reply = self.is_done().then(|| self.reply());
-        let dead_letter = if reply.is_some() { self.dead_letter() } else { None };
+        let dead_letter = if reply.is_some() {
+            self.dead_letter()
+        } else {
+            None
+        };
         let came = self.envelope.trace_headers();
-        let trace = self.traced.as_ref().map_or(came, |traced| traced.headers(came));
-        Answer { envelope: &self.envelope, format: self.decision.format, trace, reply, events, dead_letter }
+        let trace = self
+            .traced
+            .as_ref()
+            .map_or(came, |traced| traced.headers(came));
+        Answer {
+            envelope: &self.envelope,
+            format: self.decision.format,
+            trace,
+            reply,
+            events,
+            dead_letter,
+        }
     }
 
     fn reply(&self) -> Reply<'_> {
@@ -160,7 +207,10 @@ impl Job {
                 Ok(Success::Many(each.collect()))
             }
         };
-        Reply { result, feedback_id: self.decision.feedback_id.as_deref() }
+        Reply {
+            result,
+            feedback_id: self.decision.feedback_id.as_deref(),
+        }
     }
 
     /// What is told of it once it is answered.
@@ -173,8 +223,14 @@ impl Job {
             routing_key: self.envelope.routing_key(),
             body_size: self.envelope.body().len(),
             redelivered: self.envelope.redelivered(),
-            code: result.as_ref().map_or_else(|rejection| rejection.code, |_| Code::Added).number(),
-            db_id: self.additions().next().map(|addition| addition.profile.db_id),
+            code: result
+                .as_ref()
+                .map_or_else(|rejection| rejection.code, |_| Code::Added)
+                .number(),
+            db_id: self
+                .additions()
+                .next()
+                .map(|addition| addition.profile.db_id),
             profile_id: match result {
                 Ok(Success::One(added)) => Some(added.profile_id),
                 _ => None,
@@ -188,23 +244,44 @@ impl Job {
         if !enabled!(Level::DEBUG) {
             return;
         }
-        let Outline { message_id, correlation_id, db_id, code, profile_id, profiles, .. } = self.outline();
+        let Outline {
+            message_id,
+            correlation_id,
+            db_id,
+            code,
+            profile_id,
+            profiles,
+            ..
+        } = self.outline();
         let (message_id, correlation_id) = (message_id.as_deref(), correlation_id.as_deref());
         let profile_id = profile_id.map(tracing::field::display);
-        debug!(message_id, correlation_id, db_id, code, profile_id, profiles, "answered");
+        debug!(
+            message_id,
+            correlation_id, db_id, code, profile_id, profiles, "answered"
+        );
     }
 
     /// What became of a profile.
-    fn landed(&self, profile: &NewProfile, committed: Committed, ids: &IdSource) -> Result<Landed, Rejection> {
+    fn landed(
+        &self,
+        profile: &NewProfile,
+        committed: Committed,
+        ids: &IdSource,
+    ) -> Result<Landed, Rejection> {
         match committed {
-            Committed::Stored(Stored::Added) => Ok(Landed { id: profile.id, added_at: profile.added_at }),
+            Committed::Stored(Stored::Added) => Ok(Landed {
+                id: profile.id,
+                added_at: profile.added_at,
+            }),
             Committed::Stored(Stored::AddedBefore { id, added_at }) => Ok(Landed { id, added_at }),
-            Committed::Stored(Stored::EmailTaken) => {
-                Err(Rejection::email_taken(profile.email.as_ref().map_or("", Email::address)))
-            }
-            Committed::Poison(code) => {
-                Err(failed(&self.envelope, ids, &format!("PostgreSQL refuses it with SQLSTATE {code}")))
-            }
+            Committed::Stored(Stored::EmailTaken) => Err(Rejection::email_taken(
+                profile.email.as_ref().map_or("", Email::address),
+            )),
+            Committed::Poison(code) => Err(failed(
+                &self.envelope,
+                ids,
+                &format!("PostgreSQL refuses it with SQLSTATE {code}"),
+            )),
         }
     }
 
@@ -213,15 +290,24 @@ impl Job {
         if let Verdict::DeadLetter(reason, rejection) = &self.decision.verdict {
             return Some((*reason, rejection));
         }
-        let mut refused = self.outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+        let mut refused = self
+            .outcomes
+            .iter()
+            .filter_map(|outcome| outcome.as_ref().err());
         let failed = refused.find(|rejection| rejection.is_failure())?;
         Some((DeadLetterReason::Unstorable, failed))
     }
 }
 
-fn one<'j>(addition: &'j Addition, outcome: Option<&'j Result<Landed, Rejection>>) -> Result<Added<'j>, &'j Rejection> {
+fn one<'j>(
+    addition: &'j Addition,
+    outcome: Option<&'j Result<Landed, Rejection>>,
+) -> Result<Added<'j>, &'j Rejection> {
     match outcome {
-        Some(Ok(landed)) => Ok(Added { profile_id: landed.id, skipped: &addition.skipped }),
+        Some(Ok(landed)) => Ok(Added {
+            profile_id: landed.id,
+            skipped: &addition.skipped,
+        }),
         Some(Err(rejection)) => Err(rejection),
         None => unreachable!("a reply is made when everything is stored"),
     }

@@ -60,7 +60,9 @@ impl Context {
 
     /// Decides on one message. A panic is this message's fault alone: it ends as a 500.
     fn decide_one(&self, envelope: &Envelope, directory: &Directory, now: Timestamp) -> Decision {
-        let lasting = envelope.redelivered().then(|| envelope.lasting_properties());
+        let lasting = envelope
+            .redelivered()
+            .then(|| envelope.lasting_properties());
         let properties = Properties {
             content_type: envelope.content_type(),
             message_id: envelope.message_id(),
@@ -69,7 +71,12 @@ impl Context {
             authorization: envelope.header("authorization"),
             redelivered: lasting.as_deref(),
         };
-        let rules = Rules { directory, ids: &self.ids, now, body_max: self.config.body_max };
+        let rules = Rules {
+            directory,
+            ids: &self.ids,
+            now,
+            body_max: self.config.body_max,
+        };
         let deciding = AssertUnwindSafe(|| {
             #[cfg(debug_assertions)]
             faults::inject(envelope);
@@ -86,7 +93,12 @@ impl Context {
         };
         let verdict = Verdict::DeadLetter(reason, failed(envelope, &self.ids, cause));
         let format = Format::of(envelope.content_type(), envelope.body());
-        Decision { verdict, format, feedback_id: None, directory_missed: false }
+        Decision {
+            verdict,
+            format,
+            feedback_id: None,
+            directory_missed: false,
+        }
     }
 }
 

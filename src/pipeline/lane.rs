@@ -86,7 +86,14 @@ impl Lane {
         deferred: Arc<Deferred>,
     ) -> Self {
         let progress = Arc::new(Progress::new(context.vitals.clone()));
-        Self { context, subscription, outlets, deferred, progress, backlog: Backlog::default() }
+        Self {
+            context,
+            subscription,
+            outlets,
+            deferred,
+            progress,
+            backlog: Backlog::default(),
+        }
     }
 
     /// Works until the subscription ends, or there is another reason to.
@@ -162,7 +169,13 @@ impl Lane {
     }
 
     /// One batch, from the first look to the acknowledgement.
-    async fn work_on_batch(&mut self, Batch { envelopes, mut receipt }: Batch) -> Result<(), LaneEnd> {
+    async fn work_on_batch(
+        &mut self,
+        Batch {
+            envelopes,
+            mut receipt,
+        }: Batch,
+    ) -> Result<(), LaneEnd> {
         let started = Instant::now();
         let (context, progress) = (self.context.clone(), self.progress.clone());
         let mut hold = context.hold(&progress);
@@ -173,7 +186,9 @@ impl Lane {
         let mut arrivals = Vec::with_capacity(open.len());
         while !open.as_slice().is_empty() {
             progress.enter(Stage::Decide);
-            let decisions = context.decide_some(open.as_slice(), started, &mut hold).await?;
+            let decisions = context
+                .decide_some(open.as_slice(), started, &mut hold)
+                .await?;
             let mut jobs = Vec::with_capacity(decisions.len());
             for (decision, envelope) in decisions.into_iter().zip(open.by_ref()) {
                 let mut job = Job::new(envelope, decision);
@@ -200,12 +215,22 @@ impl Lane {
         self.progress.enter(Stage::Settle);
         self.subscription.settle_batch(receipt).await?;
         context.settled(&arrivals);
-        debug!(requests = arrivals.len(), stored, elapsed_ms = elapsed_ms(started), "batch");
+        debug!(
+            requests = arrivals.len(),
+            stored,
+            elapsed_ms = elapsed_ms(started),
+            "batch"
+        );
         Ok(())
     }
 
     /// Something of a request is still to be said: it is settled later than its batch.
-    async fn leave(&self, envelope: &Envelope, owing: Owing, receipt: &mut BatchReceipt) -> Result<(), BrokerError> {
+    async fn leave(
+        &self,
+        envelope: &Envelope,
+        owing: Owing,
+        receipt: &mut BatchReceipt,
+    ) -> Result<(), BrokerError> {
         let mut own = receipt.set_aside(envelope);
         self.subscription.leave_beside(&mut own);
         self.deferred.lane_done(owing, own).await
@@ -213,14 +238,27 @@ impl Lane {
 
     fn note_deliveries(&self, envelopes: &[Envelope]) {
         let metrics = &self.context.vitals.metrics;
-        let redelivered = envelopes.iter().filter(|envelope| envelope.redelivered()).count();
+        let redelivered = envelopes
+            .iter()
+            .filter(|envelope| envelope.redelivered())
+            .count();
         metrics.batch_requests.observe(envelopes.len() as f64);
-        metrics.deliveries.of(Redelivered::Yes).inc_by(redelivered as u64);
-        metrics.deliveries.of(Redelivered::No).inc_by((envelopes.len() - redelivered) as u64);
+        metrics
+            .deliveries
+            .of(Redelivered::Yes)
+            .inc_by(redelivered as u64);
+        metrics
+            .deliveries
+            .of(Redelivered::No)
+            .inc_by((envelopes.len() - redelivered) as u64);
     }
 
     /// One request that may have ended a worker, alone.
-    async fn work_on_suspect(&mut self, envelope: Envelope, receipt: Receipt) -> Result<(), LaneEnd> {
+    async fn work_on_suspect(
+        &mut self,
+        envelope: Envelope,
+        receipt: Receipt,
+    ) -> Result<(), LaneEnd> {
         let (context, progress) = (self.context.clone(), self.progress.clone());
         let mut hold = context.hold(&progress);
         let Some(mut turn) = context.suspects.turn_soon().await else {
@@ -275,16 +313,22 @@ impl Lane {
     ) -> Result<(), LaneEnd> {
         let (context, started) = (self.context.clone(), Instant::now());
         let decision = if may_begin {
-            context.decide_some(std::slice::from_ref(&envelope), started, hold).await?.into_iter().next()
+            context
+                .decide_some(std::slice::from_ref(&envelope), started, hold)
+                .await?
+                .into_iter()
+                .next()
         } else {
             None
         };
-        let decision = decision.unwrap_or_else(|| context.given_up(&envelope, DeadLetterReason::EndedWorker));
+        let decision =
+            decision.unwrap_or_else(|| context.given_up(&envelope, DeadLetterReason::EndedWorker));
         let mut job = Job::new(envelope, decision);
         job.traced = self.progress.trace(&job.envelope, started);
         (job.owing, job.is_alone) = (Some(owing), true);
         loop {
-            self.store_and_say(std::slice::from_mut(&mut job), BULK_PART_MAX, hold).await?;
+            self.store_and_say(std::slice::from_mut(&mut job), BULK_PART_MAX, hold)
+                .await?;
             if job.is_done() {
                 return Ok(());
             }
@@ -308,9 +352,19 @@ impl Lane {
         let (context, progress) = (self.context.clone(), self.progress.clone());
         let part_max = context.config.batch_max.min(BULK_PART_MAX);
         let mut hold = context.hold(&progress);
-        let stored = self.store_and_say(jobs.make_contiguous(), part_max, &mut hold).await?;
+        let stored = self
+            .store_and_say(jobs.make_contiguous(), part_max, &mut hold)
+            .await?;
         while jobs.front().is_some_and(Job::is_done) {
-            let Some(Job { envelope, receipt: Some(receipt), owing, .. }) = jobs.pop_front() else { continue };
+            let Some(Job {
+                envelope,
+                receipt: Some(receipt),
+                owing,
+                ..
+            }) = jobs.pop_front()
+            else {
+                continue;
+            };
             self.progress.enter(Stage::Settle);
             match owing {
                 Some(owing) => self.finish(owing, receipt).await?,
@@ -320,14 +374,24 @@ impl Lane {
                 }
             }
         }
-        debug!(waiting = jobs.len(), stored, elapsed_ms = elapsed_ms(started), "part of bulk");
+        debug!(
+            waiting = jobs.len(),
+            stored,
+            elapsed_ms = elapsed_ms(started),
+            "part of bulk"
+        );
         self.backlog.put_back(jobs);
         Ok(())
     }
 
     /// Stores what is open of the jobs, at most so many profiles, and says what is to be said then.
     /// Returns how many were stored.
-    async fn store_and_say(&mut self, jobs: &mut [Job], most: usize, hold: &mut Hold<'_>) -> Result<usize, LaneEnd> {
+    async fn store_and_say(
+        &mut self,
+        jobs: &mut [Job],
+        most: usize,
+        hold: &mut Hold<'_>,
+    ) -> Result<usize, LaneEnd> {
         let context = self.context.clone();
         let profiles: Vec<_> = jobs.iter().flat_map(Job::open).take(most).collect();
         let stored = profiles.len();
@@ -336,7 +400,9 @@ impl Lane {
         }
         let committed = commit(&context.store, &profiles, hold, &context.vitals.metrics).await?;
         #[cfg(debug_assertions)]
-        jobs.iter().filter(|job| !job.is_done()).for_each(|job| super::faults::inject_after_commit(&job.envelope));
+        jobs.iter()
+            .filter(|job| !job.is_done())
+            .for_each(|job| super::faults::inject_after_commit(&job.envelope));
         self.progress.enter(Stage::Publish);
         let mut committed = committed.into_iter();
         // The jobs behind the first one that is not done wait for their turn; that one may have been begun.
@@ -386,7 +452,8 @@ impl Lane {
         let mut owing = |request: usize| {
             let job: &mut Job = &mut jobs[request];
             let owing = job.owing.take();
-            let owing = owing.unwrap_or_else(|| deferred.open(Owed::new(job.envelope.arrived_at())));
+            let owing =
+                owing.unwrap_or_else(|| deferred.open(Owed::new(job.envelope.arrived_at())));
             job.owing.insert(owing).clone()
         };
         for each in left {

@@ -48,12 +48,19 @@ impl Lines {
     /// The side connections are made when they are needed. `name` is this worker's.
     pub fn new(publishing: Connection, name: &str) -> Self {
         let side = |role: &str, frames| {
-            let options = Options { frames, carries_raw_ids: true };
+            let options = Options {
+                frames,
+                carries_raw_ids: true,
+            };
             SideConnection::new(&publishing, format!("{name} {role}"), options)
         };
         let interpreted = side("publishing to direct reply-to", Frames::Small);
         let apart = side("publishing apart", Frames::Large);
-        Self { publishing, interpreted, apart }
+        Self {
+            publishing,
+            interpreted,
+            apart,
+        }
     }
 
     /// Whether the broker lives: what was lost on another connection was lost for its own sake.
@@ -63,7 +70,11 @@ impl Lines {
 
     /// Says goodbye on all of them.
     pub async fn close(&self) {
-        tokio::join!(self.interpreted.close(), self.apart.close(), self.publishing.close());
+        tokio::join!(
+            self.interpreted.close(),
+            self.apart.close(),
+            self.publishing.close()
+        );
     }
 }
 
@@ -106,17 +117,35 @@ impl Outlets {
     pub async fn open(context: &Arc<Context>, lines: &Arc<Lines>) -> Result<Self, BrokerError> {
         let own = Publisher::open(&lines.publishing).await?;
         let requesters = Publisher::open(&lines.publishing).await?;
-        Ok(Self { context: context.clone(), lines: lines.clone(), own, requesters, interpreted: None })
+        Ok(Self {
+            context: context.clone(),
+            lines: lines.clone(),
+            own,
+            requesters,
+            interpreted: None,
+        })
     }
 
     /// Publishes, and waits for the broker's confirms. A reply that its requester does not get goes to
     /// the result queue. What is left is not confirmed, and `tally` has counted the rest.
-    pub(super) async fn publish(&mut self, parcels: Vec<Parcel>, tally: &mut Tally) -> Result<Vec<Left>, BrokerError> {
+    pub(super) async fn publish(
+        &mut self,
+        parcels: Vec<Parcel>,
+        tally: &mut Tally,
+    ) -> Result<Vec<Left>, BrokerError> {
         self.ask_about_sizes(&parcels).await?;
-        let mut sorting = Sorting { tally, left: Vec::new(), open: parcels };
+        let mut sorting = Sorting {
+            tally,
+            left: Vec::new(),
+            open: parcels,
+        };
         while !sorting.open.is_empty() {
             let open = std::mem::take(&mut sorting.open);
-            let Routed { own, requesters, interpreted } = self.route(open, &mut sorting.left);
+            let Routed {
+                own,
+                requesters,
+                interpreted,
+            } = self.route(open, &mut sorting.left);
             let (own, requesters, interpreted) = tokio::join!(
                 publish(&mut self.own, own),
                 publish(&mut self.requesters, requesters),
@@ -131,17 +160,30 @@ impl Outlets {
 
     /// A broker that takes no message of the size of ours closes the channel; it is asked before.
     async fn ask_about_sizes(&self, parcels: &[Parcel]) -> Result<(), BrokerError> {
-        let largest = parcels.iter().map(|parcel| parcel.message.body_size()).max().unwrap_or(0);
+        let largest = parcels
+            .iter()
+            .map(|parcel| parcel.message.body_size())
+            .max()
+            .unwrap_or(0);
         let size = &self.context.size_limit;
         let Some(bytes) = size.to_ask(largest) else {
-            return if largest > size.limit() { Err(BrokerError::TooLarge(size.limit())) } else { Ok(()) };
+            return if largest > size.limit() {
+                Err(BrokerError::TooLarge(size.limit()))
+            } else {
+                Ok(())
+            };
         };
-        match setup::check_size(&self.lines.publishing, &self.context.config.topology, bytes).await {
+        match setup::check_size(&self.lines.publishing, &self.context.config.topology, bytes).await
+        {
             Ok(()) => size.takes(bytes),
             Err(BrokerError::TooLarge(limit)) => size.learn(limit),
             Err(error) => return Err(error),
         }
-        if largest > size.limit() { Err(BrokerError::TooLarge(size.limit())) } else { Ok(()) }
+        if largest > size.limit() {
+            Err(BrokerError::TooLarge(size.limit()))
+        } else {
+            Ok(())
+        }
     }
 
     /// Each message to its channel; those whose destination is known to be slow are left.
@@ -149,7 +191,10 @@ impl Outlets {
         let result_queue = &self.context.config.topology.result_queue;
         let mut routed = Routed::default();
         for mut parcel in parcels {
-            let known = self.context.destinations.look_for(&parcel.message, result_queue);
+            let known = self
+                .context
+                .destinations
+                .look_for(&parcel.message, result_queue);
             if known == Some(Known::Refuses) && parcel.redirect(result_queue) {
                 routed.own.push(parcel);
                 continue;
@@ -165,7 +210,11 @@ impl Outlets {
         routed
     }
 
-    async fn sort_own(&mut self, (parcels, published): Attempt, sorting: &mut Sorting<'_>) -> Result<(), BrokerError> {
+    async fn sort_own(
+        &mut self,
+        (parcels, published): Attempt,
+        sorting: &mut Sorting<'_>,
+    ) -> Result<(), BrokerError> {
         let returned = match published {
             Ok(published) => {
                 let (returned, is_late) = self.sort(parcels, published, sorting);
@@ -180,7 +229,10 @@ impl Outlets {
                 );
                 let topology = &self.context.config.topology;
                 self.context.destinations.remember(
-                    Destination::Event { exchange: topology.event_exchange.clone(), routing_key },
+                    Destination::Event {
+                        exchange: topology.event_exchange.clone(),
+                        routing_key,
+                    },
                     Known::Slow,
                 );
                 self.own.renew().await?;
@@ -191,7 +243,9 @@ impl Outlets {
             Err(error) => return Err(self.learn(error)),
         };
         match returned.first() {
-            Some(parcel) => Err(BrokerError::Unroutable(parcel.message.routing_key().to_owned())),
+            Some(parcel) => Err(BrokerError::Unroutable(
+                parcel.message.routing_key().to_owned(),
+            )),
             None => Ok(()),
         }
     }
@@ -231,9 +285,16 @@ impl Outlets {
     }
 
     /// Counts what is confirmed; returns what came back, and whether something is late.
-    fn sort(&self, parcels: Vec<Parcel>, published: Published, sorting: &mut Sorting<'_>) -> (Vec<Parcel>, bool) {
+    fn sort(
+        &self,
+        parcels: Vec<Parcel>,
+        published: Published,
+        sorting: &mut Sorting<'_>,
+    ) -> (Vec<Parcel>, bool) {
         let Published::Partly { fates, unconfirmed } = published else {
-            parcels.iter().for_each(|parcel| sorting.tally.confirmed(parcel.says));
+            parcels
+                .iter()
+                .for_each(|parcel| sorting.tally.confirmed(parcel.says));
             return (Vec::new(), false);
         };
         let result_queue = &self.context.config.topology.result_queue;
@@ -250,7 +311,9 @@ impl Outlets {
                 }
             }
         }
-        let is_late = unconfirmed.map(|unconfirmed| sorting.left.push(Left::Late(unconfirmed, late))).is_some();
+        let is_late = unconfirmed
+            .map(|unconfirmed| sorting.left.push(Left::Late(unconfirmed, late)))
+            .is_some();
         (returned, is_late)
     }
 
@@ -306,7 +369,11 @@ async fn publish(publisher: &mut Publisher, parcels: Vec<Parcel>) -> Attempt {
     (parcels, published)
 }
 
-async fn publish_interpreted(publisher: &mut Option<Publisher>, lines: &Lines, parcels: Vec<Parcel>) -> Attempt {
+async fn publish_interpreted(
+    publisher: &mut Option<Publisher>,
+    lines: &Lines,
+    parcels: Vec<Parcel>,
+) -> Attempt {
     if parcels.is_empty() {
         return (parcels, Ok(Published::Confirmed));
     }

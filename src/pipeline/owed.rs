@@ -80,7 +80,10 @@ impl Owed {
 
     /// The rows to be marked before it is given back.
     pub fn unmarked(&self) -> Vec<Unmarked> {
-        self.unmarked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.unmarked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The same as of now: of a request in the batch form more are stored with each part.
@@ -94,6 +97,9 @@ impl Owed {
     }
 
     fn take_receipt(&self) -> Option<Receipt> {
-        self.receipt.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.receipt
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }

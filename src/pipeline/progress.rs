@@ -39,7 +39,12 @@ impl Now {
     /// A batch that is held may go to and fro between two stages for long: that is one pass of each then.
     fn pass(&mut self, passed: Passed) {
         let again = self.passed.len() >= PASSED_MAX;
-        match self.passed.iter_mut().rev().find(|before| again && before.stage == passed.stage) {
+        match self
+            .passed
+            .iter_mut()
+            .rev()
+            .find(|before| again && before.stage == passed.stage)
+        {
             Some(before) => before.to = passed.to,
             None => self.passed.push(passed),
         }
@@ -58,7 +63,10 @@ impl Progress {
             requests: 0,
             trace: None,
         };
-        Self { vitals, now: Mutex::new(now) }
+        Self {
+            vitals,
+            now: Mutex::new(now),
+        }
     }
 
     /// The batch comes to this stage; returns the one that it was in.
@@ -73,7 +81,11 @@ impl Progress {
             let since = now.since;
             now.times[before as usize] += moment - since;
             if self.vitals.traces.is_some() {
-                now.pass(Passed { stage: before, from: since, to: moment });
+                now.pass(Passed {
+                    stage: before,
+                    from: since,
+                    to: moment,
+                });
             }
         }
         (now.stage, now.since) = (stage, moment);
@@ -86,12 +98,26 @@ impl Progress {
     /// The batch is done: records what each stage took in all.
     pub fn finish(&self) {
         self.enter(Stage::Idle);
-        let Now { times, passed, requests, trace, .. } = &mut *self.now();
+        let Now {
+            times,
+            passed,
+            requests,
+            trace,
+            ..
+        } = &mut *self.now();
         if let (Some(traces), Some(trace)) = (&self.vitals.traces, trace.take()) {
             traces.end_batch(trace, *requests, passed);
         }
-        for (stage, time) in Stage::ALL.iter().zip(times).filter(|(_, time)| !time.is_zero()) {
-            self.vitals.metrics.stage_duration.of(*stage).observe(std::mem::take(time).as_secs_f64());
+        for (stage, time) in Stage::ALL
+            .iter()
+            .zip(times)
+            .filter(|(_, time)| !time.is_zero())
+        {
+            self.vitals
+                .metrics
+                .stage_duration
+                .of(*stage)
+                .observe(std::mem::take(time).as_secs_f64());
         }
         passed.clear();
         *requests = 0;
@@ -105,8 +131,15 @@ impl Progress {
 
     /// All that was to be said of these is published; the first `answered` of them are done.
     pub fn published(&self, jobs: &[Job], answered: usize) {
-        let Some(traces) = &self.vitals.traces else { return };
-        let Now { since: stored, requests, trace, .. } = &mut *self.now();
+        let Some(traces) = &self.vitals.traces else {
+            return;
+        };
+        let Now {
+            since: stored,
+            requests,
+            trace,
+            ..
+        } = &mut *self.now();
         *requests += jobs.len();
         for (place, job) in jobs.iter().enumerate() {
             let Some(traced) = &job.traced else { continue };

@@ -36,7 +36,10 @@ mod tests {
         assert!(reasons.is_new("expired 12 s ago"));
         assert!(!reasons.is_new("expired 345 s ago"));
         assert!(reasons.is_new("connection refused"));
-        assert!(!reasons.is_new("expired 6 s ago"), "also if another one came in between");
+        assert!(
+            !reasons.is_new("expired 6 s ago"),
+            "also if another one came in between"
+        );
         assert!(reasons.forget() && !reasons.forget());
         assert!(reasons.is_new("expired 7 s ago"));
     }
@@ -44,7 +47,9 @@ mod tests {
     #[test]
     fn words_that_differ_without_end_are_not_said_without_end() {
         let mut reasons = Reasons::default();
-        let said = (0..1000).filter(|count| reasons.is_new(&"x".repeat(*count))).count();
+        let said = (0..1000)
+            .filter(|count| reasons.is_new(&"x".repeat(*count)))
+            .count();
         assert_eq!(said, KINDS_MAX);
     }
 }

@@ -33,7 +33,10 @@ const CLEAR_MAX: Duration = Duration::from_secs(3);
 /// Whether this one is to be taken alone. A classic queue does not count; there every redelivery is
 /// suspect.
 pub fn is_suspect(envelope: &Envelope) -> bool {
-    envelope.redelivered() && envelope.deliveries_before().is_none_or(|count| count >= DELIVERIES_MAX)
+    envelope.redelivered()
+        && envelope
+            .deliveries_before()
+            .is_none_or(|count| count >= DELIVERIES_MAX)
 }
 
 /// The suspect of this process that is under way.
@@ -48,7 +51,10 @@ impl Suspects {
     /// A turn, if there is one soon. If another suspect is held up, by a lock say, other requests need
     /// not wait for it.
     pub async fn turn_soon(&self) -> Option<Turn<'_>> {
-        tokio::time::timeout(TURN_SOON, self.0.lock()).await.ok().map(Turn)
+        tokio::time::timeout(TURN_SOON, self.0.lock())
+            .await
+            .ok()
+            .map(Turn)
     }
 
     /// Crosses out what was left unfinished although the process lives: the broker was lost, or time

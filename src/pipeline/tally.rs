@@ -30,13 +30,21 @@ impl Tally {
 
     /// All of it is confirmed.
     pub(super) fn count(&self, metrics: &Metrics) {
-        for (code, &count) in Code::ALL.into_iter().zip(&self.codes).filter(|(_, count)| **count > 0) {
+        for (code, &count) in Code::ALL
+            .into_iter()
+            .zip(&self.codes)
+            .filter(|(_, count)| **count > 0)
+        {
             metrics.decisions.of(code).inc_by(count);
         }
         for (reason, &count) in DeadLetterReason::ALL.into_iter().zip(&self.dead_letters) {
             metrics.dead_letters.of(reason).inc_by(count);
         }
-        for (way, &count) in Way::ALL.iter().zip(&self.replies).filter(|(_, count)| **count > 0) {
+        for (way, &count) in Way::ALL
+            .iter()
+            .zip(&self.replies)
+            .filter(|(_, count)| **count > 0)
+        {
             metrics.replies.of(*way).inc_by(count);
         }
         metrics.events.inc_by(self.events);
@@ -49,9 +57,24 @@ mod tests {
 
     #[test]
     fn each_value_has_its_own_place() {
-        assert!(Code::ALL.iter().enumerate().all(|(place, code)| *code as usize == place));
-        assert!(DeadLetterReason::ALL.iter().enumerate().all(|(place, reason)| *reason as usize == place));
-        assert!(Way::ALL.iter().enumerate().all(|(place, way)| *way as usize == place));
+        assert!(
+            Code::ALL
+                .iter()
+                .enumerate()
+                .all(|(place, code)| *code as usize == place)
+        );
+        assert!(
+            DeadLetterReason::ALL
+                .iter()
+                .enumerate()
+                .all(|(place, reason)| *reason as usize == place)
+        );
+        assert!(
+            Way::ALL
+                .iter()
+                .enumerate()
+                .all(|(place, way)| *way as usize == place)
+        );
     }
 
     #[test]
@@ -62,8 +85,15 @@ mod tests {
         tally.confirmed(Says::Reply(Code::EmailTaken, Way::Returned));
         tally.confirmed(Says::Reply(Code::Added, Way::ResultQueue));
         tally.count(&metrics);
-        let ways = [Way::ReplyTo, Way::ResultQueue, Way::Returned].map(|way| metrics.replies.of(way).get());
+        let ways = [Way::ReplyTo, Way::ResultQueue, Way::Returned]
+            .map(|way| metrics.replies.of(way).get());
         assert_eq!(ways, [1, 1, 1]);
-        assert_eq!((metrics.decisions.of(Code::Added).get(), metrics.decisions.of(Code::EmailTaken).get()), (2, 1));
+        assert_eq!(
+            (
+                metrics.decisions.of(Code::Added).get(),
+                metrics.decisions.of(Code::EmailTaken).get()
+            ),
+            (2, 1)
+        );
     }
 }

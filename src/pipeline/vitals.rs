@@ -13,7 +13,9 @@ use crate::broker::subscription::{Held, Subscription};
 use crate::store::directory::{DirectoryKeeper, DirectoryState};
 use crate::store::error::StoreError;
 use crate::store::pool::{PoolState, Store};
-use crate::telemetry::labels::{Build, Connections, Destination, DirectoryEntries, FailureKind, Label, LossCause};
+use crate::telemetry::labels::{
+    Build, Connections, Destination, DirectoryEntries, FailureKind, Label, LossCause,
+};
 use crate::telemetry::logs::{self, Seldom};
 use crate::telemetry::metrics::{Metrics, Raise};
 use crate::telemetry::process;
@@ -113,7 +115,10 @@ impl Vitals {
             writing: Mutex::default(),
         };
         vitals.metrics.build_info.of(Build::This).set(1);
-        vitals.metrics.start_time.set(vitals.started_at.as_millisecond() as f64 / 1000.0);
+        vitals
+            .metrics
+            .start_time
+            .set(vitals.started_at.as_millisecond() as f64 / 1000.0);
         vitals
     }
 
@@ -143,7 +148,9 @@ impl Vitals {
     /// A session was lost.
     pub fn broker_failed(&self, error: &BrokerError) {
         let cause = match error {
-            BrokerError::Refused(_) | BrokerError::RefusedTopic { .. } | BrokerError::TooLarge(_) => LossCause::Refused,
+            BrokerError::Refused(_)
+            | BrokerError::RefusedTopic { .. }
+            | BrokerError::TooLarge(_) => LossCause::Refused,
             BrokerError::Fault(_) => LossCause::Fault,
             BrokerError::Lost(_) => LossCause::Lost,
             BrokerError::TimedOut(..) => LossCause::TimedOut,
@@ -176,7 +183,9 @@ impl Vitals {
         });
         let directory = self.directory.get().map(DirectoryKeeper::state);
         let mut troubles = self.health.troubles();
-        if session.is_some_and(|session| !session.consuming.is_open() || !session.publishing.is_open()) {
+        if session
+            .is_some_and(|session| !session.consuming.is_open() || !session.publishing.is_open())
+        {
             troubles.push("the connection to RabbitMQ is lost".to_owned());
         }
         if broker.is_none() && troubles.is_empty() {
@@ -186,17 +195,40 @@ impl Vitals {
             troubles.push("RabbitMQ is low on memory or disk and takes no messages".to_owned());
         }
         let mut notes = Vec::new();
-        for backlog in broker.iter().flat_map(|broker| &broker.backlogs).filter(|backlog| backlog.is_worth_telling()) {
+        for backlog in broker
+            .iter()
+            .flat_map(|broker| &broker.backlogs)
+            .filter(|backlog| backlog.is_worth_telling())
+        {
             // A queue that a request named is no trouble of the worker's.
-            let to = if backlog.destination.is_requesters() { &mut notes } else { &mut troubles };
+            let to = if backlog.destination.is_requesters() {
+                &mut notes
+            } else {
+                &mut troubles
+            };
             to.push(backlog.words());
         }
-        if let Some(age) = directory.as_ref().map(|directory| directory.age).filter(|age| *age > DIRECTORY_AGE_MAX) {
+        if let Some(age) = directory
+            .as_ref()
+            .map(|directory| directory.age)
+            .filter(|age| *age > DIRECTORY_AGE_MAX)
+        {
             let reason = self.directory.get().and_then(DirectoryKeeper::failure);
-            let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-            troubles.push(format!("PostgreSQL has not answered for {} s{reason}", age.as_secs()));
+            let reason = reason
+                .map(|reason| format!(": {reason}"))
+                .unwrap_or_default();
+            troubles.push(format!(
+                "PostgreSQL has not answered for {} s{reason}",
+                age.as_secs()
+            ));
         }
-        Reading { troubles, notes, pool: self.store.pool_state(), directory, broker }
+        Reading {
+            troubles,
+            notes,
+            pool: self.store.pool_state(),
+            directory,
+            broker,
+        }
     }
 
     /// The text for Prometheus, with what is true now.
@@ -207,24 +239,51 @@ impl Vitals {
         let metrics = &self.metrics;
         metrics.ready.set(i64::from(reading.troubles.is_empty()));
         self.set_broker(reading.broker);
-        let PoolState { max, idle, busy, waiting, opened } = reading.pool;
-        metrics.database_connections.of(Connections::Idle).set(number(idle));
-        metrics.database_connections.of(Connections::Busy).set(number(busy));
+        let PoolState {
+            max,
+            idle,
+            busy,
+            waiting,
+            opened,
+        } = reading.pool;
+        metrics
+            .database_connections
+            .of(Connections::Idle)
+            .set(number(idle));
+        metrics
+            .database_connections
+            .of(Connections::Busy)
+            .set(number(busy));
         metrics.database_connections_max.set(number(max));
         metrics.database_connections_waiting.set(number(waiting));
         metrics.database_connections_opened.raise_to(opened);
-        if let Some(DirectoryState { age, tokens, databases, resources, fields }) = reading.directory {
+        if let Some(DirectoryState {
+            age,
+            tokens,
+            databases,
+            resources,
+            fields,
+        }) = reading.directory
+        {
             metrics.directory_age.set(age.as_secs_f64());
             let entries = &metrics.directory_entries;
             entries.of(DirectoryEntries::Tokens).set(number(tokens));
-            entries.of(DirectoryEntries::Databases).set(number(databases));
-            entries.of(DirectoryEntries::Resources).set(number(resources));
+            entries
+                .of(DirectoryEntries::Databases)
+                .set(number(databases));
+            entries
+                .of(DirectoryEntries::Resources)
+                .set(number(resources));
             entries.of(DirectoryEntries::Fields).set(number(fields));
         }
         metrics.log_lines_dropped.raise_to(logs::dropped());
-        metrics.spans_dropped.raise_to(self.traces.as_ref().map_or(0, Traces::dropped));
+        metrics
+            .spans_dropped
+            .raise_to(self.traces.as_ref().map_or(0, Traces::dropped));
         if let Some(process) = process::look() {
-            metrics.resident_memory.set(i64::try_from(process.resident_bytes).unwrap_or(i64::MAX));
+            metrics
+                .resident_memory
+                .set(i64::try_from(process.resident_bytes).unwrap_or(i64::MAX));
             metrics.open_files.set(number(process.open_files));
             metrics.cpu.raise_to(process.cpu_seconds);
         }
@@ -233,17 +292,25 @@ impl Vitals {
 
     /// Zero where there is no session.
     fn set_broker(&self, broker: Option<BrokerState>) {
-        let (is_blocked, held, backlogs) =
-            broker.map_or_else(Default::default, |broker| (broker.is_blocked, broker.held, broker.backlogs));
+        let (is_blocked, held, backlogs) = broker.map_or_else(Default::default, |broker| {
+            (broker.is_blocked, broker.held, broker.backlogs)
+        });
         for label in Destination::ALL {
-            let of_it = backlogs.iter().filter(|backlog| backlog.destination.label() == *label);
+            let of_it = backlogs
+                .iter()
+                .filter(|backlog| backlog.destination.label() == *label);
             let messages = of_it.map(|backlog| backlog.messages).sum();
-            self.metrics.deferred_messages.of(*label).set(number(messages));
+            self.metrics
+                .deferred_messages
+                .of(*label)
+                .set(number(messages));
         }
         self.metrics.publishing_blocked.set(i64::from(is_blocked));
         self.metrics.unsettled_requests.set(number(held.requests));
         self.metrics.unsettled_bytes.set(number(held.bytes));
-        self.metrics.prefetch_requests.set(i64::from(held.asked_for));
+        self.metrics
+            .prefetch_requests
+            .set(i64::from(held.asked_for));
     }
 
     fn session(&self) -> std::sync::MutexGuard<'_, Option<Observed>> {

@@ -91,7 +91,10 @@ impl Store {
     pub async fn create_database(&self, name: &str, strict: bool) -> Result<i64, AccessError> {
         let lease = self.lease().await?;
         let row = lease
-            .query_one("INSERT INTO databases (name, strict) VALUES ($1, $2) RETURNING id", &[&name, &strict])
+            .query_one(
+                "INSERT INTO databases (name, strict) VALUES ($1, $2) RETURNING id",
+                &[&name, &strict],
+            )
             .await
             .map_err(|error| explain(error, "database", 0))?;
         lease.give_back();
@@ -102,7 +105,10 @@ impl Store {
     pub async fn databases(&self) -> Result<Vec<Database>, AccessError> {
         let lease = self.lease().await?;
         let rows = lease
-            .query("SELECT id, name, strict, created_at FROM databases ORDER BY id", &[])
+            .query(
+                "SELECT id, name, strict, created_at FROM databases ORDER BY id",
+                &[],
+            )
             .await
             .map_err(StoreError::from)?;
         lease.give_back();
@@ -119,15 +125,27 @@ impl Store {
     pub async fn set_strict(&self, db_id: i64, strict: bool) -> Result<(), AccessError> {
         let lease = self.lease().await?;
         let changed = lease
-            .execute("UPDATE databases SET strict = $2 WHERE id = $1", &[&db_id, &strict])
+            .execute(
+                "UPDATE databases SET strict = $2 WHERE id = $1",
+                &[&db_id, &strict],
+            )
             .await
             .map_err(StoreError::from)?;
         lease.give_back();
-        if changed == 0 { Err(AccessError::NotFound("database", db_id)) } else { Ok(()) }
+        if changed == 0 {
+            Err(AccessError::NotFound("database", db_id))
+        } else {
+            Ok(())
+        }
     }
 
     /// Defines a custom field, or changes its type.
-    pub async fn define_field(&self, db_id: i64, name: &str, field_type: FieldType) -> Result<(), AccessError> {
+    pub async fn define_field(
+        &self,
+        db_id: i64,
+        name: &str,
+        field_type: FieldType,
+    ) -> Result<(), AccessError> {
         let lease = self.lease().await?;
         lease
             .execute(
@@ -145,12 +163,18 @@ impl Store {
     pub async fn fields(&self) -> Result<Vec<DefinedField>, AccessError> {
         let lease = self.lease().await?;
         let rows = lease
-            .query("SELECT db_id, name, type FROM fields ORDER BY db_id, name", &[])
+            .query(
+                "SELECT db_id, name, type FROM fields ORDER BY db_id, name",
+                &[],
+            )
             .await
             .map_err(StoreError::from)?;
         lease.give_back();
-        let field =
-            |row: &tokio_postgres::Row| DefinedField { db_id: row.get(0), name: row.get(1), field_type: row.get(2) };
+        let field = |row: &tokio_postgres::Row| DefinedField {
+            db_id: row.get(0),
+            name: row.get(1),
+            field_type: row.get(2),
+        };
         Ok(rows.iter().map(field).collect())
     }
 
@@ -158,15 +182,27 @@ impl Store {
     pub async fn remove_field(&self, db_id: i64, name: &str) -> Result<(), AccessError> {
         let lease = self.lease().await?;
         let removed = lease
-            .execute("DELETE FROM fields WHERE db_id = $1 AND name = $2", &[&db_id, &name])
+            .execute(
+                "DELETE FROM fields WHERE db_id = $1 AND name = $2",
+                &[&db_id, &name],
+            )
             .await
             .map_err(StoreError::from)?;
         lease.give_back();
-        if removed == 0 { Err(AccessError::NoField(db_id, name.to_owned())) } else { Ok(()) }
+        if removed == 0 {
+            Err(AccessError::NoField(db_id, name.to_owned()))
+        } else {
+            Ok(())
+        }
     }
 
     /// Makes a resource of a database; returns its id.
-    pub async fn create_resource(&self, db_id: i64, channels: &[Channel], name: &str) -> Result<i64, AccessError> {
+    pub async fn create_resource(
+        &self,
+        db_id: i64,
+        channels: &[Channel],
+        name: &str,
+    ) -> Result<i64, AccessError> {
         let channels: Vec<_> = channels.iter().map(|channel| channel.name()).collect();
         let lease = self.lease().await?;
         let row = lease
@@ -184,7 +220,10 @@ impl Store {
     pub async fn resources(&self) -> Result<Vec<Resource>, AccessError> {
         let lease = self.lease().await?;
         let rows = lease
-            .query("SELECT id, db_id, name, channels FROM resources ORDER BY db_id, id", &[])
+            .query(
+                "SELECT id, db_id, name, channels FROM resources ORDER BY db_id, id",
+                &[],
+            )
             .await
             .map_err(StoreError::from)?;
         lease.give_back();
@@ -268,18 +307,27 @@ impl Store {
     pub async fn revoke_token(&self, id: i64) -> Result<(), AccessError> {
         let lease = self.lease().await?;
         let changed = lease
-            .execute("UPDATE api_tokens SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1", &[&id])
+            .execute(
+                "UPDATE api_tokens SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1",
+                &[&id],
+            )
             .await
             .map_err(StoreError::from)?;
         lease.give_back();
-        if changed == 0 { Err(AccessError::NotFound("token", id)) } else { Ok(()) }
+        if changed == 0 {
+            Err(AccessError::NotFound("token", id))
+        } else {
+            Ok(())
+        }
     }
 }
 
 fn explain(error: tokio_postgres::Error, what: &'static str, db_id: i64) -> AccessError {
     match error.code() {
         Some(code) if *code == SqlState::UNIQUE_VIOLATION => AccessError::NameTaken(what),
-        Some(code) if *code == SqlState::FOREIGN_KEY_VIOLATION => AccessError::NotFound("database", db_id),
+        Some(code) if *code == SqlState::FOREIGN_KEY_VIOLATION => {
+            AccessError::NotFound("database", db_id)
+        }
         _ => AccessError::Store(error.into()),
     }
 }

@@ -67,19 +67,34 @@ impl DirectoryKeeper {
     pub async fn load(store: &Store) -> Result<Self, StoreError> {
         let checked_at = Instant::now();
         let directory = store.explained(load_all(store).await).await?;
-        let (current, _) = watch::channel(Picture { directory, checked_at });
-        Ok(Self { store: store.clone(), current, checking: Arc::default(), failure: watch::Sender::default() })
+        let (current, _) = watch::channel(Picture {
+            directory,
+            checked_at,
+        });
+        Ok(Self {
+            store: store.clone(),
+            current,
+            checking: Arc::default(),
+            failure: watch::Sender::default(),
+        })
     }
 
     /// What it holds, and how old it is.
     pub fn state(&self) -> DirectoryState {
-        let Picture { directory, checked_at } = self.current.borrow().clone();
+        let Picture {
+            directory,
+            checked_at,
+        } = self.current.borrow().clone();
         DirectoryState {
             age: checked_at.elapsed(),
             tokens: directory.tokens.len(),
             databases: directory.databases.len(),
             resources: directory.resources.len(),
-            fields: directory.databases.values().map(|database| database.fields.len()).sum(),
+            fields: directory
+                .databases
+                .values()
+                .map(|database| database.fields.len())
+                .sum(),
         }
     }
 
@@ -106,8 +121,15 @@ impl DirectoryKeeper {
         }
         let checked_at = Instant::now();
         let newer = load_if_newer(&self.store, picture.directory.version).await;
-        let directory = self.store.explained(newer).await?.unwrap_or(picture.directory);
-        self.current.send_replace(Picture { directory: directory.clone(), checked_at });
+        let directory = self
+            .store
+            .explained(newer)
+            .await?
+            .unwrap_or(picture.directory);
+        self.current.send_replace(Picture {
+            directory: directory.clone(),
+            checked_at,
+        });
         self.failure.send_replace(None);
         Ok(directory)
     }
@@ -145,11 +167,16 @@ impl DirectoryKeeper {
             Ok::<(), StoreError>(())
         };
         let refresh = async {
-            within("listen", client.batch_execute(&format!("LISTEN {NOTIFICATIONS}"))).await?;
+            within(
+                "listen",
+                client.batch_execute(&format!("LISTEN {NOTIFICATIONS}")),
+            )
+            .await?;
             loop {
                 self.true_since(Instant::now()).await?;
                 // Either way it is time to look.
-                let _announced_or_not = tokio::time::timeout(CHECK_EVERY, announced.changed()).await;
+                let _announced_or_not =
+                    tokio::time::timeout(CHECK_EVERY, announced.changed()).await;
                 if self.store.url().needs_read_write() {
                     still_takes_writes(&client).await?;
                 }
@@ -165,10 +192,16 @@ impl DirectoryKeeper {
 /// A server may be made read-only without a connection being lost, when another one takes its
 /// place. It would announce nothing any more, and what it says would grow old.
 async fn still_takes_writes(client: &tokio_postgres::Client) -> Result<(), StoreError> {
-    let row = within("read-only", client.query_one("SHOW transaction_read_only", &[])).await?;
+    let row = within(
+        "read-only",
+        client.query_one("SHOW transaction_read_only", &[]),
+    )
+    .await?;
     match row.get(0) {
         "off" => Ok(()),
-        _ => Err(StoreError::Unavailable("the server takes no writes any more".to_owned())),
+        _ => Err(StoreError::Unavailable(
+            "the server takes no writes any more".to_owned(),
+        )),
     }
 }
 
@@ -194,8 +227,16 @@ async fn load_all(store: &Store) -> Result<Arc<Directory>, StoreError> {
 }
 
 async fn version(lease: &Lease) -> Result<i64, StoreError> {
-    let statement = within("prepare", lease.prepare_cached("SELECT version FROM directory_version")).await?;
-    Ok(within("directory version", lease.query_one(&statement, &[])).await?.get(0))
+    let statement = within(
+        "prepare",
+        lease.prepare_cached("SELECT version FROM directory_version"),
+    )
+    .await?;
+    Ok(
+        within("directory version", lease.query_one(&statement, &[]))
+            .await?
+            .get(0),
+    )
 }
 
 /// One statement, so that all of it is true at one moment.
@@ -218,7 +259,11 @@ FROM api_tokens";
 async fn load(lease: &Lease) -> Result<Directory, StoreError> {
     let statement = within("prepare", lease.prepare_cached(LOAD)).await?;
     // Row by row: all of them at once would be several times what is kept of them.
-    let rows = within("directory", lease.query_raw(&statement, std::iter::empty::<i64>())).await?;
+    let rows = within(
+        "directory",
+        lease.query_raw(&statement, std::iter::empty::<i64>()),
+    )
+    .await?;
     let mut rows = std::pin::pin!(rows);
     let mut directory = Directory::default();
     while let Some(row) = within("directory", rows.try_next()).await? {
@@ -251,10 +296,18 @@ async fn load(lease: &Lease) -> Result<Directory, StoreError> {
 
 fn token(row: &tokio_postgres::Row) -> Option<(TokenHash, Token)> {
     let hash = <[u8; 32]>::try_from(row.get::<_, &[u8]>(3)).ok()?;
-    let scope = if row.get(4) { Scope::AllDatabases } else { Scope::Databases(row.get(5)) };
+    let scope = if row.get(4) {
+        Scope::AllDatabases
+    } else {
+        Scope::Databases(row.get(5))
+    };
     let expires_at: Option<SystemTime> = row.get(6);
     // A moment that is out of the calendar's range is taken for the past: it opens nothing.
     let expires_at = expires_at.map(|end| timestamp(end).unwrap_or(Timestamp::UNIX_EPOCH));
-    let token = Token { scope, expires_at, revoked: row.get(7) };
+    let token = Token {
+        scope,
+        expires_at,
+        revoked: row.get(7),
+    };
     Some((TokenHash(hash), token))
 }

@@ -49,7 +49,16 @@ const STALE_STATEMENT: &str = "RevalidateCachedQuery";
 
 /// The columns of our tables that we may leave empty. That an operator forbids this is a rule for
 /// the data; that any other column must not be null is one that no request can obey.
-const NULLABLE: [&str; 8] = ["email", "request_id", "priority", "cats", "custom_fields", "date", "ip", "url"];
+const NULLABLE: [&str; 8] = [
+    "email",
+    "request_id",
+    "priority",
+    "cats",
+    "custom_fields",
+    "date",
+    "ip",
+    "url",
+];
 
 impl StoreError {
     /// No answer in time; the connection is given up.
@@ -106,18 +115,34 @@ impl From<tokio_postgres::Error> for StoreError {
         }
         let code = refusal.code();
         // 40001, 40P01: the loser of a race.
-        if [&SqlState::T_R_SERIALIZATION_FAILURE, &SqlState::T_R_DEADLOCK_DETECTED].contains(&code) {
+        if [
+            &SqlState::T_R_SERIALIZATION_FAILURE,
+            &SqlState::T_R_DEADLOCK_DETECTED,
+        ]
+        .contains(&code)
+        {
             return Self::Conflict(code.code().to_owned());
         }
         // 57014, 55P03: our own time limits. Where it waited the server adds itself, with the data.
         if *code == SqlState::QUERY_CANCELED {
-            return Self::Slow(format!("a statement took too long (SQLSTATE {})", code.code()));
+            return Self::Slow(format!(
+                "a statement took too long (SQLSTATE {})",
+                code.code()
+            ));
         }
         if *code == SqlState::LOCK_NOT_AVAILABLE {
-            return Self::Slow(format!("somebody's lock was not given up in time (SQLSTATE {})", code.code()));
+            return Self::Slow(format!(
+                "somebody's lock was not given up in time (SQLSTATE {})",
+                code.code()
+            ));
         }
         // Nobody but us prepares statements in our sessions; see `store::pooler`.
-        if [&SqlState::INVALID_SQL_STATEMENT_NAME, &SqlState::DUPLICATE_PSTATEMENT].contains(&code) {
+        if [
+            &SqlState::INVALID_SQL_STATEMENT_NAME,
+            &SqlState::DUPLICATE_PSTATEMENT,
+        ]
+        .contains(&code)
+        {
             return Self::statements_get_lost();
         }
         if refusal.routine() == Some(STALE_STATEMENT) {
@@ -132,8 +157,8 @@ impl From<tokio_postgres::Error> for StoreError {
             "08" | "25" | "40" | "53" | "55" | "57" | "58" | "F0" => Self::Unwell(words(refusal)),
             // Feature, grantor, role, cursor, trigger, name, authorization, transaction end,
             // routine, savepoint, catalogue, schema, syntax or right, foreign table, internal.
-            "0A" | "0L" | "0P" | "24" | "26" | "27" | "28" | "2D" | "2F" | "34" | "38" | "39" | "3B" | "3D" | "3F"
-            | "42" | "HV" | "XX" => denied(refusal),
+            "0A" | "0L" | "0P" | "24" | "26" | "27" | "28" | "2D" | "2F" | "34" | "38" | "39"
+            | "3B" | "3D" | "3F" | "42" | "HV" | "XX" => denied(refusal),
             // Cardinality, data, integrity, check option, over a limit, and whatever a trigger may
             // raise.
             _ => Self::Refused(code.code().to_owned()),
@@ -149,9 +174,10 @@ pub(super) fn waited_for_lock(error: &tokio_postgres::Error) -> bool {
 fn session_refused(refusal: &DbError) -> StoreError {
     let code = refusal.code().code();
     match &code[..2] {
-        "28" | "3D" | "42" => {
-            StoreError::Setup(format!("PostgreSQL refuses the login: {}; check DATABASE_URL", refusal.message()))
-        }
+        "28" | "3D" | "42" => StoreError::Setup(format!(
+            "PostgreSQL refuses the login: {}; check DATABASE_URL",
+            refusal.message()
+        )),
         _ => StoreError::Unavailable(words(refusal)),
     }
 }
@@ -163,7 +189,9 @@ fn not_null(refusal: &DbError) -> StoreError {
             words: format!(
                 "the column {} of {} must not be null, and nothing writes it: give it a default",
                 identifier(column),
-                refusal.table().map_or_else(|| "a table".to_owned(), identifier),
+                refusal
+                    .table()
+                    .map_or_else(|| "a table".to_owned(), identifier),
             ),
         },
         _ => StoreError::Refused(refusal.code().code().to_owned()),
@@ -172,14 +200,21 @@ fn not_null(refusal: &DbError) -> StoreError {
 
 fn denied(refusal: &DbError) -> StoreError {
     let code = refusal.code();
-    let is_schema_old =
-        [&SqlState::UNDEFINED_TABLE, &SqlState::UNDEFINED_COLUMN, &SqlState::INVALID_SCHEMA_NAME].contains(&code);
+    let is_schema_old = [
+        &SqlState::UNDEFINED_TABLE,
+        &SqlState::UNDEFINED_COLUMN,
+        &SqlState::INVALID_SCHEMA_NAME,
+    ]
+    .contains(&code);
     let words = if is_schema_old && refusal.where_().is_none() {
         "the schema is missing or older than this program: run `profile-worker migrate`".to_owned()
     } else {
         words(refusal)
     };
-    StoreError::Denied { code: code.code().to_owned(), words }
+    StoreError::Denied {
+        code: code.code().to_owned(),
+        words,
+    }
 }
 
 /// The server's words, if they are its own: what comes out of a trigger or a function, which always
@@ -188,7 +223,9 @@ fn words(refusal: &DbError) -> String {
     let code = refusal.code().code();
     match refusal.where_() {
         None => format!("PostgreSQL says: {} (SQLSTATE {code})", refusal.message()),
-        Some(_) => format!("PostgreSQL fails in the middle of a statement (SQLSTATE {code}); its log says where"),
+        Some(_) => format!(
+            "PostgreSQL fails in the middle of a statement (SQLSTATE {code}); its log says where"
+        ),
     }
 }
 

@@ -19,15 +19,36 @@ struct Migration {
 }
 
 const fn in_transaction(number: i32, name: &'static str, sql: &'static str) -> Migration {
-    Migration { number, name, sql, concurrently: None }
+    Migration {
+        number,
+        name,
+        sql,
+        concurrently: None,
+    }
 }
 
 /// All of them, numbered from 1 without gaps.
 const MIGRATIONS: &[Migration] = &[
-    in_transaction(1, "create_schema", include_str!("../../migrations/0001_create_schema.sql")),
-    in_transaction(2, "define_fields", include_str!("../../migrations/0002_define_fields.sql")),
-    in_transaction(3, "keep_suspects", include_str!("../../migrations/0003_keep_suspects.sql")),
-    in_transaction(4, "hash_emails", include_str!("../../migrations/0004_hash_emails.sql")),
+    in_transaction(
+        1,
+        "create_schema",
+        include_str!("../../migrations/0001_create_schema.sql"),
+    ),
+    in_transaction(
+        2,
+        "define_fields",
+        include_str!("../../migrations/0002_define_fields.sql"),
+    ),
+    in_transaction(
+        3,
+        "keep_suspects",
+        include_str!("../../migrations/0003_keep_suspects.sql"),
+    ),
+    in_transaction(
+        4,
+        "hash_emails",
+        include_str!("../../migrations/0004_hash_emails.sql"),
+    ),
     Migration {
         number: 5,
         name: "index_email_hashes",
@@ -68,7 +89,9 @@ pub enum MigrateError {
     #[error("the database has the encoding {0}; create one with ENCODING 'UTF8'")]
     Encoding(String),
     /// The schema lacks something that this program uses.
-    #[error("the schema is at version {found}, this program needs {needed}: run `profile-worker migrate`")]
+    #[error(
+        "the schema is at version {found}, this program needs {needed}: run `profile-worker migrate`"
+    )]
     Outdated {
         /// In the database.
         found: i32,
@@ -105,7 +128,11 @@ pub async fn run(store: &Store, waits: impl FnOnce()) -> Result<Vec<String>, Mig
     let lease = store.lease().await?;
     check_encoding(&lease).await?;
     // Waiting for another migration may take longer than a statement of the worker should.
-    batch(&lease, "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0").await?;
+    batch(
+        &lease,
+        "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0",
+    )
+    .await?;
     lock(&lease, waits).await?;
     batch(
         &lease,
@@ -138,7 +165,11 @@ pub async fn run(store: &Store, waits: impl FnOnce()) -> Result<Vec<String>, Mig
 async fn lock(lease: &Lease, waits: impl FnOnce()) -> Result<(), StoreError> {
     let mut waits = Some(waits);
     loop {
-        if lease.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]).await?.get(0) {
+        if lease
+            .query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK])
+            .await?
+            .get(0)
+        {
             return Ok(());
         }
         if let Some(waits) = waits.take() {
@@ -162,7 +193,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 async fn apply(lease: &Lease, migration: &Migration) -> Result<bool, MigrateError> {
     let checksum = Sha256::digest(migration.sql.as_bytes()).to_vec();
     let row = lease
-        .query_opt("SELECT checksum FROM schema_migrations WHERE number = $1", &[&migration.number])
+        .query_opt(
+            "SELECT checksum FROM schema_migrations WHERE number = $1",
+            &[&migration.number],
+        )
         .await
         .map_err(StoreError::from)?;
     match row.map(|row| row.get::<_, Vec<u8>>(0)) {
@@ -184,18 +218,26 @@ async fn apply(lease: &Lease, migration: &Migration) -> Result<bool, MigrateErro
 
 fn failed(migration: &Migration, error: tokio_postgres::Error) -> MigrateError {
     match error.as_db_error() {
-        Some(refusal) => {
-            MigrateError::Failed { number: migration.number, name: migration.name, text: refusal.message().to_owned() }
-        }
+        Some(refusal) => MigrateError::Failed {
+            number: migration.number,
+            name: migration.name,
+            text: refusal.message().to_owned(),
+        },
         None => MigrateError::Store(error.into()),
     }
 }
 
-async fn execute(lease: &Lease, migration: &Migration, checksum: &[u8]) -> Result<(), tokio_postgres::Error> {
+async fn execute(
+    lease: &Lease,
+    migration: &Migration,
+    checksum: &[u8],
+) -> Result<(), tokio_postgres::Error> {
     if let Some(index) = migration.concurrently {
         drop_if_invalid(lease, index).await?;
         if is_partitioned(lease).await? {
-            lease.batch_execute(&migration.sql.replace("CONCURRENTLY ", "")).await?;
+            lease
+                .batch_execute(&migration.sql.replace("CONCURRENTLY ", ""))
+                .await?;
         } else {
             // Its waiting holds up nobody.
             lease.batch_execute("SET lock_timeout = 0").await?;
@@ -203,7 +245,9 @@ async fn execute(lease: &Lease, migration: &Migration, checksum: &[u8]) -> Resul
         }
         lease.batch_execute("BEGIN").await?;
     } else {
-        lease.batch_execute(&format!("BEGIN; {}", migration.sql)).await?;
+        lease
+            .batch_execute(&format!("BEGIN; {}", migration.sql))
+            .await?;
     }
     lease
         .execute(
@@ -217,7 +261,8 @@ async fn execute(lease: &Lease, migration: &Migration, checksum: &[u8]) -> Resul
 /// PostgreSQL builds no index of a partitioned table concurrently. Who has large partitions builds it
 /// on each of them beforehand; then there is nothing left to wait for (docs/scaling.md).
 async fn is_partitioned(lease: &Lease) -> Result<bool, tokio_postgres::Error> {
-    let look = "SELECT EXISTS (SELECT FROM pg_class WHERE oid = 'profiles'::regclass AND relkind = 'p')";
+    let look =
+        "SELECT EXISTS (SELECT FROM pg_class WHERE oid = 'profiles'::regclass AND relkind = 'p')";
     Ok(lease.query_one(look, &[]).await?.get(0))
 }
 
@@ -225,7 +270,9 @@ async fn is_partitioned(lease: &Lease) -> Result<bool, tokio_postgres::Error> {
 async fn drop_if_invalid(lease: &Lease, index: &str) -> Result<(), tokio_postgres::Error> {
     let look = "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid)";
     if lease.query_one(look, &[&index]).await?.get(0) {
-        lease.batch_execute(&format!("DROP INDEX CONCURRENTLY {index}")).await?;
+        lease
+            .batch_execute(&format!("DROP INDEX CONCURRENTLY {index}"))
+            .await?;
     }
     Ok(())
 }
@@ -235,9 +282,16 @@ async fn batch(lease: &Lease, sql: &str) -> Result<(), StoreError> {
 }
 
 async fn check_encoding(lease: &Lease) -> Result<(), MigrateError> {
-    let row = lease.query_one("SHOW server_encoding", &[]).await.map_err(StoreError::from)?;
+    let row = lease
+        .query_one("SHOW server_encoding", &[])
+        .await
+        .map_err(StoreError::from)?;
     let encoding: String = row.get(0);
-    if encoding == "UTF8" { Ok(()) } else { Err(MigrateError::Encoding(encoding)) }
+    if encoding == "UTF8" {
+        Ok(())
+    } else {
+        Err(MigrateError::Encoding(encoding))
+    }
 }
 
 /// Checks that the schema has what this program needs. A newer one is fine: see
@@ -252,13 +306,20 @@ pub async fn check(store: &Store) -> Result<(), MigrateError> {
         found => store.explained(found).await?,
     };
     let needed = needed_version();
-    if found < needed { Err(MigrateError::Outdated { found, needed }) } else { Ok(()) }
+    if found < needed {
+        Err(MigrateError::Outdated { found, needed })
+    } else {
+        Ok(())
+    }
 }
 
 /// The number of the last migration that was run.
 async fn version(store: &Store) -> Result<i32, StoreError> {
     let lease = store.lease().await?;
-    let last = lease.query_one("SELECT coalesce(max(number), 0) FROM schema_migrations", &[]);
+    let last = lease.query_one(
+        "SELECT coalesce(max(number), 0) FROM schema_migrations",
+        &[],
+    );
     let row = within("schema version", last).await?;
     lease.give_back();
     Ok(row.get(0))
@@ -270,14 +331,23 @@ mod tests {
 
     #[test]
     fn every_file_is_registered_under_its_number() {
-        let mut files: Vec<_> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations"))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name.ends_with(".sql"))
-            .collect();
+        let mut files: Vec<_> =
+            std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations"))
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .filter(|name| name.ends_with(".sql"))
+                .collect();
         files.sort();
-        let registered: Vec<_> = MIGRATIONS.iter().map(|m| format!("{:04}_{}.sql", m.number, m.name)).collect();
+        let registered: Vec<_> = MIGRATIONS
+            .iter()
+            .map(|m| format!("{:04}_{}.sql", m.number, m.name))
+            .collect();
         assert_eq!(registered, files);
-        assert!(MIGRATIONS.iter().zip(1..).all(|(m, number)| m.number == number));
+        assert!(
+            MIGRATIONS
+                .iter()
+                .zip(1..)
+                .all(|(m, number)| m.number == number)
+        );
     }
 }

@@ -48,21 +48,35 @@ impl DatabaseUrl {
     /// Reads a `postgres://` URL, with libpq's meaning of `sslmode` and `sslrootcert`, and of
     /// several hosts: `postgres://user@one,two:5433/name`.
     pub fn parse(text: &str) -> Result<Self, String> {
-        if !["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
+        if !["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| text.starts_with(scheme))
+        {
             return Err("must begin with postgres://".to_owned());
         }
         let (hosts, query) = text.split_once('?').unwrap_or((text, ""));
         let (trust, query) = Trust::take_from(query)?;
         let urls = hosts::one_by_one(hosts)?;
-        let attributes = if urls.len() > 1 { TargetSessionAttrs::ReadWrite } else { TargetSessionAttrs::Any };
+        let attributes = if urls.len() > 1 {
+            TargetSessionAttrs::ReadWrite
+        } else {
+            TargetSessionAttrs::Any
+        };
         let attributes = target_session_attributes(&query, attributes)?;
         let read = |url: &String| server(&format!("{url}?{query}"), attributes);
-        Ok(Self { servers: urls.iter().map(read).collect::<Result<_, _>>()?, trust })
+        Ok(Self {
+            servers: urls.iter().map(read).collect::<Result<_, _>>()?,
+            trust,
+        })
     }
 
     /// The servers, without the credentials.
     pub fn address(&self) -> String {
-        self.servers.iter().map(servers::address).collect::<Vec<_>>().join(",")
+        self.servers
+            .iter()
+            .map(servers::address)
+            .collect::<Vec<_>>()
+            .join(",")
     }
 
     /// The database's name.
@@ -72,13 +86,19 @@ impl DatabaseUrl {
 
     /// What sessions are called, as the URL says.
     pub(super) fn application_name(&self) -> &str {
-        let known_as = self.servers.first().and_then(Config::get_application_name).unwrap_or(APPLICATION_NAME);
+        let known_as = self
+            .servers
+            .first()
+            .and_then(Config::get_application_name)
+            .unwrap_or(APPLICATION_NAME);
         known_as.rsplit_once('/').map_or(known_as, |(name, _)| name)
     }
 
     /// Whether a server must take writes to be the right one.
     pub(super) fn needs_read_write(&self) -> bool {
-        self.servers.iter().any(|server| server.get_target_session_attrs() == TargetSessionAttrs::ReadWrite)
+        self.servers
+            .iter()
+            .any(|server| server.get_target_session_attrs() == TargetSessionAttrs::ReadWrite)
     }
 
     pub(super) fn servers(&self) -> &[Config] {
@@ -92,15 +112,21 @@ impl DatabaseUrl {
 
 /// What servers are asked for. All we do is to write, in the end: so of several servers the one
 /// that takes writes is meant, and a wish for another one is a mistake that would show late.
-fn target_session_attributes(query: &str, default: TargetSessionAttrs) -> Result<TargetSessionAttrs, String> {
-    let given = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "target_session_attrs");
+fn target_session_attributes(
+    query: &str,
+    default: TargetSessionAttrs,
+) -> Result<TargetSessionAttrs, String> {
+    let given = url::form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == "target_session_attrs");
     match given.as_ref().map(|(_, value)| value.as_ref()) {
         None => Ok(default),
         Some("read-write") => Ok(TargetSessionAttrs::ReadWrite),
         Some("any") if default == TargetSessionAttrs::Any => Ok(TargetSessionAttrs::Any),
-        Some(_) => Err("target_session_attrs must be read-write, which is the default with several hosts: \
+        Some(_) => Err(
+            "target_session_attrs must be read-write, which is the default with several hosts: \
                         profiles are written, which a standby refuses"
-            .to_owned()),
+                .to_owned(),
+        ),
     }
 }
 
@@ -112,17 +138,27 @@ fn server(url: &str, attributes: TargetSessionAttrs) -> Result<Config, String> {
     match (config.get_hosts(), config.get_hostaddrs()) {
         ([], []) => return Err("names no host".to_owned()),
         ([] | [_], [] | [_]) => {}
-        _ => return Err("name several hosts before the database, as postgres://user@one,two/name".to_owned()),
+        _ => {
+            return Err(
+                "name several hosts before the database, as postgres://user@one,two/name"
+                    .to_owned(),
+            );
+        }
     }
     if config.get_user().is_none() {
         return Err("names no user".to_owned());
     }
     config.target_session_attrs(attributes);
-    config.get_connect_timeout().is_none().then(|| config.connect_timeout(CONNECT_MAX));
+    config
+        .get_connect_timeout()
+        .is_none()
+        .then(|| config.connect_timeout(CONNECT_MAX));
     let name = known_as(config.get_application_name().unwrap_or(APPLICATION_NAME));
     config.application_name(name);
     // A peer that is gone without a word is noticed by TCP within about this time.
-    config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(15));
+    config
+        .keepalives_idle(Duration::from_secs(30))
+        .tcp_user_timeout(Duration::from_secs(15));
     Ok(config)
 }
 
@@ -168,7 +204,12 @@ impl Store {
             .wait_timeout(Some(ANSWER_MAX))
             .build()
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { pool, url: url.clone(), stored_in: Arc::default(), is_contracted: Arc::default() })
+        Ok(Self {
+            pool,
+            url: url.clone(),
+            stored_in: Arc::default(),
+            is_contracted: Arc::default(),
+        })
     }
 
     /// Where the database is.
@@ -199,11 +240,16 @@ impl Store {
 
     /// What emails are unique by, as far as we know.
     pub(super) fn uniqueness(&self) -> Uniqueness {
-        if self.is_contracted.load(Ordering::Relaxed) { Uniqueness::ByHash } else { Uniqueness::ByBoth }
+        if self.is_contracted.load(Ordering::Relaxed) {
+            Uniqueness::ByHash
+        } else {
+            Uniqueness::ByBoth
+        }
     }
 
     pub(super) fn knows(&self, unique: Uniqueness) {
-        self.is_contracted.store(unique == Uniqueness::ByHash, Ordering::Relaxed);
+        self.is_contracted
+            .store(unique == Uniqueness::ByHash, Ordering::Relaxed);
     }
 
     /// The servers behind it, for a connection outside the pool.
@@ -219,7 +265,10 @@ impl Store {
 
     /// A connection for a statement or a few.
     pub(super) async fn lease(&self) -> Result<Lease, StoreError> {
-        Ok(Lease { client: Some(self.pool.get().await?), pool: self.pool.clone() })
+        Ok(Lease {
+            client: Some(self.pool.get().await?),
+            pool: self.pool.clone(),
+        })
     }
 }
 
@@ -296,32 +345,69 @@ mod tests {
 
     #[test]
     fn an_address_has_no_credentials() {
-        let url = DatabaseUrl::parse("postgres://u:secret@one:5433,two:5434/db?target_session_attrs=read-write");
-        assert_eq!(format!("{:?}", url.unwrap()), "DatabaseUrl(one:5433,two:5434)");
+        let url = DatabaseUrl::parse(
+            "postgres://u:secret@one:5433,two:5434/db?target_session_attrs=read-write",
+        );
+        assert_eq!(
+            format!("{:?}", url.unwrap()),
+            "DatabaseUrl(one:5433,two:5434)"
+        );
     }
 
     #[test]
     fn of_several_servers_the_one_that_takes_writes_is_meant() {
         for (text, address, needs_read_write) in [
             ("postgres://u@one/d", "one:5432", false),
-            ("postgres://u@one/d?target_session_attrs=any", "one:5432", false),
-            ("postgres://u@one/d?target_session_attrs=read-write", "one:5432", true),
-            ("postgres://u@one,two:5433,[::1]:1/d", "one:5432,two:5433,[::1]:1", true),
-            ("postgres://u@one:1,two:2/d?target_session_attrs=read-write", "one:1,two:2", true),
-            ("postgres://u@/d?host=/run/postgresql", "/run/postgresql:5432", false),
+            (
+                "postgres://u@one/d?target_session_attrs=any",
+                "one:5432",
+                false,
+            ),
+            (
+                "postgres://u@one/d?target_session_attrs=read-write",
+                "one:5432",
+                true,
+            ),
+            (
+                "postgres://u@one,two:5433,[::1]:1/d",
+                "one:5432,two:5433,[::1]:1",
+                true,
+            ),
+            (
+                "postgres://u@one:1,two:2/d?target_session_attrs=read-write",
+                "one:1,two:2",
+                true,
+            ),
+            (
+                "postgres://u@/d?host=/run/postgresql",
+                "/run/postgresql:5432",
+                false,
+            ),
         ] {
             let url = DatabaseUrl::parse(text).unwrap();
-            assert_eq!((url.address().as_str(), url.needs_read_write()), (address, needs_read_write), "{text}");
+            assert_eq!(
+                (url.address().as_str(), url.needs_read_write()),
+                (address, needs_read_write),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn each_server_is_asked_by_its_own_name_with_the_same_parameters() {
-        let url = DatabaseUrl::parse("postgres://u:p@one,two/d?connect_timeout=3&sslmode=require&application_name=a");
+        let url = DatabaseUrl::parse(
+            "postgres://u:p@one,two/d?connect_timeout=3&sslmode=require&application_name=a",
+        );
         for (server, name) in url.unwrap().servers().iter().zip(["one", "two"]) {
-            assert_eq!(server.get_hosts(), [tokio_postgres::config::Host::Tcp(name.to_owned())]);
+            assert_eq!(
+                server.get_hosts(),
+                [tokio_postgres::config::Host::Tcp(name.to_owned())]
+            );
             assert_eq!(server.get_connect_timeout(), Some(&Duration::from_secs(3)));
-            assert_eq!(server.get_ssl_mode(), tokio_postgres::config::SslMode::Require);
+            assert_eq!(
+                server.get_ssl_mode(),
+                tokio_postgres::config::SslMode::Require
+            );
             assert_eq!(server.get_application_name(), Some(known_as("a").as_str()));
         }
     }
@@ -337,11 +423,20 @@ mod tests {
             ("postgres://u:secret@one,/d", "a host is empty"),
             ("postgres://u:secret@one,two:x/d", "is no PostgreSQL URL"),
             ("postgres://u:secret@one/d?host=two", "before the database"),
-            ("postgres://u:secret@one,two/d?target_session_attrs=any", "must be read-write"),
-            ("postgres://u:secret@one/d?target_session_attrs=read-only", "must be read-write"),
+            (
+                "postgres://u:secret@one,two/d?target_session_attrs=any",
+                "must be read-write",
+            ),
+            (
+                "postgres://u:secret@one/d?target_session_attrs=read-only",
+                "must be read-write",
+            ),
         ] {
             let problem = DatabaseUrl::parse(text).unwrap_err();
-            assert!(problem.contains(what) && !problem.contains("secret"), "{text}: {problem}");
+            assert!(
+                problem.contains(what) && !problem.contains("secret"),
+                "{text}: {problem}"
+            );
         }
     }
 }

@@ -17,7 +17,11 @@ pub async fn check(store: &Store) -> Result<(), StoreError> {
     let (one, other) = (store.lease().await?, store.lease().await?);
     // Another worker has a statement of the same name, but not with this number.
     let marker = marker()?;
-    let statement = within("prepare", one.prepare(&format!("SELECT pg_backend_pid(), {marker}::bigint"))).await?;
+    let statement = within(
+        "prepare",
+        one.prepare(&format!("SELECT pg_backend_pid(), {marker}::bigint")),
+    )
+    .await?;
     let session = async || {
         let row = within("session", one.query_one(&statement, &[])).await?;
         match (row.try_get::<_, i32>(0), row.try_get::<_, i64>(1)) {

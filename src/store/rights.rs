@@ -13,7 +13,11 @@ struct Right {
 }
 
 const fn right(privilege: &'static str, table: &'static str) -> Right {
-    Right { table, privilege, column: None }
+    Right {
+        table,
+        privilege,
+        column: None,
+    }
 }
 
 /// What the statements in `store` need, those of the operator's commands left out.
@@ -28,7 +32,11 @@ const NEEDED: &[Right] = &[
     right("SELECT", "api_token_databases"),
     right("SELECT", "profiles"),
     right("INSERT", "profiles"),
-    Right { table: "profiles", privilege: "UPDATE", column: Some("request_id") },
+    Right {
+        table: "profiles",
+        privilege: "UPDATE",
+        column: Some("request_id"),
+    },
     right("INSERT", "subscriptions"),
     right("SELECT", "suspects"),
     right("INSERT", "suspects"),
@@ -78,7 +86,10 @@ struct Lacks {
 
 impl Lacks {
     fn add(&mut self, right: &Right, row: &tokio_postgres::Row) {
-        let (Some(table), Some(schema)) = (row.get::<_, Option<String>>(1), row.get::<_, Option<String>>(2)) else {
+        let (Some(table), Some(schema)) = (
+            row.get::<_, Option<String>>(1),
+            row.get::<_, Option<String>>(2),
+        ) else {
             if !self.tables.contains(&right.table) {
                 self.tables.push(right.table);
             }
@@ -103,7 +114,10 @@ impl Lacks {
     /// What grants it all.
     fn commands(&self) -> String {
         let role = identifier(&self.role);
-        let schemas = self.schemas.iter().map(|name| format!("GRANT USAGE ON SCHEMA {} TO {role};", identifier(name)));
+        let schemas = self
+            .schemas
+            .iter()
+            .map(|name| format!("GRANT USAGE ON SCHEMA {} TO {role};", identifier(name)));
         let rights = self.rights.iter().map(|(table, privileges)| {
             let privileges = privileges.join(", ");
             format!("GRANT {privileges} ON {table} TO {role};")
@@ -143,12 +157,19 @@ impl Store {
 
     /// The same, where there may be no tables yet.
     pub(super) async fn check_rights_to_see(&self) -> Result<(), StoreError> {
-        Lacks { tables: Vec::new(), ..self.look_at_rights().await? }.judge()
+        Lacks {
+            tables: Vec::new(),
+            ..self.look_at_rights().await?
+        }
+        .judge()
     }
 
     /// Of a statement that carries nothing of a message: that it is denied is a fault of the setup,
     /// and the error says which.
-    pub(super) async fn explained<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) async fn explained<T>(
+        &self,
+        result: Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         match result {
             Err(StoreError::Denied { words, .. }) => {
                 self.check_rights().await?;
@@ -164,7 +185,11 @@ impl Store {
         let privileges: Vec<_> = NEEDED.iter().map(|right| right.privilege).collect();
         let columns: Vec<_> = NEEDED.iter().map(|right| right.column).collect();
         let statement = within("prepare", lease.prepare_cached(LOOK)).await?;
-        let rows = within("rights", lease.query(&statement, &[&names, &privileges, &columns])).await?;
+        let rows = within(
+            "rights",
+            lease.query(&statement, &[&names, &privileges, &columns]),
+        )
+        .await?;
         lease.give_back();
         let mut lacks = Lacks::default();
         for (right, row) in NEEDED.iter().zip(&rows) {
@@ -182,11 +207,18 @@ mod tests {
     #[test]
     fn all_that_is_missing_is_named_with_the_commands_that_grant_it() {
         let rights = vec![
-            ("profiles".to_owned(), vec!["INSERT".to_owned(), "UPDATE (request_id)".to_owned()]),
+            (
+                "profiles".to_owned(),
+                vec!["INSERT".to_owned(), "UPDATE (request_id)".to_owned()],
+            ),
             ("subscriptions".to_owned(), vec!["INSERT".to_owned()]),
         ];
-        let lacks =
-            Lacks { role: "worker".to_owned(), schemas: vec!["public".to_owned()], rights, tables: vec!["suspects"] };
+        let lacks = Lacks {
+            role: "worker".to_owned(),
+            schemas: vec!["public".to_owned()],
+            rights,
+            tables: vec!["suspects"],
+        };
         assert_eq!(
             lacks.judge().unwrap_err().to_string(),
             "the role \"worker\" lacks rights in PostgreSQL; as the owner of the tables run: \
@@ -194,8 +226,17 @@ mod tests {
              GRANT INSERT, UPDATE (request_id) ON profiles TO \"worker\"; \
              GRANT INSERT ON subscriptions TO \"worker\";"
         );
-        let lacks = Lacks { tables: vec!["fields", "suspects"], ..Lacks::default() };
-        assert!(lacks.judge().unwrap_err().to_string().starts_with("these tables are missing: fields, suspects; run"));
+        let lacks = Lacks {
+            tables: vec!["fields", "suspects"],
+            ..Lacks::default()
+        };
+        assert!(
+            lacks
+                .judge()
+                .unwrap_err()
+                .to_string()
+                .starts_with("these tables are missing: fields, suspects; run")
+        );
         assert!(Lacks::default().judge().is_ok());
     }
 }

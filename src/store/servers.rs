@@ -21,7 +21,10 @@ use super::tls::Connector;
 pub(super) const CONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// A connection and what drives it.
-pub(super) type Line = (Client, Connection<Socket, <Connector as MakeTlsConnect<Socket>>::Stream>);
+pub(super) type Line = (
+    Client,
+    Connection<Socket, <Connector as MakeTlsConnect<Socket>>::Stream>,
+);
 
 /// The servers, of which one is the primary.
 pub(super) struct Servers {
@@ -65,7 +68,12 @@ impl Servers {
         }
         // In the order of the URL, so that the same trouble is told in the same words.
         failures.sort_by_key(|(place, _)| *place);
-        Err(none_would_do(failures.into_iter().map(|(place, failure)| (address(&servers[place]), failure)).collect()))
+        Err(none_would_do(
+            failures
+                .into_iter()
+                .map(|(place, failure)| (address(&servers[place]), failure))
+                .collect(),
+        ))
     }
 
     /// Tries each address of one server: a name may have several, of which one is the primary's.
@@ -87,7 +95,12 @@ impl Servers {
             }
         }
         let name = |ip: Option<IpAddr>| ip.map(|ip| ip.to_string()).unwrap_or_default();
-        Err(none_would_do(failures.into_iter().map(|(ip, failure)| (name(ip), failure)).collect()))
+        Err(none_would_do(
+            failures
+                .into_iter()
+                .map(|(ip, failure)| (name(ip), failure))
+                .collect(),
+        ))
     }
 }
 
@@ -102,11 +115,20 @@ async fn addresses(config: &Config, limit: Duration) -> Result<Vec<Option<IpAddr
     let (Some(Host::Tcp(name)), []) = (config.get_hosts().first(), config.get_hostaddrs()) else {
         return Ok(vec![None]);
     };
-    let found = timeout(limit, tokio::net::lookup_host((name.as_str(), port(config)))).await;
+    let found = timeout(
+        limit,
+        tokio::net::lookup_host((name.as_str(), port(config))),
+    )
+    .await;
     let found = found.map_err(|_| StoreError::timed_out("looking up its name"))?;
-    let found = found.map_err(|error| StoreError::Unavailable(format!("can't look up {name}: {error}")))?;
+    let found =
+        found.map_err(|error| StoreError::Unavailable(format!("can't look up {name}: {error}")))?;
     let found: Vec<_> = found.map(|address| Some(address.ip())).collect();
-    if found.is_empty() { Err(StoreError::Unavailable(format!("{name} has no address"))) } else { Ok(found) }
+    if found.is_empty() {
+        Err(StoreError::Unavailable(format!("{name} has no address")))
+    } else {
+        Ok(found)
+    }
 }
 
 /// Only if all of them refuse us is waiting of no use: the one that is away may be the one that
@@ -117,10 +139,19 @@ fn none_would_do(mut failures: Vec<(String, StoreError)>) -> StoreError {
     {
         return failure;
     }
-    let is_setup = failures.iter().all(|(_, failure)| matches!(failure, StoreError::Setup(_)));
-    let each: Vec<_> = failures.iter().map(|(address, failure)| format!("{address}: {failure}")).collect();
+    let is_setup = failures
+        .iter()
+        .all(|(_, failure)| matches!(failure, StoreError::Setup(_)));
+    let each: Vec<_> = failures
+        .iter()
+        .map(|(address, failure)| format!("{address}: {failure}"))
+        .collect();
     let each = each.join("; ");
-    if is_setup && !failures.is_empty() { StoreError::Setup(each) } else { StoreError::Unavailable(each) }
+    if is_setup && !failures.is_empty() {
+        StoreError::Setup(each)
+    } else {
+        StoreError::Unavailable(each)
+    }
 }
 
 fn port(config: &Config) -> u16 {
@@ -132,7 +163,10 @@ pub(super) fn address(config: &Config) -> String {
     match config.get_hosts().first() {
         Some(Host::Tcp(name)) => crate::hosts::with_port(name, port(config)),
         Some(Host::Unix(path)) => format!("{}:{}", path.display(), port(config)),
-        None => config.get_hostaddrs().first().map_or_else(String::new, |ip| format!("{ip}:{}", port(config))),
+        None => config
+            .get_hostaddrs()
+            .first()
+            .map_or_else(String::new, |ip| format!("{ip}:{}", port(config))),
     }
 }
 
@@ -143,7 +177,10 @@ impl managed::Manager for Servers {
 
     async fn create(&self) -> Result<ClientWrapper, StoreError> {
         let (client, connection) = self.connect().await?;
-        #[expect(clippy::disallowed_methods, reason = "the client owns the task, and ends it when it is dropped")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the client owns the task, and ends it when it is dropped"
+        )]
         let task = tokio::spawn(async {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "lost a connection to PostgreSQL");
@@ -153,15 +190,25 @@ impl managed::Manager for Servers {
         // A pooler without a session to lend lets us in, and answers here, or not.
         let settings = session_settings();
         let set = timeout(ANSWER_MAX, client.batch_execute(&settings)).await;
-        set.map_err(|_| StoreError::Unavailable("no session of PostgreSQL to be had in time".to_owned()))??;
+        set.map_err(|_| {
+            StoreError::Unavailable("no session of PostgreSQL to be had in time".to_owned())
+        })??;
         self.opened.fetch_add(1, Ordering::Relaxed);
         Ok(client)
     }
 
     /// Asking it something would cost a round trip for each batch; a dead connection that looks
     /// alive is caught by the time limit of the statement.
-    async fn recycle(&self, client: &mut ClientWrapper, _: &Metrics) -> managed::RecycleResult<StoreError> {
-        if client.is_closed() { Err(RecycleError::message("the connection is closed")) } else { Ok(()) }
+    async fn recycle(
+        &self,
+        client: &mut ClientWrapper,
+        _: &Metrics,
+    ) -> managed::RecycleResult<StoreError> {
+        if client.is_closed() {
+            Err(RecycleError::message("the connection is closed"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -170,15 +217,25 @@ mod tests {
     use super::*;
 
     fn text(failures: Vec<(&str, StoreError)>) -> StoreError {
-        none_would_do(failures.into_iter().map(|(name, failure)| (name.to_owned(), failure)).collect())
+        none_would_do(
+            failures
+                .into_iter()
+                .map(|(name, failure)| (name.to_owned(), failure))
+                .collect(),
+        )
     }
 
     #[test]
     fn only_if_all_refuse_is_waiting_of_no_use() {
         let setup = || StoreError::Setup("wrong password".to_owned());
         let away = || StoreError::Unavailable("gone".to_owned());
-        assert!(matches!(text(vec![("one:1", setup()), ("two:2", setup())]), StoreError::Setup(_)));
-        assert!(matches!(text(vec![("one:1", setup())]), StoreError::Setup(text) if text == "wrong password"));
+        assert!(matches!(
+            text(vec![("one:1", setup()), ("two:2", setup())]),
+            StoreError::Setup(_)
+        ));
+        assert!(
+            matches!(text(vec![("one:1", setup())]), StoreError::Setup(text) if text == "wrong password")
+        );
         let both = text(vec![("one:1", setup()), ("two:2", away())]);
         assert!(
             matches!(&both, StoreError::Unavailable(text) if text == "one:1: wrong password; two:2: gone"),
@@ -189,9 +246,16 @@ mod tests {
     #[tokio::test]
     async fn each_server_that_would_not_do_is_named_with_its_reason() {
         let url = DatabaseUrl::parse("postgres://u:secret@127.0.0.1:1,[::1]:2/d").unwrap();
-        let Err(error) = Servers::new(&url).unwrap().connect().await else { panic!("nobody listens there") };
+        let Err(error) = Servers::new(&url).unwrap().connect().await else {
+            panic!("nobody listens there")
+        };
         let text = error.to_string();
-        assert!(text.contains("127.0.0.1:1: ") && text.contains("[::1]:2: ") && !text.contains("secret"), "{text}");
+        assert!(
+            text.contains("127.0.0.1:1: ")
+                && text.contains("[::1]:2: ")
+                && !text.contains("secret"),
+            "{text}"
+        );
     }
 
     /// It takes connections and says nothing, as one that is stopped does: the next one is tried.
@@ -201,8 +265,13 @@ mod tests {
         let port = silent.local_addr().unwrap().port();
         let url = format!("postgres://u@127.0.0.1:{port},127.0.0.1:1/d?connect_timeout=1");
         let servers = Servers::new(&DatabaseUrl::parse(&url).unwrap()).unwrap();
-        let Err(error) = servers.connect().await else { panic!("nobody answers there") };
+        let Err(error) = servers.connect().await else {
+            panic!("nobody answers there")
+        };
         let text = error.to_string();
-        assert!(text.contains("did not answer in time") && text.contains("127.0.0.1:1: "), "{text}");
+        assert!(
+            text.contains("did not answer in time") && text.contains("127.0.0.1:1: "),
+            "{text}"
+        );
     }
 }

@@ -11,7 +11,10 @@ pub(super) const APPLICATION_NAME: &str = "profile-worker";
 /// migration sees whether somebody older is still there. PostgreSQL cuts names off at 63 bytes.
 pub(super) fn known_as(name: &str) -> String {
     const NAME_BYTES_MAX: usize = 63 - "/99999".len();
-    let end = (0..=name.len().min(NAME_BYTES_MAX)).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    let end = (0..=name.len().min(NAME_BYTES_MAX))
+        .rev()
+        .find(|end| name.is_char_boundary(*end))
+        .unwrap_or(0);
     format!("{}/{}", &name[..end], migrate::needed_version())
 }
 
@@ -27,10 +30,17 @@ ORDER BY pid LIMIT 1";
 impl Store {
     /// A session of a worker or command that does not know this migration, in words. Those of ours say
     /// which one they know ([`known_as`]); older ones have the bare name.
-    pub(super) async fn session_before(&self, migration: i32) -> Result<Option<String>, StoreError> {
+    pub(super) async fn session_before(
+        &self,
+        migration: i32,
+    ) -> Result<Option<String>, StoreError> {
         let lease = self.lease().await?;
         let names = [self.url().application_name(), APPLICATION_NAME];
-        let row = within("sessions", lease.query_opt(SESSION_BEFORE, &[&&names[..], &migration])).await?;
+        let row = within(
+            "sessions",
+            lease.query_opt(SESSION_BEFORE, &[&&names[..], &migration]),
+        )
+        .await?;
         lease.give_back();
         Ok(row.map(|row| {
             let (process, name): (i32, &str) = (row.get(0), row.get(1));

@@ -20,7 +20,11 @@ mod tests {
 
     #[test]
     fn a_moment_comes_back_as_it_was() {
-        for text in ["1969-12-31T23:59:58.5Z", "1970-01-01T00:00:00Z", "2026-11-23T20:00:00.123456Z"] {
+        for text in [
+            "1969-12-31T23:59:58.5Z",
+            "1970-01-01T00:00:00Z",
+            "2026-11-23T20:00:00.123456Z",
+        ] {
             let moment: Timestamp = text.parse().unwrap();
             assert_eq!(timestamp(system_time(moment)), Some(moment));
         }

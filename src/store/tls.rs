@@ -48,7 +48,9 @@ impl Trust {
             Some("require") if roots.is_none() => (Self::Anyone, "require"),
             Some("require" | "verify-ca" | "verify-full") => (Self::Verified(roots), "require"),
             Some(_) => {
-                return Err("sslmode must be disable, prefer, require, verify-ca or verify-full".to_owned());
+                return Err(
+                    "sslmode must be disable, prefer, require, verify-ca or verify-full".to_owned(),
+                );
             }
         };
         Ok((trust, rest.append_pair("sslmode", library_mode).finish()))
@@ -69,7 +71,9 @@ impl Trust {
                     .map_err(|error| format!("no usable root certificates: {error}"))?
             }
         };
-        let config = builder.with_custom_certificate_verifier(verifier).with_no_client_auth();
+        let config = builder
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
         Ok(MakeRustlsConnect::new(config))
     }
 }
@@ -81,7 +85,9 @@ fn roots(file: Option<&PathBuf>) -> Result<RootCertStore, String> {
             let problem = |error| format!("can't read sslrootcert {}: {error}", path.display());
             for certificate in CertificateDer::pem_file_iter(path).map_err(problem)? {
                 let certificate = certificate.map_err(problem)?;
-                store.add(certificate).map_err(|error| format!("sslrootcert: {error}"))?;
+                store
+                    .add(certificate)
+                    .map_err(|error| format!("sslrootcert: {error}"))?;
             }
         }
         None => {
@@ -113,7 +119,12 @@ impl ServerCertVerifier for BelieveAnyone {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -122,7 +133,12 @@ impl ServerCertVerifier for BelieveAnyone {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -139,12 +155,24 @@ mod tests {
         let verified = |file: Option<&str>| Trust::Verified(file.map(PathBuf::from));
         for (query, trust, passed_on) in [
             ("", Trust::Anyone, "sslmode=prefer"),
-            ("sslmode=disable&connect_timeout=3", Trust::Anyone, "connect_timeout=3&sslmode=disable"),
+            (
+                "sslmode=disable&connect_timeout=3",
+                Trust::Anyone,
+                "connect_timeout=3&sslmode=disable",
+            ),
             ("sslmode=require", Trust::Anyone, "sslmode=require"),
-            ("sslmode=require&sslrootcert=/ca.pem", verified(Some("/ca.pem")), "sslmode=require"),
+            (
+                "sslmode=require&sslrootcert=/ca.pem",
+                verified(Some("/ca.pem")),
+                "sslmode=require",
+            ),
             ("sslmode=verify-full", verified(None), "sslmode=require"),
         ] {
-            assert_eq!(Trust::take_from(query).unwrap(), (trust, passed_on.to_owned()), "{query}");
+            assert_eq!(
+                Trust::take_from(query).unwrap(),
+                (trust, passed_on.to_owned()),
+                "{query}"
+            );
         }
         assert!(Trust::take_from("sslmode=maybe").is_err());
     }

@@ -46,8 +46,13 @@ fn is_well_formed(traceparent: &str) -> bool {
         2 | 35 | 52 => byte == b'-',
         _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
     };
-    let is_long_enough = if traceparent.starts_with("00") { usize::eq } else { usize::ge };
-    is_long_enough(&traceparent.len(), &LENGTH) && traceparent.bytes().take(LENGTH).enumerate().all(fits)
+    let is_long_enough = if traceparent.starts_with("00") {
+        usize::eq
+    } else {
+        usize::ge
+    };
+    is_long_enough(&traceparent.len(), &LENGTH)
+        && traceparent.bytes().take(LENGTH).enumerate().all(fits)
 }
 
 #[cfg(test)]
@@ -57,7 +62,10 @@ mod tests {
     const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
     fn came(traceparent: &str) -> TraceHeaders<'_> {
-        TraceHeaders { traceparent: Some(traceparent), tracestate: Some("a=1") }
+        TraceHeaders {
+            traceparent: Some(traceparent),
+            tracestate: Some("a=1"),
+        }
     }
 
     #[test]
@@ -65,7 +73,12 @@ mod tests {
         let valid = |flags| format!("00-{TRACE}-b7ad6b7169203331-{flags}");
         assert!(came(&valid("01")).parent().unwrap().is_sampled());
         assert!(!came(&valid("00")).parent().unwrap().is_sampled());
-        assert!(came(&format!("cc-{TRACE}-b7ad6b7169203331-01-more")).parent().is_some(), "a version to come");
+        assert!(
+            came(&format!("cc-{TRACE}-b7ad6b7169203331-01-more"))
+                .parent()
+                .is_some(),
+            "a version to come"
+        );
         for wrong in [
             "",
             "nonsense",

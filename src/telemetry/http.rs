@@ -47,11 +47,19 @@ impl Client {
             let connector = HttpsConnectorBuilder::new()
                 .with_provider_and_native_roots(provider)
                 .map_err(|error| format!("can't read the machine's trusted roots: {error}"))?;
-            Box::new(HyperClient::new(connector.https_only().enable_http1().build(), answer_max, None))
+            Box::new(HyperClient::new(
+                connector.https_only().enable_http1().build(),
+                answer_max,
+                None,
+            ))
         } else {
             Box::new(HyperClient::with_default_connector(answer_max, None))
         };
-        Ok(Self { inner, headers, reason })
+        Ok(Self {
+            inner,
+            headers,
+            reason,
+        })
     }
 }
 
@@ -60,13 +68,19 @@ impl HttpClient for Client {
     async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         request.headers_mut().extend(self.headers.clone());
         let answer = self.inner.send_bytes(request).await;
-        self.reason.set(answer.as_ref().err().map(|error| chain(&**error)));
+        self.reason
+            .set(answer.as_ref().err().map(|error| chain(&**error)));
         answer
     }
 }
 
 /// An error with all that is behind it.
 fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let causes = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| {
+        (*error).source()
+    });
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

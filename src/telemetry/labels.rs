@@ -210,7 +210,10 @@ impl<L: Label, M: Clone> Labelled<L, M> {
     /// All of them, made by `make`.
     pub fn new(make: fn() -> M) -> Self {
         let family = Family::new_with_constructor(make);
-        let each = L::ALL.iter().map(|label| family.get_or_create(&One(*label)).clone()).collect();
+        let each = L::ALL
+            .iter()
+            .map(|label| family.get_or_create(&One(*label)).clone())
+            .collect();
         Self { family, each }
     }
 

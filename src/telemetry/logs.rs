@@ -49,8 +49,16 @@ static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
 /// Begins to log, for the rest of the process. [`finish`] must be called before it ends.
 pub fn init(config: &LogConfig) {
-    let writer = Writer { stderr: stderr(), config: config.clone(), told: 0, told_at: Instant::now() };
-    let builder = NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).lossy(true).thread_name("log");
+    let writer = Writer {
+        stderr: stderr(),
+        config: config.clone(),
+        told: 0,
+        told_at: Instant::now(),
+    };
+    let builder = NonBlockingBuilder::default()
+        .buffered_lines_limit(LINES_MAX)
+        .lossy(true)
+        .thread_name("log");
     let (queue, guard) = builder.finish(writer);
     let dropped = queue.error_counter();
     if set_global_default(dispatch(config, queue)).is_err() {
@@ -62,7 +70,10 @@ pub fn init(config: &LogConfig) {
     *WRITING.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
     std::panic::set_hook(Box::new(|panic| {
         // Only the place: the message of a panic may quote the text that it stumbled over.
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         tracing::error!(place, "panic");
     }));
 }
@@ -82,7 +93,9 @@ pub fn finish() {
 
 /// Lines that were dropped so far.
 pub fn dropped() -> u64 {
-    DROPPED.get().map_or(0, |counter| counter.dropped_lines() as u64)
+    DROPPED
+        .get()
+        .map_or(0, |counter| counter.dropped_lines() as u64)
 }
 
 /// Something that may happen very often and is said now and then, all of it together.
@@ -100,7 +113,10 @@ impl Seldom {
     pub fn happened(&self, count: u64) -> Option<u64> {
         let mut untold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         untold.count += count;
-        if untold.told_at.is_some_and(|told_at| told_at.elapsed() < SELDOM) {
+        if untold
+            .told_at
+            .is_some_and(|told_at| told_at.elapsed() < SELDOM)
+        {
             return None;
         }
         untold.told_at = Some(Instant::now());
@@ -112,18 +128,29 @@ impl Seldom {
 pub fn cut(id: Option<&[u8]>) -> Option<Cow<'_, str>> {
     let id = id?;
     match std::str::from_utf8(id) {
-        Ok(text) => Some(Cow::Borrowed(&text[..text.floor_char_boundary(ID_MAX_BYTES)])),
+        Ok(text) => Some(Cow::Borrowed(
+            &text[..text.floor_char_boundary(ID_MAX_BYTES)],
+        )),
         Err(_) => Some(String::from_utf8_lossy(&id[..id.len().min(ID_MAX_BYTES)])),
     }
 }
 
 /// What makes lines of events.
-fn dispatch(config: &LogConfig, writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) -> Dispatch {
-    let builder = Subscriber::builder().with_writer(writer).with_env_filter(filter(&config.filter));
+fn dispatch(
+    config: &LogConfig,
+    writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static,
+) -> Dispatch {
+    let builder = Subscriber::builder()
+        .with_writer(writer)
+        .with_env_filter(filter(&config.filter));
     if config.json {
         builder.json().flatten_event(true).finish().into()
     } else {
-        builder.with_ansi(stderr().is_terminal()).with_target(false).finish().into()
+        builder
+            .with_ansi(stderr().is_terminal())
+            .with_target(false)
+            .finish()
+            .into()
     }
 }
 
@@ -145,7 +172,10 @@ impl Writer {
         (self.told, self.told_at) = (dropped, Instant::now());
         // Past the queue, which may be full again.
         with_default(&dispatch(&self.config, stderr), || {
-            tracing::warn!(lines, "log lines were dropped, as standard error was not read in time");
+            tracing::warn!(
+                lines,
+                "log lines were dropped, as standard error was not read in time"
+            );
         });
     }
 }
@@ -196,8 +226,14 @@ mod tests {
     fn returned_messages_are_never_logged() {
         for text in ["trace", "lapin=trace", "info,lapin::returned_messages=warn"] {
             let printed = filter(text).to_string();
-            assert!(printed.contains("lapin::returned_messages=off"), "{printed}");
-            assert!(!printed.contains("lapin::returned_messages=warn"), "{printed}");
+            assert!(
+                printed.contains("lapin::returned_messages=off"),
+                "{printed}"
+            );
+            assert!(
+                !printed.contains("lapin::returned_messages=warn"),
+                "{printed}"
+            );
         }
     }
 
@@ -218,6 +254,9 @@ mod tests {
         assert_eq!(cut(Some(b"m-1")).as_deref(), Some("m-1"));
         assert_eq!(cut(Some(b"m\xff1")).as_deref(), Some("m\u{fffd}1"));
         let long = "é".repeat(100);
-        assert_eq!(cut(Some(long.as_bytes())).as_deref(), Some(&*"é".repeat(64)));
+        assert_eq!(
+            cut(Some(long.as_bytes())).as_deref(),
+            Some(&*"é".repeat(64))
+        );
     }
 }

@@ -17,8 +17,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::labels::{
-    Build, Connections, Destination, DirectoryEntries, FailureKind, Labelled, LossCause, ProfileOutcome, Redelivered,
-    Registered, Stage, Way,
+    Build, Connections, Destination, DirectoryEntries, FailureKind, Labelled, LossCause,
+    ProfileOutcome, Redelivered, Registered, Stage, Way,
 };
 use crate::domain::outcome::{Code, DeadLetterReason};
 
@@ -169,20 +169,28 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// than that is parked.
 fn durations() -> Histogram {
     Histogram::new([
-        0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-        60.0, 300.0,
+        0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+        5.0, 10.0, 30.0, 60.0, 300.0,
     ])
 }
 
 /// Up to the largest `BATCH_MAX`.
 fn sizes() -> Histogram {
-    Histogram::new([1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0])
+    Histogram::new([
+        1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0,
+    ])
 }
 
 /// The catalogue as a table in Markdown.
 pub fn table() -> String {
     let mut table = String::from("| metric | kind | label | meaning |\n|---|---|---|---|\n");
-    for Entry { name, kind, label, help } in catalogue() {
+    for Entry {
+        name,
+        kind,
+        label,
+        help,
+    } in catalogue()
+    {
         let label = label.map_or(String::new(), |(label, values)| match values.as_slice() {
             [_] => format!("`{label}`"),
             values => format!("`{label}`: {}", values.join(", ")),
@@ -201,7 +209,9 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
         let page = std::fs::read_to_string(path).unwrap();
         let start = page.find("| metric |").expect("a table");
-        let length = page[start..].find("\n\n").map_or(page.len() - start, |end| end + 1);
+        let length = page[start..]
+            .find("\n\n")
+            .map_or(page.len() - start, |end| end + 1);
         let stands = &page[start..start + length];
         if stands != table() {
             let mended = page.replace(stands, &table());
@@ -212,12 +222,24 @@ mod tests {
 
     #[test]
     fn names_follow_the_conventions() {
-        for Entry { name, kind, label, help } in catalogue() {
-            assert!(name.starts_with("profile_worker_") || name.starts_with("process_"), "{name}");
+        for Entry {
+            name,
+            kind,
+            label,
+            help,
+        } in catalogue()
+        {
+            assert!(
+                name.starts_with("profile_worker_") || name.starts_with("process_"),
+                "{name}"
+            );
             assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
             assert!(!help.ends_with('.'), "{name}");
             if let Some((label, values)) = label {
-                assert!(!label.is_empty() && !values.is_empty() && values.len() <= 10, "{name}");
+                assert!(
+                    !label.is_empty() && !values.is_empty() && values.len() <= 10,
+                    "{name}"
+                );
             }
         }
     }
@@ -225,13 +247,23 @@ mod tests {
     #[test]
     fn every_series_is_there_from_the_start() {
         let text = Metrics::default().encode().unwrap();
-        for Entry { name, kind, label, .. } in catalogue() {
-            let name = if kind == "histogram" { format!("{name}_count") } else { name.to_owned() };
+        for Entry {
+            name, kind, label, ..
+        } in catalogue()
+        {
+            let name = if kind == "histogram" {
+                format!("{name}_count")
+            } else {
+                name.to_owned()
+            };
             match label {
                 None => assert!(text.contains(&format!("\n{name} 0")), "{name}"),
                 Some((label, values)) => {
                     for value in values {
-                        assert!(text.contains(&format!("\n{name}{{{label}=\"{value}\"}} 0")), "{name} {value}");
+                        assert!(
+                            text.contains(&format!("\n{name}{{{label}=\"{value}\"}} 0")),
+                            "{name} {value}"
+                        );
                     }
                 }
             }

@@ -44,7 +44,9 @@ pub struct Endpoint(Url);
 impl Endpoint {
     /// The address of a collector, without a path of its own for traces. `None` is `none`.
     pub fn parse_base(text: &str) -> Result<Option<Self>, String> {
-        let Some(Self(mut url)) = Self::parse(text)? else { return Ok(None) };
+        let Some(Self(mut url)) = Self::parse(text)? else {
+            return Ok(None);
+        };
         let path = format!("{}/v1/traces", url.path().trim_end_matches('/'));
         url.set_path(&path);
         Ok(Some(Self(url)))
@@ -56,7 +58,9 @@ impl Endpoint {
             return Ok(None);
         }
         match Url::parse(text) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Some(Self(url))),
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+                Ok(Some(Self(url)))
+            }
             _ => Err("must begin with http:// or https:// and a host, or be none".to_owned()),
         }
     }
@@ -78,15 +82,20 @@ impl Headers {
         if text == "none" {
             return Ok(Self::default());
         }
-        let each = text.split(',').filter(|part| !part.trim().is_empty()).map(|part| {
-            let (name, value) = part.split_once('=')?;
-            let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
-            let mut value = HeaderValue::from_str(&value).ok()?;
-            value.set_sensitive(true);
-            Some((name.trim().parse::<HeaderName>().ok()?, value))
-        });
+        let each = text
+            .split(',')
+            .filter(|part| !part.trim().is_empty())
+            .map(|part| {
+                let (name, value) = part.split_once('=')?;
+                let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+                let mut value = HeaderValue::from_str(&value).ok()?;
+                value.set_sensitive(true);
+                Some((name.trim().parse::<HeaderName>().ok()?, value))
+            });
         let headers = each.collect::<Option<_>>();
-        headers.map(Self).ok_or_else(|| "must be name=value,name=value or none".to_owned())
+        headers
+            .map(Self)
+            .ok_or_else(|| "must be name=value,name=value or none".to_owned())
     }
 }
 
@@ -132,9 +141,18 @@ pub struct Delivery {
 }
 
 /// Both ends of the queue; the error is for the operator.
-pub fn open(endpoint: &Endpoint, headers: &Headers, resource: &Resource) -> Result<(Spans, Delivery), String> {
+pub fn open(
+    endpoint: &Endpoint,
+    headers: &Headers,
+    resource: &Resource,
+) -> Result<(Spans, Delivery), String> {
     let reason = Reason::default();
-    let client = Client::new(endpoint.0.scheme() == "https", headers.0.clone(), ANSWER_MAX, reason.clone())?;
+    let client = Client::new(
+        endpoint.0.scheme() == "https",
+        headers.0.clone(),
+        ANSWER_MAX,
+        reason.clone(),
+    )?;
     let exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(client)
@@ -157,7 +175,13 @@ pub fn open(endpoint: &Endpoint, headers: &Headers, resource: &Resource) -> Resu
         told_at: None,
         is_failing: false,
     };
-    Ok((Spans { queue: sender, dropped }, delivery))
+    Ok((
+        Spans {
+            queue: sender,
+            dropped,
+        },
+        delivery,
+    ))
 }
 
 /// A delivery that is going on.
@@ -171,7 +195,10 @@ impl Delivering {
     /// Sends what is left, if that can be done in time.
     pub async fn finish(mut self, limit: Duration) {
         drop(self.stop);
-        if tokio::time::timeout(limit, self.task.join_next()).await.is_err() {
+        if tokio::time::timeout(limit, self.task.join_next())
+            .await
+            .is_err()
+        {
             warn!("the last spans could not be delivered in time");
         }
     }
@@ -209,12 +236,16 @@ impl Delivery {
     /// Waits for spans, and a moment longer for more; for none once the queue is closed.
     async fn gather(&mut self) {
         if self.gathered.is_empty() {
-            self.queue.recv_many(&mut self.gathered, SENT_AT_ONCE_MAX).await;
+            self.queue
+                .recv_many(&mut self.gathered, SENT_AT_ONCE_MAX)
+                .await;
         }
         let until = Instant::now() + GATHER;
         while self.gathered.len() < SENT_AT_ONCE_MAX {
             let room = SENT_AT_ONCE_MAX - self.gathered.len();
-            match tokio::time::timeout_at(until, self.queue.recv_many(&mut self.gathered, room)).await {
+            match tokio::time::timeout_at(until, self.queue.recv_many(&mut self.gathered, room))
+                .await
+            {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}
             }
@@ -230,7 +261,11 @@ impl Delivery {
                 self.dropped.fetch_add(count, Ordering::Relaxed);
                 if !self.is_failing {
                     let error = self.reason.take().unwrap_or_else(|| error.to_string());
-                    warn!(error, "the collector at {} takes no traces; they are dropped until it does", self.address);
+                    warn!(
+                        error,
+                        "the collector at {} takes no traces; they are dropped until it does",
+                        self.address
+                    );
                 }
                 self.is_failing = true;
             }
@@ -241,9 +276,19 @@ impl Delivery {
         let dropped = self.dropped.load(Ordering::Relaxed);
         let spans = dropped - self.told;
         if self.is_failing {
-            info!(dropped = spans, "the collector at {} takes traces again", self.address);
-        } else if spans > 0 && self.told_at.is_none_or(|told_at| told_at.elapsed() > SAY_EVERY) {
-            warn!(dropped = spans, "more spans than the collector at {} takes; record fewer", self.address);
+            info!(
+                dropped = spans,
+                "the collector at {} takes traces again", self.address
+            );
+        } else if spans > 0
+            && self
+                .told_at
+                .is_none_or(|told_at| told_at.elapsed() > SAY_EVERY)
+        {
+            warn!(
+                dropped = spans,
+                "more spans than the collector at {} takes; record fewer", self.address
+            );
         } else {
             return;
         }
@@ -260,7 +305,10 @@ mod tests {
         let base = |text| Endpoint::parse_base(text).unwrap().unwrap().0.to_string();
         assert_eq!(base("http://c:4318"), "http://c:4318/v1/traces");
         assert_eq!(base("https://c/otlp/"), "https://c/otlp/v1/traces");
-        assert_eq!(Endpoint::parse("http://c/x").unwrap().unwrap().0.as_str(), "http://c/x");
+        assert_eq!(
+            Endpoint::parse("http://c/x").unwrap().unwrap().0.as_str(),
+            "http://c/x"
+        );
         assert_eq!(Endpoint::parse("none"), Ok(None));
         for wrong in ["c:4317", "grpc://c:4317", "/v1/traces", "http://"] {
             assert!(Endpoint::parse(wrong).is_err(), "{wrong}");

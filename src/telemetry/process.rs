@@ -37,7 +37,9 @@ mod tests {
     fn this_process_has_memory_and_files() {
         let process = look().unwrap();
         assert!(
-            process.resident_bytes > 1 << 20 && process.open_files >= 3 && process.cpu_seconds >= 0.0,
+            process.resident_bytes > 1 << 20
+                && process.open_files >= 3
+                && process.cpu_seconds >= 0.0,
             "{process:?}"
         );
     }

@@ -9,7 +9,9 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-use opentelemetry::trace::{Event, Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{
+    Event, Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
+};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
@@ -108,7 +110,10 @@ pub fn resource(service_name: &str, worker: &str) -> Resource {
     Resource::builder_empty()
         .with_detector(Box::new(TelemetryResourceDetector))
         .with_service_name(service_name.to_owned())
-        .with_attribute(KeyValue::new(names::SERVICE_VERSION, env!("CARGO_PKG_VERSION")))
+        .with_attribute(KeyValue::new(
+            names::SERVICE_VERSION,
+            env!("CARGO_PKG_VERSION"),
+        ))
         .with_attribute(KeyValue::new(names::SERVICE_INSTANCE, worker.to_owned()))
         .build()
 }
@@ -116,8 +121,16 @@ pub fn resource(service_name: &str, worker: &str) -> Resource {
 impl Traces {
     /// Of requests whose producer has not decided, `ratio` are recorded.
     pub fn new(spans: Spans, ratio: f64, about: About) -> Self {
-        let scope = InstrumentationScope::builder("profile-worker").with_version(env!("CARGO_PKG_VERSION")).build();
-        Self { spans, ratio, ids: RandomIdGenerator::default(), scope, about }
+        let scope = InstrumentationScope::builder("profile-worker")
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .build();
+        Self {
+            spans,
+            ratio,
+            ids: RandomIdGenerator::default(),
+            scope,
+            about,
+        }
     }
 
     /// Spans that the collector did not take.
@@ -134,11 +147,26 @@ impl Traces {
             Some(_) => return None,
             None => Some(self.ids.new_trace_id()).filter(|id| self.records(*id))?,
         };
-        let state = parent.as_ref().map(|parent| parent.trace_state().clone()).unwrap_or_default();
-        let context = SpanContext::new(trace_id, self.ids.new_span_id(), TraceFlags::SAMPLED, false, state);
+        let state = parent
+            .as_ref()
+            .map(|parent| parent.trace_state().clone())
+            .unwrap_or_default();
+        let context = SpanContext::new(
+            trace_id,
+            self.ids.new_span_id(),
+            TraceFlags::SAMPLED,
+            false,
+            state,
+        );
         let traceparent = format!("00-{trace_id}-{}-01", context.span_id());
         let parent = parent.map(|parent| parent.span_id());
-        Some(Box::new(Traced { context, parent, traceparent, began, decided: Instant::now() }))
+        Some(Box::new(Traced {
+            context,
+            parent,
+            traceparent,
+            began,
+            decided: Instant::now(),
+        }))
     }
 
     /// As the SDK's own sampler does, so that others who see the same id agree.
@@ -153,20 +181,45 @@ impl Traces {
     pub fn begin_batch(&self) -> BatchTrace {
         let (trace, span) = (self.ids.new_trace_id(), self.ids.new_span_id());
         let context = SpanContext::new(trace, span, TraceFlags::SAMPLED, false, TraceState::NONE);
-        BatchTrace { context, links: SpanLinks::default(), arrived: Instant::now() }
+        BatchTrace {
+            context,
+            links: SpanLinks::default(),
+            arrived: Instant::now(),
+        }
     }
 
     /// A request is answered, and the broker has all that was to be said. It was `stored` in this batch,
     /// or in the last of several.
     pub fn end(&self, traced: &Traced, outline: &Outline<'_>, stored: Instant, batch: &BatchTrace) {
-        let Outline { message_id, correlation_id, .. } = outline;
-        let Outline { exchange, routing_key, body_size, redelivered, code, db_id, profiles, .. } = *outline;
+        let Outline {
+            message_id,
+            correlation_id,
+            ..
+        } = outline;
+        let Outline {
+            exchange,
+            routing_key,
+            body_size,
+            redelivered,
+            code,
+            db_id,
+            profiles,
+            ..
+        } = *outline;
         let clock = Clock::now();
         let destination = destination(exchange, routing_key, &self.about.request_queue);
         let mut attributes = self.messaging("process", "process", destination);
         attributes.push(KeyValue::new(names::ROUTING_KEY, routing_key.to_owned()));
-        attributes.extend(message_id.as_deref().map(|id| KeyValue::new(names::MESSAGE_ID, id.to_owned())));
-        attributes.extend(correlation_id.as_deref().map(|id| KeyValue::new(names::CONVERSATION_ID, id.to_owned())));
+        attributes.extend(
+            message_id
+                .as_deref()
+                .map(|id| KeyValue::new(names::MESSAGE_ID, id.to_owned())),
+        );
+        attributes.extend(
+            correlation_id
+                .as_deref()
+                .map(|id| KeyValue::new(names::CONVERSATION_ID, id.to_owned())),
+        );
         attributes.push(KeyValue::new(names::BODY_SIZE, number(body_size)));
         attributes.extend(redelivered.then(|| KeyValue::new(names::REDELIVERED, true)));
         attributes.push(KeyValue::new(names::CODE, i64::from(code)));
@@ -176,8 +229,12 @@ impl Traces {
         let failed = code >= 500;
         attributes.extend(failed.then(|| KeyValue::new(names::ERROR_TYPE, code.to_string())));
         let mut events = SpanEvents::default();
-        events.events.push(event(names::DECIDED, clock.at(traced.decided)));
-        events.events.extend((profiles > 0).then(|| event(names::STORED, clock.at(stored))));
+        events
+            .events
+            .push(event(names::DECIDED, clock.at(traced.decided)));
+        events
+            .events
+            .extend((profiles > 0).then(|| event(names::STORED, clock.at(stored))));
         events.events.push(event(names::PUBLISHED, clock.system));
         let mut links = SpanLinks::default();
         links.links.push(link(&batch.context));
@@ -186,7 +243,11 @@ impl Traces {
             parent_span_is_remote: traced.parent.is_some(),
             events,
             links,
-            status: if failed { Status::error("") } else { Status::Unset },
+            status: if failed {
+                Status::error("")
+            } else {
+                Status::Unset
+            },
             ..self.span(
                 traced.context.clone(),
                 SpanKind::Consumer,
@@ -199,41 +260,82 @@ impl Traces {
 
     /// A batch of so many requests is settled.
     pub fn end_batch(&self, batch: BatchTrace, requests: usize, stages: &[Passed]) {
-        let (Some(first), Some(last)) = (stages.first(), stages.last()) else { return };
+        let (Some(first), Some(last)) = (stages.first(), stages.last()) else {
+            return;
+        };
         let clock = Clock::now();
         let queue = &self.about.request_queue;
         // What is left of a large request was received long ago, in another batch.
-        let received = (first.stage == Stage::Decide).then_some((batch.arrived.min(first.from), first.from));
+        let received =
+            (first.stage == Stage::Decide).then_some((batch.arrived.min(first.from), first.from));
         let from = received.map_or(first.from, |(arrived, _)| arrived);
         let count = KeyValue::new(names::MESSAGE_COUNT, number(requests));
         let mut attributes = self.messaging("process_batch", "process", queue.clone());
         attributes.push(count.clone());
         let name = format!("process_batch {queue}");
         let times = (clock.at(from), clock.at(last.to));
-        let root = self.span(batch.context.clone(), SpanKind::Consumer, name, times, attributes);
-        self.spans.end(SpanData { links: batch.links, ..root });
+        let root = self.span(
+            batch.context.clone(),
+            SpanKind::Consumer,
+            name,
+            times,
+            attributes,
+        );
+        self.spans.end(SpanData {
+            links: batch.links,
+            ..root
+        });
         let child = |name: String, kind, (from, to), attributes| {
             let flags = TraceFlags::SAMPLED;
-            let context =
-                SpanContext::new(batch.context.trace_id(), self.ids.new_span_id(), flags, false, TraceState::NONE);
-            let span = self.span(context, kind, name, (clock.at(from), clock.at(to)), attributes);
-            self.spans.end(SpanData { parent_span_id: batch.context.span_id(), ..span });
+            let context = SpanContext::new(
+                batch.context.trace_id(),
+                self.ids.new_span_id(),
+                flags,
+                false,
+                TraceState::NONE,
+            );
+            let span = self.span(
+                context,
+                kind,
+                name,
+                (clock.at(from), clock.at(to)),
+                attributes,
+            );
+            self.spans.end(SpanData {
+                parent_span_id: batch.context.span_id(),
+                ..span
+            });
         };
         if let Some(times) = received {
             let mut attributes = self.messaging("receive", "receive", queue.clone());
             attributes.push(count);
-            child(format!("receive {queue}"), SpanKind::Client, times, attributes);
+            child(
+                format!("receive {queue}"),
+                SpanKind::Client,
+                times,
+                attributes,
+            );
         }
         for Passed { stage, from, to } in stages {
             let (name, kind, attributes) = match stage {
                 Stage::Idle => continue,
                 Stage::Decide => ("decide".to_owned(), SpanKind::Internal, Vec::new()),
                 Stage::Hold => ("hold".to_owned(), SpanKind::Internal, Vec::new()),
-                Stage::Store => ("INSERT profiles".to_owned(), SpanKind::Client, self.storing()),
-                Stage::Publish => ("publish".to_owned(), SpanKind::Client, self.operation("publish", "send")),
-                Stage::Settle => {
-                    (format!("ack {queue}"), SpanKind::Client, self.messaging("ack", "settle", queue.clone()))
-                }
+                Stage::Store => (
+                    "INSERT profiles".to_owned(),
+                    SpanKind::Client,
+                    self.storing(),
+                ),
+                Stage::Publish => (
+                    "publish".to_owned(),
+                    SpanKind::Client,
+                    self.operation("publish", "send"),
+                ),
+                Stage::Settle => (
+                    format!("ack {queue}"),
+                    SpanKind::Client,
+                    self.messaging("ack", "settle", queue.clone()),
+                ),
             };
             child(name, kind, (*from, *to), attributes);
         }
@@ -264,7 +366,12 @@ impl Traces {
         }
     }
 
-    fn messaging(&self, operation: &'static str, kind: &'static str, destination: String) -> Vec<KeyValue> {
+    fn messaging(
+        &self,
+        operation: &'static str,
+        kind: &'static str,
+        destination: String,
+    ) -> Vec<KeyValue> {
         let mut attributes = self.operation(operation, kind);
         attributes.push(KeyValue::new(names::DESTINATION, destination));
         attributes
@@ -287,7 +394,12 @@ impl Traces {
             KeyValue::new(names::DB_COLLECTION, "profiles"),
             KeyValue::new(names::DB_SUMMARY, "INSERT profiles"),
         ];
-        attributes.extend(self.about.database_name.clone().map(|name| KeyValue::new(names::DB_NAMESPACE, name)));
+        attributes.extend(
+            self.about
+                .database_name
+                .clone()
+                .map(|name| KeyValue::new(names::DB_NAMESPACE, name)),
+        );
         attributes.extend(server_attributes(self.about.database.as_ref()));
         attributes
     }
@@ -298,7 +410,10 @@ impl Traced {
     /// goes on as it came.
     pub fn headers<'a>(&'a self, came: TraceHeaders<'a>) -> TraceHeaders<'a> {
         let tracestate = came.tracestate.filter(|_| self.parent.is_some());
-        TraceHeaders { traceparent: Some(&self.traceparent), tracestate }
+        TraceHeaders {
+            traceparent: Some(&self.traceparent),
+            tracestate,
+        }
     }
 }
 
@@ -316,20 +431,31 @@ impl BatchTrace {
 
 /// Exchange, routing key and queue, without what is empty or said twice.
 fn destination(exchange: &str, routing_key: &str, queue: &str) -> String {
-    let routing_key = if routing_key == queue { "" } else { routing_key };
-    let parts = [exchange, routing_key, queue].into_iter().filter(|part| !part.is_empty());
+    let routing_key = if routing_key == queue {
+        ""
+    } else {
+        routing_key
+    };
+    let parts = [exchange, routing_key, queue]
+        .into_iter()
+        .filter(|part| !part.is_empty());
     parts.collect::<Vec<_>>().join(":")
 }
 
 /// Host and port of `host:port`. Of several servers it is not known here which one is spoken to.
 pub fn server(address: &str) -> Option<(String, i64)> {
-    let (host, port) = address.rsplit_once(':').filter(|(host, _)| !host.contains(','))?;
+    let (host, port) = address
+        .rsplit_once(':')
+        .filter(|(host, _)| !host.contains(','))?;
     Some((host.to_owned(), port.parse().ok()?))
 }
 
 fn server_attributes(address: Option<&(String, i64)>) -> impl Iterator<Item = KeyValue> {
     address.into_iter().flat_map(|(host, port)| {
-        [KeyValue::new(names::SERVER_ADDRESS, host.clone()), KeyValue::new(names::SERVER_PORT, *port)]
+        [
+            KeyValue::new(names::SERVER_ADDRESS, host.clone()),
+            KeyValue::new(names::SERVER_PORT, *port),
+        ]
     })
 }
 
@@ -353,7 +479,10 @@ struct Clock {
 
 impl Clock {
     fn now() -> Self {
-        Self { system: SystemTime::now(), instant: Instant::now() }
+        Self {
+            system: SystemTime::now(),
+            instant: Instant::now(),
+        }
     }
 
     fn at(&self, moment: Instant) -> SystemTime {
@@ -367,8 +496,14 @@ mod tests {
 
     #[test]
     fn a_destination_names_nothing_twice() {
-        assert_eq!(destination("", "profiles.add", "profiles.add"), "profiles.add");
-        assert_eq!(destination("crm", "add", "profiles.add"), "crm:add:profiles.add");
+        assert_eq!(
+            destination("", "profiles.add", "profiles.add"),
+            "profiles.add"
+        );
+        assert_eq!(
+            destination("crm", "add", "profiles.add"),
+            "crm:add:profiles.add"
+        );
         assert_eq!(destination("crm", "", "profiles.add"), "crm:profiles.add");
     }
 }

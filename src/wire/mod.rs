@@ -80,11 +80,16 @@ pub enum Format {
 impl Format {
     /// What the content type says; if it says neither, what the first byte that is not blank does.
     pub fn of(content_type: Option<&str>, body: &[u8]) -> Self {
-        let declared = content_type.and_then(|text| text.split(';').next()).map(str::trim).unwrap_or_default();
+        let declared = content_type
+            .and_then(|text| text.split(';').next())
+            .map(str::trim)
+            .unwrap_or_default();
         if declared.eq_ignore_ascii_case("application/json") {
             return Self::Json;
         }
-        if declared.eq_ignore_ascii_case("application/xml") || declared.eq_ignore_ascii_case("text/xml") {
+        if declared.eq_ignore_ascii_case("application/xml")
+            || declared.eq_ignore_ascii_case("text/xml")
+        {
             return Self::Xml;
         }
         match without_mark(body).trim_ascii_start().first() {
@@ -112,7 +117,11 @@ impl Format {
 
     /// Checks a whole body as [`Self::read`] does, at a fraction of its cost, and keeps of the
     /// outermost object the fields of these names.
-    pub fn outline<'a>(self, body: &'a [u8], names: &'static [&'static str]) -> Result<Outline<'a>, Unreadable> {
+    pub fn outline<'a>(
+        self,
+        body: &'a [u8],
+        names: &'static [&'static str],
+    ) -> Result<Outline<'a>, Unreadable> {
         match self {
             Self::Json => json::outline(body, names),
             Self::Xml => xml::outline(body, names),
@@ -131,7 +140,9 @@ fn without_mark(body: &[u8]) -> &[u8] {
 
 /// Whether texts in this encoding can be read as UTF-8.
 fn is_utf8(encoding: &str) -> bool {
-    ["utf-8", "utf8", "us-ascii"].iter().any(|known| encoding.eq_ignore_ascii_case(known))
+    ["utf-8", "utf8", "us-ascii"]
+        .iter()
+        .any(|known| encoding.eq_ignore_ascii_case(known))
 }
 
 /// The charset that a content type declares, if it is one that we can't read.
@@ -150,7 +161,11 @@ mod tests {
 
     #[test]
     fn only_utf8_is_read() {
-        for known in ["application/json", "application/json; charset=utf-8", "text/json;charset=\"UTF-8\""] {
+        for known in [
+            "application/json",
+            "application/json; charset=utf-8",
+            "text/json;charset=\"UTF-8\"",
+        ] {
             assert!(!is_foreign_charset(known), "{known}");
         }
         assert!(is_foreign_charset("application/json; charset=windows-1251"));
@@ -167,7 +182,11 @@ mod tests {
             (None, "{}", Format::Json),
             (None, "", Format::Json),
         ] {
-            assert_eq!(Format::of(content_type, body.as_bytes()), format, "{content_type:?} {body:?}");
+            assert_eq!(
+                Format::of(content_type, body.as_bytes()),
+                format,
+                "{content_type:?} {body:?}"
+            );
         }
     }
 }

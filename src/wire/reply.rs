@@ -80,10 +80,23 @@ impl Reply<'_> {
             return full;
         }
         let summary = self.summary(full.len(), max);
-        let without_lists = Body { error_text: &summary, result: None, skipped_subscriptions: &[], ..self.body("") };
-        let without_feedback = Body { feedback_id: None, ..without_lists.clone() };
-        let without_text = Body { error_text: "", ..without_feedback.clone() };
-        let shorter = [without_lists, without_feedback].into_iter().map(|body| body.to_bytes(format));
+        let without_lists = Body {
+            error_text: &summary,
+            result: None,
+            skipped_subscriptions: &[],
+            ..self.body("")
+        };
+        let without_feedback = Body {
+            feedback_id: None,
+            ..without_lists.clone()
+        };
+        let without_text = Body {
+            error_text: "",
+            ..without_feedback.clone()
+        };
+        let shorter = [without_lists, without_feedback]
+            .into_iter()
+            .map(|body| body.to_bytes(format));
         let fitting = shorter.into_iter().find(|bytes| bytes.len() <= max);
         fitting.unwrap_or_else(|| without_text.to_bytes(format))
     }
@@ -118,11 +131,17 @@ impl Reply<'_> {
                     Ok(added) => Body::added(added, success),
                     Err(rejection) => Body::refused(rejection),
                 });
-                Body { result: Some(result.collect()), ..Body::new(Code::Added, success) }
+                Body {
+                    result: Some(result.collect()),
+                    ..Body::new(Code::Added, success)
+                }
             }
             Err(rejection) => Body::refused(rejection),
         };
-        Body { feedback_id: self.feedback_id, ..body }
+        Body {
+            feedback_id: self.feedback_id,
+            ..body
+        }
     }
 }
 
@@ -202,7 +221,10 @@ mod tests {
     }
 
     fn added(skipped: &[Skipped]) -> Added<'_> {
-        Added { profile_id: id(), skipped }
+        Added {
+            profile_id: id(),
+            skipped,
+        }
     }
 
     fn both(reply: &Reply<'_>) -> [String; 2] {
@@ -211,8 +233,14 @@ mod tests {
 
     #[test]
     fn the_seeds_answers_to_the_letter() {
-        let [json, xml] = both(&Reply { result: Ok(Success::One(added(&[]))), feedback_id: None });
-        assert_eq!(json, r#"{"error":0,"error_text":"","profile_id":"6638e1e8ee44bb50a67115c4"}"#);
+        let [json, xml] = both(&Reply {
+            result: Ok(Success::One(added(&[]))),
+            feedback_id: None,
+        });
+        assert_eq!(
+            json,
+            r#"{"error":0,"error_text":"","profile_id":"6638e1e8ee44bb50a67115c4"}"#
+        );
         let seed = "<xml>
 <error>0</error>
 <error_text>Successful operation</error_text>
@@ -224,8 +252,14 @@ mod tests {
     #[test]
     fn a_refusal_has_no_profile_id() {
         let rejection = Rejection::forbidden(7);
-        let [json, xml] = both(&Reply { result: Err(&rejection), feedback_id: Some("f\"<1") });
-        assert_eq!(json, r#"{"error":403,"error_text":"the token has no access to database 7","feedback_id":"f\"<1"}"#);
+        let [json, xml] = both(&Reply {
+            result: Err(&rejection),
+            feedback_id: Some("f\"<1"),
+        });
+        assert_eq!(
+            json,
+            r#"{"error":403,"error_text":"the token has no access to database 7","feedback_id":"f\"<1"}"#
+        );
         assert_eq!(
             xml,
             "<xml><error>403</error><error_text>the token has no access to database 7</error_text>\
@@ -235,18 +269,34 @@ mod tests {
 
     #[test]
     fn dropped_subscriptions_are_listed() {
-        let skipped = [Skipped { index: 1, error_text: "x".into() }];
-        let [json, xml] = both(&Reply { result: Ok(Success::One(added(&skipped))), feedback_id: None });
-        assert!(json.ends_with(r#""skipped_subscriptions":[{"index":1,"error_text":"x"}]}"#), "{json}");
-        let element = r#"<skipped_subscriptions array="true"><index>1</index><error_text>x</error_text>"#;
-        assert!(xml.ends_with(&format!("{element}</skipped_subscriptions></xml>")), "{xml}");
+        let skipped = [Skipped {
+            index: 1,
+            error_text: "x".into(),
+        }];
+        let [json, xml] = both(&Reply {
+            result: Ok(Success::One(added(&skipped))),
+            feedback_id: None,
+        });
+        assert!(
+            json.ends_with(r#""skipped_subscriptions":[{"index":1,"error_text":"x"}]}"#),
+            "{json}"
+        );
+        let element =
+            r#"<skipped_subscriptions array="true"><index>1</index><error_text>x</error_text>"#;
+        assert!(
+            xml.ends_with(&format!("{element}</skipped_subscriptions></xml>")),
+            "{xml}"
+        );
     }
 
     #[test]
     fn the_batch_form_has_a_result_for_each_profile() {
         let rejection = Rejection::email_taken("a@example.com");
         let result = Ok(Success::Many(vec![Ok(added(&[])), Err(&rejection)]));
-        let [json, xml] = both(&Reply { result, feedback_id: None });
+        let [json, xml] = both(&Reply {
+            result,
+            feedback_id: None,
+        });
         assert_eq!(
             json,
             r#"{"error":0,"error_text":"","result":[{"error":0,"error_text":"","profile_id":"6638e1e8ee44bb50a67115c4"},"#
@@ -256,7 +306,13 @@ mod tests {
         assert!(xml.starts_with(
             "<xml><error>0</error><error_text>Successful operation</error_text><result array=\"true\"><error>0</error>"
         ));
-        assert!(both(&Reply { result: Ok(Success::Many(vec![])), feedback_id: None })[0].ends_with(r#""result":[]}"#));
+        assert!(
+            both(&Reply {
+                result: Ok(Success::Many(vec![])),
+                feedback_id: None
+            })[0]
+                .ends_with(r#""result":[]}"#)
+        );
     }
     /// What a reply says in at most `max` bytes, as text.
     fn within(reply: &Reply<'_>, format: Format, max: usize) -> String {
@@ -265,8 +321,14 @@ mod tests {
 
     #[test]
     fn a_reply_that_fits_is_left_as_it_is() {
-        let skipped = [Skipped { index: 1, error_text: "x".into() }];
-        let reply = Reply { result: Ok(Success::One(added(&skipped))), feedback_id: Some("f") };
+        let skipped = [Skipped {
+            index: 1,
+            error_text: "x".into(),
+        }];
+        let reply = Reply {
+            result: Ok(Success::One(added(&skipped))),
+            feedback_id: Some("f"),
+        };
         for format in [Format::Json, Format::Xml] {
             let full = reply.to_bytes(format);
             assert_eq!(reply.to_bytes_within(format, full.len()), full);
@@ -276,12 +338,23 @@ mod tests {
 
     #[test]
     fn a_list_of_subscriptions_that_is_too_large_becomes_their_number() {
-        let skipped = vec![Skipped { index: 1, error_text: "x".into() }; 20_000];
-        let reply = Reply { result: Ok(Success::One(added(&skipped))), feedback_id: Some("f") };
+        let skipped = vec![
+            Skipped {
+                index: 1,
+                error_text: "x".into()
+            };
+            20_000
+        ];
+        let reply = Reply {
+            result: Ok(Success::One(added(&skipped))),
+            feedback_id: Some("f"),
+        };
         let text = "added; 20000 subscriptions were skipped, their list is larger than the broker takes (300 bytes)";
         assert_eq!(
             within(&reply, Format::Json, 300),
-            format!(r#"{{"error":0,"error_text":"{text}","profile_id":"6638e1e8ee44bb50a67115c4","feedback_id":"f"}}"#)
+            format!(
+                r#"{{"error":0,"error_text":"{text}","profile_id":"6638e1e8ee44bb50a67115c4","feedback_id":"f"}}"#
+            )
         );
         assert_eq!(
             within(&reply, Format::Xml, 300),
@@ -297,10 +370,17 @@ mod tests {
         let rejection = Rejection::email_taken("a@example.com");
         let mut results = vec![Ok(added(&[])); 9_990];
         results.resize(10_000, Err(&rejection));
-        let reply = Reply { result: Ok(Success::Many(results)), feedback_id: None };
+        let reply = Reply {
+            result: Ok(Success::Many(results)),
+            feedback_id: None,
+        };
         for (format, head, tail) in [
             (Format::Json, r#"{"error":0,"error_text":""#, r#""}"#),
-            (Format::Xml, "<xml><error>0</error><error_text>", "</error_text></xml>"),
+            (
+                Format::Xml,
+                "<xml><error>0</error><error_text>",
+                "</error_text></xml>",
+            ),
         ] {
             let full = reply.to_bytes(format).len();
             let text = format!(
@@ -314,12 +394,24 @@ mod tests {
     #[test]
     fn the_feedback_id_goes_before_what_was_stored() {
         let feedback_id = "f".repeat(4096);
-        let reply = Reply { result: Ok(Success::One(added(&[]))), feedback_id: Some(&feedback_id) };
+        let reply = Reply {
+            result: Ok(Success::One(added(&[]))),
+            feedback_id: Some(&feedback_id),
+        };
         let short = r#"{"error":0,"error_text":"added","profile_id":"6638e1e8ee44bb50a67115c4"}"#;
         assert_eq!(within(&reply, Format::Json, 1000), short);
-        assert_eq!(within(&reply, Format::Json, short.len() - 1), short.replace("added", ""));
+        assert_eq!(
+            within(&reply, Format::Json, short.len() - 1),
+            short.replace("added", "")
+        );
         let rejection = Rejection::invalid(&"x".repeat(1000), "is missing");
-        let refused = Reply { result: Err(&rejection), feedback_id: None };
-        assert_eq!(within(&refused, Format::Json, 100), r#"{"error":400,"error_text":""}"#);
+        let refused = Reply {
+            result: Err(&rejection),
+            feedback_id: None,
+        };
+        assert_eq!(
+            within(&refused, Format::Json, 100),
+            r#"{"error":400,"error_text":""}"#
+        );
     }
 }

@@ -10,19 +10,42 @@ use crate::domain::value::{Object, Value};
 
 /// The top-level fields, besides [`DATA`]. Unknown ones are ignored.
 pub const FIELDS: &[Field] = &[
-    Field::new("token", Kind::Word, "API token; required here or in the header `authorization: Bearer …`, here wins"),
-    Field::new("db_id", Kind::Id, "Database that the profile is added to; required"),
-    Field::new("skip_triggers", Kind::Boolean, "Publish no trigger event; false by default"),
+    Field::new(
+        "token",
+        Kind::Word,
+        "API token; required here or in the header `authorization: Bearer …`, here wins",
+    ),
+    Field::new(
+        "db_id",
+        Kind::Id,
+        "Database that the profile is added to; required",
+    ),
+    Field::new(
+        "skip_triggers",
+        Kind::Boolean,
+        "Publish no trigger event; false by default",
+    ),
     Field::new(
         "skip_invalid_subscriptions",
         Kind::Boolean,
         "Drop invalid subscriptions and add the rest; by default (false) an invalid one is an error",
     ),
-    Field::new("feedback_id", Kind::String, "Comes back in the reply as it is"),
+    Field::new(
+        "feedback_id",
+        Kind::String,
+        "Comes back in the reply as it is",
+    ),
 ];
 
 /// The names of all top-level fields.
-pub const NAMES: &[&str] = &["token", "db_id", DATA, "skip_triggers", "skip_invalid_subscriptions", "feedback_id"];
+pub const NAMES: &[&str] = &[
+    "token",
+    "db_id",
+    DATA,
+    "skip_triggers",
+    "skip_invalid_subscriptions",
+    "feedback_id",
+];
 
 /// The longest `feedback_id`: it comes back in the reply, which the broker must be able to carry.
 pub const FEEDBACK_ID_MAX_BYTES: usize = 4096;
@@ -73,15 +96,24 @@ impl<'a> Request<'a> {
     pub fn from_document(document: Object<'a>) -> Result<Self, Misshapen<'a>> {
         let mut fields = Fields::default();
         let mut first_bad = None;
-        for (name, value) in document.into_fields().filter(|(_, value)| *value != Value::Null) {
+        for (name, value) in document
+            .into_fields()
+            .filter(|(_, value)| *value != Value::Null)
+        {
             if let Err(flaw) = fields.take(&name, value) {
                 first_bad.get_or_insert_with(|| flaw.in_field(&name).at(""));
             }
         }
         let feedback_id = fields.feedback_id;
         match (first_bad, fields.db_id) {
-            (Some(rejection), _) => Err(Misshapen { rejection, feedback_id }),
-            (None, None) => Err(Misshapen { rejection: Rejection::invalid("db_id", "is missing"), feedback_id }),
+            (Some(rejection), _) => Err(Misshapen {
+                rejection,
+                feedback_id,
+            }),
+            (None, None) => Err(Misshapen {
+                rejection: Rejection::invalid("db_id", "is missing"),
+                feedback_id,
+            }),
             (None, Some(db_id)) => Ok(Request {
                 token: fields.token.filter(|token| !token.is_empty()),
                 db_id,
@@ -122,12 +154,18 @@ impl<'a> Fields<'a> {
             ("token", Value::String(text)) => self.token = Some(text),
             ("db_id", Value::Number(digits)) => self.db_id = Some(fields::integer(&digits)?),
             ("skip_triggers", Value::Bool(flag)) => self.skip_triggers = flag,
-            ("skip_invalid_subscriptions", Value::Bool(flag)) => self.skip_invalid_subscriptions = flag,
+            ("skip_invalid_subscriptions", Value::Bool(flag)) => {
+                self.skip_invalid_subscriptions = flag
+            }
             ("feedback_id", Value::String(text)) if text.len() > FEEDBACK_ID_MAX_BYTES => {
-                return Err(What::from(format!("must have at most {FEEDBACK_ID_MAX_BYTES} bytes")).into());
+                return Err(
+                    What::from(format!("must have at most {FEEDBACK_ID_MAX_BYTES} bytes")).into(),
+                );
             }
             ("feedback_id", Value::String(text)) => self.feedback_id = Some(text),
-            (name, _) => unreachable!("the table of fields has a kind for {name} that is not taken here"),
+            (name, _) => {
+                unreachable!("the table of fields has a kind for {name} that is not taken here")
+            }
         }
         Ok(())
     }
@@ -139,21 +177,35 @@ mod tests {
     use crate::wire::Format;
 
     fn request(body: &str) -> Result<Request<'_>, Misshapen<'_>> {
-        Request::from_document(Format::of(None, body.as_bytes()).read(body.as_bytes()).unwrap())
+        Request::from_document(
+            Format::of(None, body.as_bytes())
+                .read(body.as_bytes())
+                .unwrap(),
+        )
     }
 
     #[test]
     fn both_formats_make_the_same_request() {
         let json = r#"{"token": "t", "db_id": 1, "skip_triggers": true, "feedback_id": "f"}"#;
-        let xml = "<xml><token> t </token><db_id> 1 </db_id><skip_triggers>true</skip_triggers><data/>
+        let xml =
+            "<xml><token> t </token><db_id> 1 </db_id><skip_triggers>true</skip_triggers><data/>
             <feedback_id>f</feedback_id></xml>";
         assert_eq!(request(json), request(xml));
         for (body, text) in [
             ("<xml/>", "db_id: is missing"),
-            ("<xml><db_id>x</db_id></xml>", "db_id: must be an integer, is a string"),
+            (
+                "<xml><db_id>x</db_id></xml>",
+                "db_id: must be an integer, is a string",
+            ),
             ("<xml><db_id>0</db_id></xml>", "db_id: must be 1 or more"),
-            ("<xml><db_id>1</db_id><db_id>2</db_id></xml>", "db_id: must be an integer, is an array"),
-            ("<xml><db_id>1</db_id><data>x</data></xml>", "data: must be an object or an array, is a string"),
+            (
+                "<xml><db_id>1</db_id><db_id>2</db_id></xml>",
+                "db_id: must be an integer, is an array",
+            ),
+            (
+                "<xml><db_id>1</db_id><data>x</data></xml>",
+                "data: must be an object or an array, is a string",
+            ),
             (
                 "<xml><db_id>1</db_id><skip_triggers>1</skip_triggers></xml>",
                 "skip_triggers: must be true or false, is a string",
@@ -165,16 +217,29 @@ mod tests {
 
     #[test]
     fn an_array_is_the_batch_form() {
-        for body in [r#"{"db_id":1,"data":[{}]}"#, "<xml><db_id>1</db_id><data array='true'><a>1</a></data></xml>"] {
-            assert!(matches!(request(body).unwrap().data, Data::Many(profiles) if profiles.len() == 1), "{body}");
+        for body in [
+            r#"{"db_id":1,"data":[{}]}"#,
+            "<xml><db_id>1</db_id><data array='true'><a>1</a></data></xml>",
+        ] {
+            assert!(
+                matches!(request(body).unwrap().data, Data::Many(profiles) if profiles.len() == 1),
+                "{body}"
+            );
         }
     }
 
     #[test]
     fn the_flags_are_false_and_the_profile_empty_by_default() {
-        for body in [r#"{"db_id":1}"#, r#"{"db_id":1,"data":null,"skip_triggers":null}"#, r#"{"db_id":1,"data":{}}"#] {
+        for body in [
+            r#"{"db_id":1}"#,
+            r#"{"db_id":1,"data":null,"skip_triggers":null}"#,
+            r#"{"db_id":1,"data":{}}"#,
+        ] {
             let request = request(body).unwrap();
-            assert!(!request.skip_triggers && !request.skip_invalid_subscriptions, "{body}");
+            assert!(
+                !request.skip_triggers && !request.skip_invalid_subscriptions,
+                "{body}"
+            );
             assert_eq!(request.data, Data::One(Object::default()));
             assert_eq!(request.token, None);
         }
@@ -187,7 +252,9 @@ mod tests {
         let request = request(body).unwrap();
         assert_eq!(request.token.as_deref(), Some("abcdefghijklmnqrstuvwxyz"));
         assert_eq!((request.db_id, request.skip_triggers), (1, true));
-        let Data::One(profile) = request.data else { panic!("one profile") };
+        let Data::One(profile) = request.data else {
+            panic!("one profile")
+        };
         assert_eq!(profile.get("_lname"), Some(&Value::String("Doe".into())));
     }
 
@@ -197,19 +264,40 @@ mod tests {
             (r#"{}"#, "db_id: is missing"),
             (r#"{"db_id":null}"#, "db_id: is missing"),
             (r#"{"db_id":"1"}"#, "db_id: must be an integer, is a string"),
-            (r#"{"db_id":1.5}"#, "db_id: must be an integer, is a fraction"),
+            (
+                r#"{"db_id":1.5}"#,
+                "db_id: must be an integer, is a fraction",
+            ),
             (r#"{"db_id":0}"#, "db_id: must be 1 or more"),
             (r#"{"db_id":-1}"#, "db_id: must be 1 or more"),
-            (r#"{"db_id":99999999999999999999}"#, "db_id: must fit into 64 bits"),
-            (r#"{"db_id":1,"token":5}"#, "token: must be a string, is a number"),
-            (r#"{"db_id":1,"data":"x"}"#, "data: must be an object or an array, is a string"),
-            (r#"{"db_id":1,"skip_triggers":1}"#, "skip_triggers: must be true or false, is a number"),
+            (
+                r#"{"db_id":99999999999999999999}"#,
+                "db_id: must fit into 64 bits",
+            ),
+            (
+                r#"{"db_id":1,"token":5}"#,
+                "token: must be a string, is a number",
+            ),
+            (
+                r#"{"db_id":1,"data":"x"}"#,
+                "data: must be an object or an array, is a string",
+            ),
+            (
+                r#"{"db_id":1,"skip_triggers":1}"#,
+                "skip_triggers: must be true or false, is a number",
+            ),
             (
                 r#"{"db_id":1,"skip_invalid_subscriptions":"true"}"#,
                 "skip_invalid_subscriptions: must be true or false, is a string",
             ),
-            (r#"{"db_id":1,"feedback_id":7}"#, "feedback_id: must be a string, is a number"),
-            (r#"{"skip_triggers":1,"db_id":"x"}"#, "skip_triggers: must be true or false, is a number"),
+            (
+                r#"{"db_id":1,"feedback_id":7}"#,
+                "feedback_id: must be a string, is a number",
+            ),
+            (
+                r#"{"skip_triggers":1,"db_id":"x"}"#,
+                "skip_triggers: must be true or false, is a number",
+            ),
         ] {
             assert_eq!(request(body).unwrap_err().rejection.text, text, "{body}");
         }
@@ -217,7 +305,11 @@ mod tests {
 
     #[test]
     fn the_names_are_those_of_the_table() {
-        let mut names: Vec<_> = FIELDS.iter().map(|field| field.name).chain([DATA]).collect();
+        let mut names: Vec<_> = FIELDS
+            .iter()
+            .map(|field| field.name)
+            .chain([DATA])
+            .collect();
         names.sort_unstable();
         let mut all = NAMES.to_vec();
         all.sort_unstable();
@@ -228,13 +320,22 @@ mod tests {
     fn feedback_id_has_a_limit() {
         let body = |length| format!(r#"{{"db_id":1,"feedback_id":"{}"}}"#, "x".repeat(length));
         assert!(request(&body(FEEDBACK_ID_MAX_BYTES)).is_ok());
-        let text = request(&body(FEEDBACK_ID_MAX_BYTES + 1)).unwrap_err().rejection.text;
+        let text = request(&body(FEEDBACK_ID_MAX_BYTES + 1))
+            .unwrap_err()
+            .rejection
+            .text;
         assert_eq!(text, "feedback_id: must have at most 4096 bytes");
     }
 
     #[test]
     fn feedback_id_outlives_a_refusal() {
-        assert_eq!(request(r#"{"feedback_id":"f-1"}"#).unwrap_err().feedback_id.as_deref(), Some("f-1"));
+        assert_eq!(
+            request(r#"{"feedback_id":"f-1"}"#)
+                .unwrap_err()
+                .feedback_id
+                .as_deref(),
+            Some("f-1")
+        );
     }
 
     #[test]

@@ -27,7 +27,10 @@ pub fn read(body: &[u8]) -> Result<Object<'_>, Unreadable> {
 }
 
 /// Checks a whole body as [`read`] does, and keeps of it the top-level fields of these names.
-pub fn outline<'a>(body: &'a [u8], names: &'static [&'static str]) -> Result<Outline<'a>, Unreadable> {
+pub fn outline<'a>(
+    body: &'a [u8],
+    names: &'static [&'static str],
+) -> Result<Outline<'a>, Unreadable> {
     parse(body, Keep::TopLevel(names))
 }
 
@@ -38,30 +41,44 @@ fn parse(body: &[u8], keep: Keep) -> Result<Outline<'_>, Unreadable> {
     }
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_comments = true;
-    let mut tree = Tree { keep, values: 0, open: Vec::new(), root: None };
+    let mut tree = Tree {
+        keep,
+        values: 0,
+        open: Vec::new(),
+        root: None,
+    };
     loop {
         let start = reader.buffer_position();
         let here = || syntax(text, start);
-        let event = reader.read_event().map_err(|_| syntax(text, reader.error_position()))?;
+        let event = reader
+            .read_event()
+            .map_err(|_| syntax(text, reader.error_position()))?;
         match event {
             Event::Start(element) => {
-                tree.start(&element, |name| name_in(text, start, name)).map_err(|flaw| flaw.unwrap_or_else(here))?;
+                tree.start(&element, |name| name_in(text, start, name))
+                    .map_err(|flaw| flaw.unwrap_or_else(here))?;
             }
             Event::Empty(element) => {
-                tree.start(&element, |name| name_in(text, start, name)).map_err(|flaw| flaw.unwrap_or_else(here))?;
+                tree.start(&element, |name| name_in(text, start, name))
+                    .map_err(|flaw| flaw.unwrap_or_else(here))?;
                 tree.end().map_err(|Mixed| here())?;
             }
             Event::End(_) => tree.end().map_err(|Mixed| here())?,
             Event::Text(content) if content.contains("]]>") => return Err(here()),
             Event::Text(content) => {
-                tree.text(!is_blank(&content), |text| add(text, content.xml10_content())).map_err(|Outside| here())?;
+                tree.text(!is_blank(&content), |text| {
+                    add(text, content.xml10_content())
+                })
+                .map_err(|Outside| here())?;
             }
             Event::CData(content) => {
-                tree.text(true, |text| add(text, content.xml10_content())).map_err(|Outside| here())?;
+                tree.text(true, |text| add(text, content.xml10_content()))
+                    .map_err(|Outside| here())?;
             }
             Event::GeneralRef(reference) => {
                 let c = character(&reference).map_err(|flaw| flaw.unwrap_or_else(here))?;
-                tree.text(true, |text| text.to_mut().push(c)).map_err(|Outside| here())?;
+                tree.text(true, |text| text.to_mut().push(c))
+                    .map_err(|Outside| here())?;
             }
             Event::Decl(declaration) if start == 0 => check_encoding(&declaration)?,
             Event::Decl(_) => return Err(here()),
@@ -69,7 +86,10 @@ fn parse(body: &[u8], keep: Keep) -> Result<Outline<'_>, Unreadable> {
             Event::Comment(_) | Event::PI(_) => {}
             Event::Eof => {
                 let fields = tree.root.ok_or_else(here)?;
-                return Ok(Outline { fields, values: tree.values });
+                return Ok(Outline {
+                    fields,
+                    values: tree.values,
+                });
             }
         }
     }
@@ -77,7 +97,9 @@ fn parse(body: &[u8], keep: Keep) -> Result<Outline<'_>, Unreadable> {
 
 /// The name of the element that begins at `start`, as it stands in the body.
 fn name_in<'a>(text: &'a str, start: u64, name: &str) -> Cow<'a, str> {
-    let start = usize::try_from(start).unwrap_or(usize::MAX).saturating_add(1);
+    let start = usize::try_from(start)
+        .unwrap_or(usize::MAX)
+        .saturating_add(1);
     match text.get(start..start.saturating_add(name.len())) {
         Some(found) if found == name => Cow::Borrowed(found),
         _ => Cow::Owned(name.to_owned()),
@@ -95,7 +117,10 @@ fn add<'a>(text: &mut Cow<'a, str>, more: Cow<'a, str>) {
 /// The place of a character that no XML document may have (XML 1.0, 2.2, `Char`).
 fn forbidden_character(text: &str) -> Option<u64> {
     let control = |b: u8| b < b' ' && !matches!(b, b'\t' | b'\n' | b'\r');
-    let place = text.bytes().position(control).or_else(|| text.find(['\u{fffe}', '\u{ffff}']))?;
+    let place = text
+        .bytes()
+        .position(control)
+        .or_else(|| text.find(['\u{fffe}', '\u{ffff}']))?;
     Some(place as u64)
 }
 
@@ -124,7 +149,9 @@ fn character(reference: &BytesRef<'_>) -> Result<char, Option<Unreadable>> {
         "gt" => Ok('>'),
         "quot" => Ok('"'),
         "apos" => Ok('\''),
-        _ => Err(Some(Unreadable::Forbidden("an entity other than amp, lt, gt, quot and apos"))),
+        _ => Err(Some(Unreadable::Forbidden(
+            "an entity other than amp, lt, gt, quot and apos",
+        ))),
     }
 }
 
@@ -142,7 +169,9 @@ fn syntax(text: &str, place: u64) -> Unreadable {
     let before = &text.as_bytes()[..place];
     let line = 1 + before.iter().filter(|b| **b == b'\n').count();
     let column = 1 + before.iter().rev().take_while(|b| **b != b'\n').count();
-    Unreadable::Syntax(format!("the body is not XML at line {line}, column {column}"))
+    Unreadable::Syntax(format!(
+        "the body is not XML at line {line}, column {column}"
+    ))
 }
 
 /// The elements that are open, the outermost first, and the root once it has ended.
@@ -196,7 +225,11 @@ impl<'a> Tree<'a> {
             self.values += 1;
         }
         let keeps_fields = self.keep == Keep::Everything || self.open.len() <= 1;
-        let name = if keeps_fields { kept_name(name) } else { Cow::Borrowed("") };
+        let name = if keeps_fields {
+            kept_name(name)
+        } else {
+            Cow::Borrowed("")
+        };
         self.open.push(Element {
             name,
             is_array,
@@ -209,7 +242,11 @@ impl<'a> Tree<'a> {
     }
 
     /// Text that stands in the innermost element. Blanks between elements say nothing.
-    fn text(&mut self, says_something: bool, add_to: impl FnOnce(&mut Cow<'a, str>)) -> Result<(), Outside> {
+    fn text(
+        &mut self,
+        says_something: bool,
+        add_to: impl FnOnce(&mut Cow<'a, str>),
+    ) -> Result<(), Outside> {
         let keeps = self.keeps_content();
         let Some(element) = self.open.last_mut() else {
             return if says_something { Err(Outside) } else { Ok(()) };
@@ -248,7 +285,10 @@ impl<'a> Tree<'a> {
         };
         let (keeps, keeps_items) = match self.keep {
             Keep::Everything => (true, true),
-            Keep::TopLevel(names) => (self.open.len() == 1 && names.contains(&name.as_ref()), false),
+            Keep::TopLevel(names) => (
+                self.open.len() == 1 && names.contains(&name.as_ref()),
+                false,
+            ),
         };
         match (self.open.last_mut(), value) {
             (Some(parent), value) if keeps => parent.fields.add(name, value, is_array, keeps_items),
@@ -275,7 +315,8 @@ fn is_array(attributes: Attributes<'_>) -> Option<bool> {
 }
 
 fn is_blank(text: &str) -> bool {
-    text.bytes().all(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'))
+    text.bytes()
+        .all(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'))
 }
 
 /// The fields of an object, in the order in which their names come up first.
@@ -298,11 +339,17 @@ impl<'a> Fields<'a> {
             append(&mut self.fields[place].1, value, kept_item, keeps_items);
             return;
         }
-        let value = if is_array { Value::Array(vec![kept_item(value)]) } else { value };
+        let value = if is_array {
+            Value::Array(vec![kept_item(value)])
+        } else {
+            value
+        };
         let place = self.fields.len();
         self.fields.push((name, value));
         if place >= FEW_FIELDS {
-            self.places.get_or_insert_default().find_or_add(&self.fields, place);
+            self.places
+                .get_or_insert_default()
+                .find_or_add(&self.fields, place);
         }
     }
 
@@ -315,9 +362,16 @@ impl<'a> Fields<'a> {
 }
 
 /// No single element is an array of its own, so an array can only be elements of one name.
-fn append<'a>(field: &mut Value<'a>, value: Value<'a>, kept_item: impl Fn(Value<'a>) -> Value<'a>, keeps_items: bool) {
+fn append<'a>(
+    field: &mut Value<'a>,
+    value: Value<'a>,
+    kept_item: impl Fn(Value<'a>) -> Value<'a>,
+    keeps_items: bool,
+) {
     match field {
-        Value::Array(items) if keeps_items || items.len() < ITEMS_MAX => items.push(kept_item(value)),
+        Value::Array(items) if keeps_items || items.len() < ITEMS_MAX => {
+            items.push(kept_item(value))
+        }
         Value::Array(_) => {}
         _ => {
             let first = kept_item(std::mem::replace(field, Value::Null));
@@ -336,7 +390,10 @@ pub fn write(content: impl FnOnce(&mut Elements) -> io::Result<()>) -> Vec<u8> {
 }
 
 /// A document that is being written.
-#[expect(missing_debug_implementations, reason = "the library's writer has none")]
+#[expect(
+    missing_debug_implementations,
+    reason = "the library's writer has none"
+)]
 pub struct Elements(Writer<Vec<u8>>);
 
 impl Elements {
@@ -345,20 +402,37 @@ impl Elements {
         // A reader takes a bare carriage return for the end of a line (XML 1.0, 2.11).
         let escaped = escape(text).replace('\r', "&#13;");
         let text = Event::Text(BytesText::from_escaped(escaped));
-        self.element(BytesStart::new(name), |elements| elements.0.write_event(text))
+        self.element(BytesStart::new(name), |elements| {
+            elements.0.write_event(text)
+        })
     }
 
     /// An element with elements in it.
-    pub fn object(&mut self, name: &str, content: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
+    pub fn object(
+        &mut self,
+        name: &str,
+        content: impl FnOnce(&mut Self) -> io::Result<()>,
+    ) -> io::Result<()> {
         self.element(BytesStart::new(name), content)
     }
 
     /// An element of an array, with elements in it.
-    pub fn item(&mut self, name: &str, content: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
-        self.element(BytesStart::new(name).with_attributes([(ARRAY, "true")]), content)
+    pub fn item(
+        &mut self,
+        name: &str,
+        content: impl FnOnce(&mut Self) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.element(
+            BytesStart::new(name).with_attributes([(ARRAY, "true")]),
+            content,
+        )
     }
 
-    fn element(&mut self, start: BytesStart<'_>, content: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
+    fn element(
+        &mut self,
+        start: BytesStart<'_>,
+        content: impl FnOnce(&mut Self) -> io::Result<()>,
+    ) -> io::Result<()> {
         let end = BytesEnd::new(start.name().as_ref().to_owned());
         self.0.write_event(Event::Start(start))?;
         content(self)?;
@@ -403,12 +477,24 @@ mod tests {
     fn marked_or_repeated_elements_are_an_array() {
         for (content, json) in [
             ("<a array='true'>1</a>", r#"{"a":["1"]}"#),
-            ("<a array=\"true\">1</a><a array='true'>2</a>", r#"{"a":["1","2"]}"#),
+            (
+                "<a array=\"true\">1</a><a array='true'>2</a>",
+                r#"{"a":["1","2"]}"#,
+            ),
             ("<a>1</a><a>2</a>", r#"{"a":["1","2"]}"#),
-            ("<a array='true'>1</a><b>x</b><a>2</a>", r#"{"a":["1","2"],"b":"x"}"#),
-            ("<a array='true'><b array='true'>1</b></a>", r#"{"a":[{"b":["1"]}]}"#),
+            (
+                "<a array='true'>1</a><b>x</b><a>2</a>",
+                r#"{"a":["1","2"],"b":"x"}"#,
+            ),
+            (
+                "<a array='true'><b array='true'>1</b></a>",
+                r#"{"a":[{"b":["1"]}]}"#,
+            ),
             ("<a array='true'/>", r#"{"a":[null]}"#),
-            ("<a array='false'>1</a><b type='x' array=''>2</b>", r#"{"a":"1","b":"2"}"#),
+            (
+                "<a array='false'>1</a><b type='x' array=''>2</b>",
+                r#"{"a":"1","b":"2"}"#,
+            ),
         ] {
             assert_eq!(written(content), json, "{content}");
         }
@@ -448,8 +534,14 @@ mod tests {
 
     #[test]
     fn only_utf8_is_read() {
-        assert_eq!(flaw("<?xml version='1.0' encoding='windows-1251'?><xml/>"), "the body is not UTF-8");
-        assert!(matches!(read(b"<xml><a>\xcf</a></xml>"), Err(Unreadable::NotUtf8)));
+        assert_eq!(
+            flaw("<?xml version='1.0' encoding='windows-1251'?><xml/>"),
+            "the body is not UTF-8"
+        );
+        assert!(matches!(
+            read(b"<xml><a>\xcf</a></xml>"),
+            Err(Unreadable::NotUtf8)
+        ));
         assert!(matches!(read(b"\xff\xfe<\0x\0"), Err(Unreadable::NotUtf8)));
     }
 
@@ -461,7 +553,11 @@ mod tests {
             "<!DOCTYPE xml [<!ENTITY a 'x'><!ENTITY b '&a;&a;&a;'>]><xml><a>&b;</a></xml>",
             "<xml><a><!DOCTYPE a></a></xml>",
         ] {
-            assert_eq!(flaw(body), "a document type definition is not allowed in XML", "{body}");
+            assert_eq!(
+                flaw(body),
+                "a document type definition is not allowed in XML",
+                "{body}"
+            );
         }
         let text = "an entity other than amp, lt, gt, quot and apos is not allowed in XML";
         assert_eq!(flaw("<xml><a>&nbsp;</a></xml>"), text);
@@ -494,39 +590,64 @@ mod tests {
             ("", "line 1, column 1"),
             ("<!-- -- --><xml/>", "line 1, column 6"),
         ] {
-            assert_eq!(flaw(body), format!("the body is not XML at {place}"), "{body}");
+            assert_eq!(
+                flaw(body),
+                format!("the body is not XML at {place}"),
+                "{body}"
+            );
         }
         assert_eq!(flaw("<html/>"), "the root element is not <xml>");
     }
 
     #[test]
     fn nesting_ends_at_64() {
-        let nested = |depth: usize| format!("<xml>{}{}</xml>", "<a>".repeat(depth - 1), "</a>".repeat(depth - 1));
+        let nested = |depth: usize| {
+            format!(
+                "<xml>{}{}</xml>",
+                "<a>".repeat(depth - 1),
+                "</a>".repeat(depth - 1)
+            )
+        };
         assert!(read_all(&nested(64)).is_ok());
         assert!(matches!(read_all(&nested(65)), Err(Unreadable::TooDeep)));
-        assert!(matches!(read_all(&nested(100_000)), Err(Unreadable::TooDeep)));
+        assert!(matches!(
+            read_all(&nested(100_000)),
+            Err(Unreadable::TooDeep)
+        ));
     }
 
     #[test]
     fn an_outline_keeps_names_texts_and_lengths() {
-        let body = b"<xml><db_id>1</db_id><data><a>1</a><b><c>2</c></b></data><x array='true'>1</x></xml>";
+        let body =
+            b"<xml><db_id>1</db_id><data><a>1</a><b><c>2</c></b></data><x array='true'>1</x></xml>";
         let Outline { fields, values } = outline(body, &["db_id", "data", "x"]).unwrap();
         assert_eq!(fields.get("db_id"), Some(&Value::Text("1".into())));
         assert_eq!(fields.get("data"), Some(&Value::Object(Object::default())));
         assert_eq!(fields.get("x"), Some(&Value::Array(vec![Value::Null])));
         assert_eq!(values, 6);
         assert_eq!(outline(body, &["x"]).unwrap().fields.iter().count(), 1);
-        let repeated = outline(b"<xml><x>1</x><x><y/></x><x>3</x></xml>", &["x"]).unwrap().fields;
+        let repeated = outline(b"<xml><x>1</x><x><y/></x><x>3</x></xml>", &["x"])
+            .unwrap()
+            .fields;
         assert_eq!(repeated.get("x"), Some(&Value::Array(vec![Value::Null; 3])));
         let many = format!("<xml>{}</xml>", "<x/>".repeat(ITEMS_MAX + 1));
         let many = outline(many.as_bytes(), &["x"]).unwrap().fields;
-        assert_eq!(many.get("x"), Some(&Value::Array(vec![Value::Null; ITEMS_MAX])));
+        assert_eq!(
+            many.get("x"),
+            Some(&Value::Array(vec![Value::Null; ITEMS_MAX]))
+        );
     }
 
     /// What is skipped is checked like what is read, to the text of the error.
     #[test]
     fn an_outline_is_refused_for_what_a_body_is_refused_for() {
-        let nested = |depth: usize| format!("<xml>{}{}</xml>", "<a>".repeat(depth - 1), "</a>".repeat(depth - 1));
+        let nested = |depth: usize| {
+            format!(
+                "<xml>{}{}</xml>",
+                "<a>".repeat(depth - 1),
+                "</a>".repeat(depth - 1)
+            )
+        };
         let mut bodies: Vec<_> = [63, 64, 65, 100_000].into_iter().map(nested).collect();
         for inner in [
             "",
@@ -561,10 +682,22 @@ mod tests {
             bodies.push(format!("<xml><y><x>{inner}</x></y><data/></xml>"));
             bodies.push(format!("<xml>{inner}</xml>"));
         }
-        bodies.extend(["", "<xml/><xml/>", "<xml/>x", "x<xml/>", "<html/>", "<xml>x</xml>"].map(str::to_owned));
+        bodies.extend(
+            [
+                "",
+                "<xml/><xml/>",
+                "<xml/>x",
+                "x<xml/>",
+                "<html/>",
+                "<xml>x</xml>",
+            ]
+            .map(str::to_owned),
+        );
         for body in bodies {
             let flaw = read_all(&body).map(drop).map_err(|flaw| flaw.to_string());
-            let outlined = outline(body.as_bytes(), &["data"]).map(drop).map_err(|flaw| flaw.to_string());
+            let outlined = outline(body.as_bytes(), &["data"])
+                .map(drop)
+                .map_err(|flaw| flaw.to_string());
             assert_eq!(outlined, flaw, "{}", &body[..body.len().min(80)]);
         }
     }
@@ -588,6 +721,9 @@ mod tests {
             r#"<xml><a>1 &lt; 2 &amp;&#13; &quot;x&quot;</a><b array="true"><c></c></b></xml>"#
         );
         let read = read(&body).unwrap();
-        assert_eq!(serde_json::to_string(&Value::Object(read)).unwrap(), r#"{"a":"1 < 2 &\r \"x\"","b":[{"c":null}]}"#);
+        assert_eq!(
+            serde_json::to_string(&Value::Object(read)).unwrap(),
+            r#"{"a":"1 < 2 &\r \"x\"","b":[{"c":null}]}"#
+        );
     }
 }

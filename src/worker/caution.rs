@@ -33,7 +33,11 @@ impl Caution {
         if !accuses {
             return;
         }
-        self.fruitless = if has_settled && !was_cautious { 0 } else { self.fruitless + 1 };
+        self.fruitless = if has_settled && !was_cautious {
+            0
+        } else {
+            self.fruitless + 1
+        };
     }
 
     /// Nothing was lost for a while.

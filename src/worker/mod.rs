@@ -88,13 +88,21 @@ impl Worker {
         let store = Store::new(&config.database_url, config.lanes + 1)?;
         let (traces, delivery) = match &config.traces {
             Some(traces) => {
-                let (traces, delivery) = open_traces(traces, &config, &name).map_err(StartError::Traces)?;
+                let (traces, delivery) =
+                    open_traces(traces, &config, &name).map_err(StartError::Traces)?;
                 (Some(traces), Some(delivery))
             }
             None => (None, None),
         };
         let vitals = Arc::new(Vitals::new(store.clone(), traces));
-        Ok(Self { config, name, ids: IdSource::from_random(random), store, vitals, delivery })
+        Ok(Self {
+            config,
+            name,
+            ids: IdSource::from_random(random),
+            store,
+            vitals,
+            delivery,
+        })
     }
 
     /// What can be seen of it from outside.
@@ -107,7 +115,14 @@ impl Worker {
     /// At start it waits for servers that can't be reached, and gives up on those that refuse it:
     /// somebody is there to read why. Later it waits for either.
     pub async fn run(self, mut stop: Stop) -> Result<End, StartError> {
-        let Self { config, name, ids, store, vitals, delivery } = self;
+        let Self {
+            config,
+            name,
+            ids,
+            store,
+            vitals,
+            delivery,
+        } = self;
         let directory = tokio::select! {
             () = stop.requested() => return Ok(End::Finished),
             directory = wait_for_database(&store, &vitals) => directory?,
@@ -131,14 +146,20 @@ impl Worker {
         let end = supervise(&context, stop).await;
         if let Some(delivering) = delivering {
             let grace = context.config.shutdown_grace;
-            delivering.finish(grace.mul_f64(LAST_SPANS_SHARE).min(LAST_SPANS_MAX)).await;
+            delivering
+                .finish(grace.mul_f64(LAST_SPANS_SHARE).min(LAST_SPANS_MAX))
+                .await;
         }
         end
     }
 }
 
 /// What records requests, and what sends the records.
-fn open_traces(traces: &TraceConfig, config: &WorkerConfig, name: &str) -> Result<(Traces, Delivery), String> {
+fn open_traces(
+    traces: &TraceConfig,
+    config: &WorkerConfig,
+    name: &str,
+) -> Result<(Traces, Delivery), String> {
     let resource = traces::resource(&traces.service_name, name);
     let (spans, delivery) = otlp::open(&traces.endpoint, &traces.headers, &resource)?;
     let about = About {

@@ -55,20 +55,31 @@ impl Session {
     ) -> Result<Self, BrokerError> {
         let config = &context.config;
         let name = |role: &str| format!("{} {role}", context.worker);
-        let publishing = Connection::open(&config.broker_url, &name("publishing"), Frames::Small).await?;
+        let publishing =
+            Connection::open(&config.broker_url, &name("publishing"), Frames::Small).await?;
         Self::check(context, &publishing, missing).await?;
-        let consuming = publishing.open_another(&name("consuming"), Frames::Large).await?;
-        let (lanes, prefetch) = if is_cautious { (1, 1) } else { (config.lanes, config.prefetch) };
+        let consuming = publishing
+            .open_another(&name("consuming"), Frames::Large)
+            .await?;
+        let (lanes, prefetch) = if is_cautious {
+            (1, 1)
+        } else {
+            (config.lanes, config.prefetch)
+        };
         let lines = Arc::new(Lines::new(publishing, &context.worker));
         let mut outlets = Vec::with_capacity(lanes);
         for _ in 0..lanes {
             outlets.push(Outlets::open(context, &lines).await?);
         }
         let request_queue = &config.topology.request_queue;
-        let subscription = Subscription::open(&consuming, request_queue, prefetch, config.body_max).await?;
+        let subscription =
+            Subscription::open(&consuming, request_queue, prefetch, config.body_max).await?;
         let subscription = Arc::new(subscription);
         let address = address(&lines.publishing, &consuming);
-        info!(lanes, "connected to RabbitMQ at {address}; taking requests from {request_queue}");
+        info!(
+            lanes,
+            "connected to RabbitMQ at {address}; taking requests from {request_queue}"
+        );
         if is_cautious {
             const WORDS: &str = "taking one request at a time, because RabbitMQ ended the connection before anything \
                                  was settled: it may be unable to deliver one (docs/faults.md, 541)";
@@ -76,7 +87,15 @@ impl Session {
             context.vitals.health.trouble(Part::Broker, WORDS);
         }
         let deferred = Deferred::new(context.clone(), subscription.clone(), lines.clone());
-        Ok(Self { context: context.clone(), is_cautious, consuming, lines, subscription, deferred, outlets })
+        Ok(Self {
+            context: context.clone(),
+            is_cautious,
+            consuming,
+            lines,
+            subscription,
+            deferred,
+            outlets,
+        })
     }
 
     /// Whether all is there that requests need, and what of it may be published.
@@ -115,7 +134,12 @@ impl Session {
         let (lanes_stop, lane_stop) = shutdown::channel();
         let mut lanes = JoinSet::new();
         for outlets in self.outlets {
-            let lane = Lane::new(self.context.clone(), self.subscription.clone(), outlets, self.deferred.clone());
+            let lane = Lane::new(
+                self.context.clone(),
+                self.subscription.clone(),
+                outlets,
+                self.deferred.clone(),
+            );
             lanes.spawn(lane.run(lane_stop.clone()));
         }
         let mut is_cautious_for_long = false;
@@ -133,9 +157,15 @@ impl Session {
             ended = lanes.join_next() => ended.map(unpanicked).map(unasked),
         };
         if let Some(LaneEnd::Lost(error)) = &first {
-            vitals.health.trouble(Part::Broker, format!("lost RabbitMQ: {error}"));
+            vitals
+                .health
+                .trouble(Part::Broker, format!("lost RabbitMQ: {error}"));
         }
-        let patience = if first.is_some() { TEAR_DOWN_MAX } else { self.context.config.shutdown_grace };
+        let patience = if first.is_some() {
+            TEAR_DOWN_MAX
+        } else {
+            self.context.config.shutdown_grace
+        };
         lanes_stop.stop(patience);
         let mut out_of_time = lane_stop.clone();
         let rest = tokio::time::timeout(patience, async {
@@ -170,7 +200,11 @@ impl Session {
         self.consuming.close().await;
         self.lines.close().await;
         let is_over = matches!(end, LaneEnd::Finished | LaneEnd::OutOfTime);
-        if is_cautious_for_long && is_over && !stop.is_requested() { Ended::CautiousForLong } else { Ended::Lane(end) }
+        if is_cautious_for_long && is_over && !stop.is_requested() {
+            Ended::CautiousForLong
+        } else {
+            Ended::Lane(end)
+        }
     }
 }
 
@@ -185,7 +219,11 @@ fn gives_back(end: &LaneEnd) -> bool {
 /// Where the connections of a session lead to: to one server, unless that went away between the two.
 fn address(publishing: &Connection, consuming: &Connection) -> String {
     let [publishing, consuming] = [publishing.address(), consuming.address()];
-    if publishing == consuming { consuming } else { format!("{consuming} (publishing at {publishing})") }
+    if publishing == consuming {
+        consuming
+    } else {
+        format!("{consuming} (publishing at {publishing})")
+    }
 }
 
 /// Nobody has asked for the end of the subscription yet.
@@ -212,5 +250,9 @@ async fn collect(lanes: &mut JoinSet<LaneEnd>) -> Option<LaneEnd> {
 /// A lane that panics is a fault of ours outside the part where one message is to blame; the
 /// session ends, and its requests are delivered again.
 fn unpanicked(ended: Result<LaneEnd, tokio::task::JoinError>) -> LaneEnd {
-    ended.unwrap_or_else(|error| LaneEnd::Lost(BrokerError::Lost(format!("a lane ended by itself: {error}"))))
+    ended.unwrap_or_else(|error| {
+        LaneEnd::Lost(BrokerError::Lost(format!(
+            "a lane ended by itself: {error}"
+        )))
+    })
 }

@@ -23,7 +23,10 @@ use crate::store::pooler;
 /// # Errors
 ///
 /// What no waiting mends, with what is to be done.
-pub(super) async fn wait_for_database(store: &Store, vitals: &Vitals) -> Result<DirectoryKeeper, MigrateError> {
+pub(super) async fn wait_for_database(
+    store: &Store,
+    vitals: &Vitals,
+) -> Result<DirectoryKeeper, MigrateError> {
     let address = store.url().address();
     let mut backoff = Backoff::new();
     let mut said = Reasons::default();
@@ -64,7 +67,10 @@ async fn try_database(store: &Store) -> Result<DirectoryKeeper, MigrateError> {
 /// Whether waiting may mend it.
 fn may_pass(error: &StoreError) -> bool {
     match error {
-        StoreError::Unavailable(_) | StoreError::Unwell(_) | StoreError::Slow(_) | StoreError::Conflict(_) => true,
+        StoreError::Unavailable(_)
+        | StoreError::Unwell(_)
+        | StoreError::Slow(_)
+        | StoreError::Conflict(_) => true,
         StoreError::Setup(_) | StoreError::Denied { .. } | StoreError::Refused(_) => false,
     }
 }
@@ -76,7 +82,9 @@ pub(super) async fn wait_for_room(context: &Context, stop: &mut Stop) {
     let answers = async {
         while let Err(error) = can_work(context).await {
             context.vitals.database_failed(&error);
-            context.holding.failed(&context.vitals, &error, Meanwhile::NotTaken);
+            context
+                .holding
+                .failed(&context.vitals, &error, Meanwhile::NotTaken);
             if !waiting && may_pass(&error) {
                 info!("taking no requests until the database can store them");
             }

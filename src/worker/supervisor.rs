@@ -44,7 +44,9 @@ pub(super) async fn supervise(context: &Arc<Context>, mut stop: Stop) -> Result<
                     return Ok(end);
                 }
             }
-            Err(error) if !error.is_temporary() && !supervisor.has_started => return Err(error.into()),
+            Err(error) if !error.is_temporary() && !supervisor.has_started => {
+                return Err(error.into());
+            }
             Err(error) => supervisor.could_not_open(error),
         }
         if supervisor.caution.is_hasty() {
@@ -98,7 +100,10 @@ impl Supervisor {
                 // What is missing, and what to do, the next attempt to open a session says.
                 debug!(%error, "requests are back in the queue until the setup is mended");
                 context.vitals.broker_failed(&error);
-                context.vitals.health.trouble(Part::Broker, format!("requests stay in the queue: {error}"));
+                context
+                    .vitals
+                    .health
+                    .trouble(Part::Broker, format!("requests stay in the queue: {error}"));
                 self.missing = Some(error);
             }
             Ended::Lane(LaneEnd::Lost(error)) => {
@@ -127,8 +132,15 @@ impl Supervisor {
         let context = &self.context;
         let text = error.to_string();
         self.caution.lost(error.accuses(), false, false);
-        let waits_for = if error.is_setup() { "requests stay in the queue" } else { "waiting for RabbitMQ" };
-        context.vitals.health.trouble(Part::Broker, format!("{waits_for}: {text}"));
+        let waits_for = if error.is_setup() {
+            "requests stay in the queue"
+        } else {
+            "waiting for RabbitMQ"
+        };
+        context
+            .vitals
+            .health
+            .trouble(Part::Broker, format!("{waits_for}: {text}"));
         if self.complained_of.as_ref() != Some(&text) {
             warn!("{waits_for}: {text}");
             self.complained_of = Some(text);

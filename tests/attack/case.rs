@@ -75,9 +75,21 @@ pub(crate) struct Facts {
 }
 
 impl Case {
-    fn new(name: &'static str, fate: Fate, make: impl Fn(&Facts) -> Vec<Poison> + Send + Sync + 'static) -> Self {
+    fn new(
+        name: &'static str,
+        fate: Fate,
+        make: impl Fn(&Facts) -> Vec<Poison> + Send + Sync + 'static,
+    ) -> Self {
         let (ground, every) = (Ground::Plain, Duration::ZERO);
-        Self { name, ground, every, fate, stored_max: 1, is_brokers_time: false, make: Box::new(make) }
+        Self {
+            name,
+            ground,
+            every,
+            fate,
+            stored_max: 1,
+            is_brokers_time: false,
+            make: Box::new(make),
+        }
     }
 
     fn on(self, ground: Ground) -> Self {
@@ -85,17 +97,26 @@ impl Case {
     }
 
     fn every(self, milliseconds: u64) -> Self {
-        Self { every: Duration::from_millis(milliseconds), ..self }
+        Self {
+            every: Duration::from_millis(milliseconds),
+            ..self
+        }
     }
 
     /// Requests with neither `message_id` nor email that end the process.
     fn stored_twice_at_most(self) -> Self {
-        Self { stored_max: 2, ..self }
+        Self {
+            stored_max: 2,
+            ..self
+        }
     }
 
     /// Neighbours wait for the broker, as it reads and writes each of these.
     fn in_brokers_time(self) -> Self {
-        Self { is_brokers_time: true, ..self }
+        Self {
+            is_brokers_time: true,
+            ..self
+        }
     }
 
     /// How often the process may end: a message over which it does is given up after the third
@@ -111,15 +132,23 @@ impl Case {
 
 /// Arbitrary messages from a seed.
 pub(crate) fn arbitrary(seed: u64, count: usize) -> Case {
-    Case::new("arbitrary messages", Fate::Arbitrary { seed, count }, |_| Vec::new())
+    Case::new(
+        "arbitrary messages",
+        Fate::Arbitrary { seed, count },
+        |_| Vec::new(),
+    )
 }
 
 /// What is put a hundred times into the middle of good requests, to see how much slower those get.
 pub(crate) const ROWS: [(&str, MakeOne); 5] = [
     ("5,000 nested arrays", |_| poisons::arrays(5000)),
     ("direct reply-to `x.y`", |_| poisons::direct_reply_to("x.y")),
-    ("correlation_id not UTF-8", |_| poisons::no_text(bit::CORRELATION_ID)),
-    ("garbage with a header of 130,800 bytes", |_| poisons::large_header()),
+    ("correlation_id not UTF-8", |_| {
+        poisons::no_text(bit::CORRELATION_ID)
+    }),
+    ("garbage with a header of 130,800 bytes", |_| {
+        poisons::large_header()
+    }),
     ("garbage", |_| Poison::garbage(Props::new())),
 ];
 
@@ -143,44 +172,83 @@ pub(crate) fn all() -> Vec<Case> {
 
 fn nested() -> Vec<Case> {
     vec![
-        Case::new("header of 5,000 nested arrays", Fate::Either, |_| vec![poisons::arrays(5000)]),
-        Case::new("header of 20,000 nested arrays", Fate::Either, |_| vec![poisons::arrays(20_000)]),
-        Case::new("header of 5,000 nested tables", Fate::Either, |_| vec![poisons::tables(5000)]),
-        Case::new("header of 18,000 nested tables", Fate::Either, |_| vec![poisons::tables(18_000)]),
+        Case::new("header of 5,000 nested arrays", Fate::Either, |_| {
+            vec![poisons::arrays(5000)]
+        }),
+        Case::new("header of 20,000 nested arrays", Fate::Either, |_| {
+            vec![poisons::arrays(20_000)]
+        }),
+        Case::new("header of 5,000 nested tables", Fate::Either, |_| {
+            vec![poisons::tables(5000)]
+        }),
+        Case::new("header of 18,000 nested tables", Fate::Either, |_| {
+            vec![poisons::tables(18_000)]
+        }),
         Case::new("the same, garbage", Fate::DeadLetter, |_| {
-            vec![Poison { body: b"garbage".to_vec(), ..poisons::tables(18_000) }]
+            vec![Poison {
+                body: b"garbage".to_vec(),
+                ..poisons::tables(18_000)
+            }]
         }),
     ]
 }
 
 fn direct_reply_to() -> Vec<Case> {
-    let no_token =
-        |name, rest: &'static str| Case::new(name, Fate::Answer, move |_| vec![poisons::direct_reply_to(rest)]);
+    let no_token = |name, rest: &'static str| {
+        Case::new(name, Fate::Answer, move |_| {
+            vec![poisons::direct_reply_to(rest)]
+        })
+    };
     vec![
         no_token("direct reply-to `x.y`", "x.y"),
         no_token("direct reply-to `!!!.x`", "!!!.x"),
         no_token("direct reply-to `aaa.bbb`", "aaa.bbb"),
-        no_token("direct reply-to, base64 of nonsense", "bm9uc2Vuc2Ugb2YgYmFzZTY0.bm9uc2Vuc2U="),
+        no_token(
+            "direct reply-to, base64 of nonsense",
+            "bm9uc2Vuc2Ugb2YgYmFzZTY0.bm9uc2Vuc2U=",
+        ),
         no_token("direct reply-to, nothing behind the dot", ""),
-        Case::new("direct reply-to, a real one in capitals", Fate::Answer, |facts| {
-            let rest = facts.gone.replace(DIRECT_REPLY_TO, "").to_uppercase();
-            vec![Poison::refused(Props::new().reply_to(format!("{DIRECT_REPLY_TO}{rest}")))]
-        }),
-        Case::new("direct reply-to, a real one, requester gone", Fate::Done, |facts| {
-            vec![Poison::refused(Props::new().reply_to(&facts.gone))]
-        }),
+        Case::new(
+            "direct reply-to, a real one in capitals",
+            Fate::Answer,
+            |facts| {
+                let rest = facts.gone.replace(DIRECT_REPLY_TO, "").to_uppercase();
+                vec![Poison::refused(
+                    Props::new().reply_to(format!("{DIRECT_REPLY_TO}{rest}")),
+                )]
+            },
+        ),
+        Case::new(
+            "direct reply-to, a real one, requester gone",
+            Fate::Done,
+            |facts| vec![Poison::refused(Props::new().reply_to(&facts.gone))],
+        ),
         Case::new("direct reply-to, of an unknown node", Fate::Done, |facts| {
-            vec![Poison::refused(Props::new().reply_to(poisons::of_unknown_node(&facts.gone)))]
+            vec![Poison::refused(
+                Props::new().reply_to(poisons::of_unknown_node(&facts.gone)),
+            )]
         }),
-        Case::new("direct reply-to, of an unknown node, with a token", Fate::Done, |facts| {
-            let reply_to = poisons::of_unknown_node(&facts.gone);
-            vec![Poison { properties: Props::new().reply_to(reply_to), body: facts.means.request(0) }]
-        }),
-        Case::new("direct reply-to `x.y`, with a token", Fate::Answer, |facts| {
-            vec![poisons::direct_reply_to_in_request("x.y", &facts.means)]
-        }),
+        Case::new(
+            "direct reply-to, of an unknown node, with a token",
+            Fate::Done,
+            |facts| {
+                let reply_to = poisons::of_unknown_node(&facts.gone);
+                vec![Poison {
+                    properties: Props::new().reply_to(reply_to),
+                    body: facts.means.request(0),
+                }]
+            },
+        ),
+        Case::new(
+            "direct reply-to `x.y`, with a token",
+            Fate::Answer,
+            |facts| vec![poisons::direct_reply_to_in_request("x.y", &facts.means)],
+        ),
         Case::new("direct reply-to, gone, with a token", Fate::Done, |facts| {
-            vec![Poison { properties: Props::new().reply_to(&facts.gone), body: facts.means.request(0) }]
+            vec![Poison {
+                properties: Props::new().reply_to(&facts.gone),
+                body: facts.means.request(0),
+            }]
         }),
     ]
 }
@@ -196,14 +264,27 @@ fn no_text() -> Vec<Case> {
         property("app_id not UTF-8", bit::APP_ID),
         property("type not UTF-8", bit::TYPE),
         property("cluster_id not UTF-8", bit::CLUSTER_ID),
-        Case::new("name of a header not UTF-8", Fate::Either, |_| vec![poisons::no_text_as_name()]),
-        Case::new("name of an inner header not UTF-8", Fate::Either, |_| vec![poisons::no_text_as_inner_name()]),
-        Case::new("correlation_id not UTF-8, with a token", Fate::Answer, |facts| {
-            vec![poisons::no_text_in_request(bit::CORRELATION_ID, &facts.means)]
+        Case::new("name of a header not UTF-8", Fate::Either, |_| {
+            vec![poisons::no_text_as_name()]
         }),
-        Case::new("message_id not UTF-8, with a token", Fate::Answer, |facts| {
-            vec![poisons::no_text_in_request(bit::MESSAGE_ID, &facts.means)]
+        Case::new("name of an inner header not UTF-8", Fate::Either, |_| {
+            vec![poisons::no_text_as_inner_name()]
         }),
+        Case::new(
+            "correlation_id not UTF-8, with a token",
+            Fate::Answer,
+            |facts| {
+                vec![poisons::no_text_in_request(
+                    bit::CORRELATION_ID,
+                    &facts.means,
+                )]
+            },
+        ),
+        Case::new(
+            "message_id not UTF-8, with a token",
+            Fate::Answer,
+            |facts| vec![poisons::no_text_in_request(bit::MESSAGE_ID, &facts.means)],
+        ),
     ]
 }
 
@@ -251,9 +332,11 @@ fn large() -> Vec<Case> {
 
 fn queues() -> Vec<Case> {
     vec![
-        Case::new("8 replies to a queue that does not confirm", Fate::Answer, |facts| {
-            times(8, |_| Poison::refused(Props::new().reply_to(&facts.silent)))
-        })
+        Case::new(
+            "8 replies to a queue that does not confirm",
+            Fate::Answer,
+            |facts| times(8, |_| Poison::refused(Props::new().reply_to(&facts.silent))),
+        )
         .on(Ground::SilentReplyQueue)
         .every(500),
         Case::new("the same with a token, 40", Fate::Answer, |facts| {
@@ -264,19 +347,30 @@ fn queues() -> Vec<Case> {
         })
         .on(Ground::SilentReplyQueue)
         .every(100),
-        Case::new("full dead-letter queue, garbage", Fate::DeadLetterLater, |_| {
-            times(40, |_| Poison::garbage(Props::new()))
-        })
+        Case::new(
+            "full dead-letter queue, garbage",
+            Fate::DeadLetterLater,
+            |_| times(40, |_| Poison::garbage(Props::new())),
+        )
         .on(Ground::DeadLettersFull)
         .every(300),
-        Case::new("full result queue, requests without reply_to", Fate::AnswerLater, |facts| {
-            times(40, |number| Poison { properties: Props::new(), body: facts.means.request(number) })
-        })
+        Case::new(
+            "full result queue, requests without reply_to",
+            Fate::AnswerLater,
+            |facts| {
+                times(40, |number| Poison {
+                    properties: Props::new(),
+                    body: facts.means.request(number),
+                })
+            },
+        )
         .on(Ground::ResultsFull)
         .every(300),
-        Case::new("full result queue, garbage without reply_to", Fate::AnswerLater, |_| {
-            times(40, |_| Poison::garbage(Props::new()))
-        })
+        Case::new(
+            "full result queue, garbage without reply_to",
+            Fate::AnswerLater,
+            |_| times(40, |_| Poison::garbage(Props::new())),
+        )
         .on(Ground::ResultsFull)
         .every(300),
     ]
@@ -285,27 +379,48 @@ fn queues() -> Vec<Case> {
 /// A message that makes a debug build do what a fault of our own would: `panic`, or `abort` the
 /// process.
 fn fault(kind: &str, number: usize, means: &Means) -> Poison {
-    Poison { properties: Props::new().header("x-fault", kind), body: means.request(number) }
+    Poison {
+        properties: Props::new().header("x-fault", kind),
+        body: means.request(number),
+    }
 }
 
 fn faults() -> Vec<Case> {
     vec![
-        Case::new("our code panics over it", Fate::DeadLetter, |facts| vec![fault("panic", 0, &facts.means)])
-            .on(Ground::DebugBuild),
-        Case::new("the process ends over it", Fate::DeadLetter, |facts| vec![fault("abort", 0, &facts.means)])
-            .on(Ground::DebugBuild)
-            .stored_twice_at_most(),
+        Case::new("our code panics over it", Fate::DeadLetter, |facts| {
+            vec![fault("panic", 0, &facts.means)]
+        })
+        .on(Ground::DebugBuild),
+        Case::new("the process ends over it", Fate::DeadLetter, |facts| {
+            vec![fault("abort", 0, &facts.means)]
+        })
+        .on(Ground::DebugBuild)
+        .stored_twice_at_most(),
     ]
 }
 
 fn setups() -> Vec<Case> {
     vec![
-        Case::new("no right to write to the event exchange", Fate::AllWait, |_| Vec::new())
-            .on(Ground::Writes("^amq\\.default$")),
-        Case::new("no right to write to amq.default", Fate::AllWait, |_| Vec::new()).on(Ground::Writes("\\.events$")),
-        Case::new("no right to the routing key of database 1", Fate::AnswerLater, |facts| {
-            times(20, |number| Poison { properties: Props::new(), body: facts.means.request(number) })
+        Case::new(
+            "no right to write to the event exchange",
+            Fate::AllWait,
+            |_| Vec::new(),
+        )
+        .on(Ground::Writes("^amq\\.default$")),
+        Case::new("no right to write to amq.default", Fate::AllWait, |_| {
+            Vec::new()
         })
+        .on(Ground::Writes("\\.events$")),
+        Case::new(
+            "no right to the routing key of database 1",
+            Fate::AnswerLater,
+            |facts| {
+                times(20, |number| Poison {
+                    properties: Props::new(),
+                    body: facts.means.request(number),
+                })
+            },
+        )
         .on(Ground::NoTopicRight)
         .every(200),
     ]
@@ -313,15 +428,21 @@ fn setups() -> Vec<Case> {
 
 fn rows() -> Vec<Case> {
     vec![
-        Case::new("100 × 5,000 nested arrays", Fate::Either, |_| times(100, |_| poisons::arrays(5000)))
-            .in_brokers_time(),
-        Case::new("100 × direct reply-to `x.y`", Fate::Answer, |_| times(100, |_| poisons::direct_reply_to("x.y"))),
+        Case::new("100 × 5,000 nested arrays", Fate::Either, |_| {
+            times(100, |_| poisons::arrays(5000))
+        })
+        .in_brokers_time(),
+        Case::new("100 × direct reply-to `x.y`", Fate::Answer, |_| {
+            times(100, |_| poisons::direct_reply_to("x.y"))
+        }),
         Case::new("100 × correlation_id not UTF-8", Fate::Either, |_| {
             times(100, |_| poisons::no_text(bit::CORRELATION_ID))
         }),
-        Case::new("100 × garbage with a header of 130,800 bytes", Fate::DeadLetter, |_| {
-            times(100, |_| poisons::large_header())
-        }),
+        Case::new(
+            "100 × garbage with a header of 130,800 bytes",
+            Fate::DeadLetter,
+            |_| times(100, |_| poisons::large_header()),
+        ),
         Case::new("100 × requester gone, with a token", Fate::Done, |facts| {
             times(100, |number| Poison {
                 properties: Props::new().reply_to(&facts.gone),

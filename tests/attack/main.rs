@@ -6,7 +6,11 @@
 //! often it was stored, how often the process ended and sessions were lost.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "that is its job")]
-#![expect(clippy::expect_used, clippy::panic, reason = "what it shares with tests/it ends it if servers fail")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what it shares with tests/it ends it if servers fail"
+)]
 
 #[path = "../it/arbitrary.rs"]
 mod arbitrary;
@@ -111,8 +115,14 @@ impl Arguments {
         let logs = root().join(&self.logs);
         std::fs::create_dir_all(&logs)?;
         Ok(Place {
-            servers: Servers { amqp_url: self.amqp_url.clone(), database_url: self.database_url.clone() },
-            program: self.worker.clone().unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_profile-worker"))),
+            servers: Servers {
+                amqp_url: self.amqp_url.clone(),
+                database_url: self.database_url.clone(),
+            },
+            program: self
+                .worker
+                .clone()
+                .unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_profile-worker"))),
             operator: Operator::new(&self.ctl),
             is_debug_build: self.debug_build || self.worker.is_none() && cfg!(debug_assertions),
             logs,
@@ -121,7 +131,9 @@ impl Arguments {
     }
 
     fn queue_types(&self) -> impl Iterator<Item = &'static str> {
-        ["quorum", "classic"].into_iter().filter(|one| self.queue.as_ref().is_none_or(|wanted| wanted == one))
+        ["quorum", "classic"]
+            .into_iter()
+            .filter(|one| self.queue.as_ref().is_none_or(|wanted| wanted == one))
     }
 
     fn wants(&self, name: &str) -> bool {
@@ -154,7 +166,10 @@ async fn attack(arguments: &Arguments) -> Result<Report, Failure> {
     let place = Arc::new(place);
     for (number, case) in cases.into_iter().enumerate().skip(arguments.from) {
         let case = Arc::new(case);
-        for queue_type in arguments.queue_types().filter(|_| arguments.wants(case.name)) {
+        for queue_type in arguments
+            .queue_types()
+            .filter(|_| arguments.wants(case.name))
+        {
             report.add(row(&place, &case, queue_type, number).await)?;
         }
     }

@@ -47,7 +47,12 @@ enum Kind {
 impl Report {
     pub(crate) fn begin(version: &str, output: Option<PathBuf>) -> Result<Self, Failure> {
         let file = output.map(File::create).transpose()?;
-        let mut report = Self { file, broken: 0, left_out: 0, rows: 0 };
+        let mut report = Self {
+            file,
+            broken: 0,
+            left_out: 0,
+            rows: 0,
+        };
         report.say(&format!("RabbitMQ {version}\n"))?;
         report.say(HEAD)?;
         report.say(&rule(HEAD))?;
@@ -70,8 +75,15 @@ impl Report {
     }
 
     pub(crate) fn end(&mut self) -> Result<(), Failure> {
-        let Self { rows, broken, left_out, .. } = *self;
-        self.say(&format!("\n{rows} attacks: {broken} break a bound, {left_out} are left out."))
+        let Self {
+            rows,
+            broken,
+            left_out,
+            ..
+        } = *self;
+        self.say(&format!(
+            "\n{rows} attacks: {broken} break a bound, {left_out} are left out."
+        ))
     }
 
     pub(crate) fn is_good(&self) -> bool {
@@ -89,15 +101,27 @@ impl Report {
 
 impl Row {
     pub(crate) fn left_out(case: &Case, queue_type: &str, why: &str) -> Self {
-        let text = format!("| {} | {queue_type} | left out: {why} |||||||||||", case.name);
-        Self { text, kind: Kind::LeftOut }
+        let text = format!(
+            "| {} | {queue_type} | left out: {why} |||||||||||",
+            case.name
+        );
+        Self {
+            text,
+            kind: Kind::LeftOut,
+        }
     }
 
     /// The harness itself could not go on.
     pub(crate) fn failed(case: &Case, queue_type: &str, why: &str) -> Self {
         let why = why.replace(['\n', '|'], " ");
-        let text = format!("| {} | {queue_type} | the attack itself failed: {why} |||||||||||", case.name);
-        Self { text, kind: Kind::Broken }
+        let text = format!(
+            "| {} | {queue_type} | the attack itself failed: {why} |||||||||||",
+            case.name
+        );
+        Self {
+            text,
+            kind: Kind::Broken,
+        }
     }
 
     /// They may make it half as fast; nobody is faster than the broker delivers.
@@ -110,17 +134,34 @@ impl Row {
     ) -> Self {
         let is_good = matches!((without, with), (Some(without), Some(with)) if with <= 2 * without.max(broker));
         let rate = |took: Option<Duration>| {
-            took.map_or("not within the patience".to_owned(), |took| format!("{:.0}", GOOD as f64 / took.as_secs_f64()))
+            took.map_or("not within the patience".to_owned(), |took| {
+                format!("{:.0}", GOOD as f64 / took.as_secs_f64())
+            })
         };
-        let broken = if is_good { "" } else { "less than half as fast" };
+        let broken = if is_good {
+            ""
+        } else {
+            "less than half as fast"
+        };
         let (without, with, broker) = (rate(without), rate(with), rate(Some(broker)));
         let text = format!("| {name} | {queue_type} | {without} | {with} | {broker} | {broken} |");
-        Self { text, kind: if is_good { Kind::Good } else { Kind::Broken } }
+        Self {
+            text,
+            kind: if is_good { Kind::Good } else { Kind::Broken },
+        }
     }
 
     pub(crate) fn of(case: &Case, queue_type: &str, outcome: &Outcome) -> Self {
         let broken = broken(case, outcome);
-        let Outcome { waits, settled, dead, dead_unexplained, answers, stored_max, .. } = outcome;
+        let Outcome {
+            waits,
+            settled,
+            dead,
+            dead_unexplained,
+            answers,
+            stored_max,
+            ..
+        } = outcome;
         let (ends, losses) = outcome.ends_and_losses();
         let settled = match settled {
             Some(_) if matches!(case.fate, Fate::Done | Fate::AllWait) => "–".to_owned(),
@@ -138,7 +179,14 @@ impl Row {
             outcome.memory_mib(),
             broken.join("; "),
         );
-        Self { text, kind: if broken.is_empty() { Kind::Good } else { Kind::Broken } }
+        Self {
+            text,
+            kind: if broken.is_empty() {
+                Kind::Good
+            } else {
+                Kind::Broken
+            },
+        }
     }
 }
 
@@ -149,7 +197,15 @@ fn rule(head: &str) -> String {
 
 /// The bounds that are broken, in words.
 fn broken(case: &Case, outcome: &Outcome) -> Vec<String> {
-    let Outcome { waits, settled, dead, dead_unexplained, stored_max, left, .. } = outcome;
+    let Outcome {
+        waits,
+        settled,
+        dead,
+        dead_unexplained,
+        stored_max,
+        left,
+        ..
+    } = outcome;
     let (ends, _) = outcome.ends_and_losses();
     let mut broken = Vec::new();
     let mut note = |is_broken: bool, what: String| {
@@ -157,25 +213,49 @@ fn broken(case: &Case, outcome: &Outcome) -> Vec<String> {
             broken.push(what);
         }
     };
-    note(settled.is_none_or(|after| after > SETTLED_MAX), format!("not settled within {SETTLED_MAX:?}"));
-    note(*dead_unexplained > 0, format!("{dead_unexplained} dead letters without x-error"));
-    note(*stored_max > case.stored_max, format!("stored {stored_max} times"));
+    note(
+        settled.is_none_or(|after| after > SETTLED_MAX),
+        format!("not settled within {SETTLED_MAX:?}"),
+    );
+    note(
+        *dead_unexplained > 0,
+        format!("{dead_unexplained} dead letters without x-error"),
+    );
+    note(
+        *stored_max > case.stored_max,
+        format!("stored {stored_max} times"),
+    );
     note(*left > 0, format!("{left} requests are left"));
-    note(ends > case.ends_max(), format!("the process ended {ends} times"));
-    note(outcome.memory_mib() > MEMORY_MAX_MIB, format!("{} MiB", outcome.memory_mib()));
+    note(
+        ends > case.ends_max(),
+        format!("the process ended {ends} times"),
+    );
+    note(
+        outcome.memory_mib() > MEMORY_MAX_MIB,
+        format!("{} MiB", outcome.memory_mib()),
+    );
     if case.fate == Fate::AllWait {
         note(
             waits.unanswered + waits.refused > 0,
-            format!("{} neighbours unanswered, {} refused", waits.unanswered, waits.refused),
+            format!(
+                "{} neighbours unanswered, {} refused",
+                waits.unanswered, waits.refused
+            ),
         );
         note(*dead > 0, format!("{dead} sound requests are dead letters"));
-        note(waits.repeats as usize > waits.count(), format!("{} replies too many", waits.repeats));
+        note(
+            waits.repeats as usize > waits.count(),
+            format!("{} replies too many", waits.repeats),
+        );
     } else if case.is_brokers_time {
         note(
             waits.unanswered + waits.refused > 0,
             format!("{} unanswered, {} refused", waits.unanswered, waits.refused),
         );
-        note(waits.longest() > SETTLED_MAX, format!("a neighbour waits {:?}", waits.longest()));
+        note(
+            waits.longest() > SETTLED_MAX,
+            format!("a neighbour waits {:?}", waits.longest()),
+        );
     } else {
         broken.extend(waits.broken());
     }

@@ -92,8 +92,13 @@ impl Place {
     pub(crate) fn lacks(&self, case: &Case) -> Option<&'static str> {
         match case.ground {
             Ground::Plain => None,
-            Ground::DebugBuild => (!self.is_debug_build).then_some("needs a debug build of the worker"),
-            _ => self.operator.is_none().then_some("needs rabbitmqctl (--ctl)"),
+            Ground::DebugBuild => {
+                (!self.is_debug_build).then_some("needs a debug build of the worker")
+            }
+            _ => self
+                .operator
+                .is_none()
+                .then_some("needs rabbitmqctl (--ctl)"),
         }
     }
 
@@ -122,7 +127,11 @@ impl Place {
     }
 
     /// How long the broker takes to deliver the same to somebody who only reads.
-    pub(crate) async fn pace_of_broker(&self, queue_type: &'static str, poison: MakeOne) -> Result<Duration, Failure> {
+    pub(crate) async fn pace_of_broker(
+        &self,
+        queue_type: &'static str,
+        poison: MakeOne,
+    ) -> Result<Duration, Failure> {
         let mut scene = self.crowd(queue_type, Some(poison)).await?;
         let first = Instant::now();
         scene.raw.consume(&scene.world.request_queue()).await;
@@ -133,10 +142,17 @@ impl Place {
     }
 
     /// [`GOOD`] requests in the queue, with a row of others in their middle.
-    async fn crowd(&self, queue_type: &'static str, poison: Option<MakeOne>) -> Result<Scene<'_>, Failure> {
+    async fn crowd(
+        &self,
+        queue_type: &'static str,
+        poison: Option<MakeOne>,
+    ) -> Result<Scene<'_>, Failure> {
         let mut scene = Scene::prepare(self, Ground::Plain, queue_type).await?;
         scene.declare_topology().await?;
-        let poisons: Vec<_> = poison.iter().flat_map(|make| (0..ROW).map(|_| make(&scene.facts))).collect();
+        let poisons: Vec<_> = poison
+            .iter()
+            .flat_map(|make| (0..ROW).map(|_| make(&scene.facts)))
+            .collect();
         scene.publish_good().await;
         scene.publish(&poisons, Duration::ZERO).await;
         scene.publish_good().await;
@@ -166,7 +182,11 @@ impl Place {
 }
 
 impl<'p> Scene<'p> {
-    async fn prepare(place: &'p Place, ground: Ground, queue_type: &'static str) -> Result<Self, Failure> {
+    async fn prepare(
+        place: &'p Place,
+        ground: Ground,
+        queue_type: &'static str,
+    ) -> Result<Self, Failure> {
         let world = World::on(place.servers.clone()).await;
         let client = world.client().await;
         let raw = RawClient::connect(&world.servers.amqp_url).await;
@@ -175,12 +195,31 @@ impl<'p> Scene<'p> {
         client.declare_shared(&reply_queue).await;
         client.declare_shared(&silent).await;
         let gone = given_out(&world.servers.amqp_url, &reply_queue).await;
-        let facts = Facts { means: Means { token: world.token.clone(), reply_queue }, gone, silent };
-        Ok(Self { place, world, client, raw, facts, queue_type, ground, max_message_size: None })
+        let facts = Facts {
+            means: Means {
+                token: world.token.clone(),
+                reply_queue,
+            },
+            gone,
+            silent,
+        };
+        Ok(Self {
+            place,
+            world,
+            client,
+            raw,
+            facts,
+            queue_type,
+            ground,
+            max_message_size: None,
+        })
     }
 
     fn operator(&self) -> Result<&'p Operator, Failure> {
-        self.place.operator.as_ref().ok_or_else(|| "nobody may do an operator's work".into())
+        self.place
+            .operator
+            .as_ref()
+            .ok_or_else(|| "nobody may do an operator's work".into())
     }
 
     /// The worker's settings.
@@ -188,7 +227,11 @@ impl<'p> Scene<'p> {
         let mut settings = self.world.settings();
         settings.push(("QUEUE_TYPE", self.queue_type.to_owned()));
         if self.has_user() {
-            let url = self.world.servers.amqp_url.replace("guest:guest@", &format!("{}:{PASSWORD}@", self.world.name));
+            let url = self
+                .world
+                .servers
+                .amqp_url
+                .replace("guest:guest@", &format!("{}:{PASSWORD}@", self.world.name));
             settings.extend([("AMQP_URL", url), ("TOPOLOGY", "check".to_owned())]);
         }
         settings
@@ -203,7 +246,11 @@ impl<'p> Scene<'p> {
     async fn begin(&mut self, poisons: &[Poison]) -> Result<(), Failure> {
         match self.ground {
             Ground::SmallMessages => {
-                let largest = poisons.iter().map(|poison| poison.body.len()).max().unwrap_or_default();
+                let largest = poisons
+                    .iter()
+                    .map(|poison| poison.body.len())
+                    .max()
+                    .unwrap_or_default();
                 let limit = largest as u64 + 1000;
                 self.max_message_size = Some(self.operator()?.set_max_message_size(limit).await?);
             }
@@ -235,7 +282,11 @@ impl<'p> Scene<'p> {
             Ground::DeadLettersFull => self.fill(&self.world.dead_letter_queue()).await?,
             Ground::ResultsFull => self.fill(&self.world.result_queue()).await?,
             Ground::SilentReplyQueue => self.operator()?.suspend(&self.facts.silent).await?,
-            Ground::NoTopicRight => self.operator()?.let_write_topic(user, &exchange, "[.]2$").await?,
+            Ground::NoTopicRight => {
+                self.operator()?
+                    .let_write_topic(user, &exchange, "[.]2$")
+                    .await?
+            }
             Ground::Plain | Ground::DebugBuild | Ground::SmallMessages | Ground::Writes(_) => {}
         }
         Ok(())
@@ -243,7 +294,9 @@ impl<'p> Scene<'p> {
 
     async fn fill(&self, queue: &str) -> Result<(), Failure> {
         self.operator()?.fill(queue).await?;
-        self.client.publish_to(queue, b"it is full", crate::client::props()).await;
+        self.client
+            .publish_to(queue, b"it is full", crate::client::props())
+            .await;
         Ok(())
     }
 
@@ -251,15 +304,25 @@ impl<'p> Scene<'p> {
     async fn end(&mut self) -> Result<(), Failure> {
         let ground = std::mem::replace(&mut self.ground, Ground::Plain);
         match ground {
-            Ground::DeadLettersFull => self.operator()?.make_room(&self.world.dead_letter_queue()).await?,
-            Ground::ResultsFull => self.operator()?.make_room(&self.world.result_queue()).await?,
+            Ground::DeadLettersFull => {
+                self.operator()?
+                    .make_room(&self.world.dead_letter_queue())
+                    .await?
+            }
+            Ground::ResultsFull => {
+                self.operator()?
+                    .make_room(&self.world.result_queue())
+                    .await?
+            }
             Ground::SilentReplyQueue => self.operator()?.resume(&self.facts.silent).await?,
             Ground::SmallMessages => {
                 if let Some(before) = self.max_message_size.take() {
                     self.operator()?.set_max_message_size(before).await?;
                 }
             }
-            Ground::Writes(_) | Ground::NoTopicRight => self.operator()?.remove_user(&self.world.name).await?,
+            Ground::Writes(_) | Ground::NoTopicRight => {
+                self.operator()?.remove_user(&self.world.name).await?
+            }
             Ground::Plain | Ground::DebugBuild => {}
         }
         Ok(())
@@ -270,7 +333,11 @@ impl<'p> Scene<'p> {
         let (user, exchange) = (&self.world.name, self.world.event_exchange());
         match self.ground {
             Ground::Writes(_) => self.operator()?.let_write(user, ".*").await?,
-            Ground::NoTopicRight => self.operator()?.let_write_topic(user, &exchange, ".*").await?,
+            Ground::NoTopicRight => {
+                self.operator()?
+                    .let_write_topic(user, &exchange, ".*")
+                    .await?
+            }
             // Limits of the broker hold to the end.
             Ground::SmallMessages => {}
             _ => self.end().await?,
@@ -279,23 +346,37 @@ impl<'p> Scene<'p> {
     }
 
     /// The neighbours' waits, how long the messages took, and how many answers there were to them.
-    async fn watch(&mut self, case: &Case, poisons: &[Poison]) -> Result<(Waits, Option<Duration>, u32), Failure> {
-        let fields = if case.ground == Ground::NoTopicRight { r#","skip_triggers":true"# } else { "" };
+    async fn watch(
+        &mut self,
+        case: &Case,
+        poisons: &[Poison],
+    ) -> Result<(Waits, Option<Duration>, u32), Failure> {
+        let fields = if case.ground == Ground::NoTopicRight {
+            r#","skip_triggers":true"#
+        } else {
+            ""
+        };
         let neighbours = Neighbours::start_with(&self.world, fields).await;
         sleep(WARM_UP).await;
         if let Fate::Arbitrary { seed, count } = case.fate {
-            let found = arbitrary::publish_and_collect(&self.world, &self.facts.means, seed, count).await;
+            let found =
+                arbitrary::publish_and_collect(&self.world, &self.facts.means, seed, count).await;
             let settled = found.unsettled.is_empty().then_some(found.settled_after);
             return Ok((neighbours.finish(ANSWERS_MAX).await, settled, 0));
         }
         if let Ground::Writes(pattern) = case.ground {
-            self.operator()?.let_write(&self.world.name, pattern).await?;
+            self.operator()?
+                .let_write(&self.world.name, pattern)
+                .await?;
             self.operator()?.close_connections(&self.world.name).await?;
         }
         let begun = Instant::now();
         self.publish(poisons, case.every).await;
         let mut from = Instant::now();
-        if matches!(case.fate, Fate::DeadLetterLater | Fate::AnswerLater | Fate::AllWait) {
+        if matches!(
+            case.fate,
+            Fate::DeadLetterLater | Fate::AnswerLater | Fate::AllWait
+        ) {
             sleep_until(begun + LASTS).await;
             self.mend().await?;
             from = Instant::now();
@@ -317,7 +398,14 @@ impl<'p> Scene<'p> {
         let mut turns = interval(every.max(Duration::from_millis(1)));
         for poison in poisons {
             turns.tick().await;
-            self.raw.publish("", self.world.request_queue(), &persistent(&poison.properties), &poison.body).await;
+            self.raw
+                .publish(
+                    "",
+                    self.world.request_queue(),
+                    &persistent(&poison.properties),
+                    &poison.body,
+                )
+                .await;
         }
         self.raw.confirmed().await;
     }
@@ -326,8 +414,16 @@ impl<'p> Scene<'p> {
     async fn publish_good(&self) {
         let requests = (0..GOOD / 2).map(|_| {
             let id = self.client.correlation_id();
-            let properties = self.client.replying(&id).with_message_id(id.as_str().into()).with_delivery_mode(2);
-            (self.world.request(&format!(r#""data":{{"email":"{id}@example.com"}}"#)), properties)
+            let properties = self
+                .client
+                .replying(&id)
+                .with_message_id(id.as_str().into())
+                .with_delivery_mode(2);
+            (
+                self.world
+                    .request(&format!(r#""data":{{"email":"{id}@example.com"}}"#)),
+                properties,
+            )
         });
         self.client.publish_all(requests).await;
     }
@@ -335,7 +431,10 @@ impl<'p> Scene<'p> {
     async fn is_settled(&self, case: &Case, count: usize) -> bool {
         let in_way = u32::from(matches!(case.ground, Ground::DeadLettersFull));
         let dead = self.dead().await.saturating_sub(in_way);
-        let answers = self.answers().await.saturating_sub(u32::from(case.ground == Ground::ResultsFull));
+        let answers = self
+            .answers()
+            .await
+            .saturating_sub(u32::from(case.ground == Ground::ResultsFull));
         let settled = match case.fate {
             Fate::DeadLetter | Fate::DeadLetterLater => dead,
             Fate::Answer | Fate::AnswerLater => answers,
@@ -352,7 +451,8 @@ impl<'p> Scene<'p> {
 
     /// Replies to the messages, wherever they went; the neighbours have a queue of their own.
     async fn answers(&self) -> u32 {
-        self.client.waiting(&self.world.result_queue()).await + self.client.waiting(&self.facts.means.reply_queue).await
+        self.client.waiting(&self.world.result_queue()).await
+            + self.client.waiting(&self.facts.means.reply_queue).await
     }
 
     /// What is to be seen when the worker has ended.
@@ -376,7 +476,16 @@ impl<'p> Scene<'p> {
              GROUP BY data->'{MARKER}') AS of_each"
         );
         let stored_max = self.world.number(&sql).await;
-        Ok(Outcome { waits, settled, dead, dead_unexplained, answers, stored_max, left, seen })
+        Ok(Outcome {
+            waits,
+            settled,
+            dead,
+            dead_unexplained,
+            answers,
+            stored_max,
+            left,
+            seen,
+        })
     }
 }
 
@@ -388,7 +497,10 @@ fn persistent(properties: &Props) -> Vec<u8> {
 impl Outcome {
     /// How often the worker ended by itself, and how often it lost its sessions.
     pub(crate) fn ends_and_losses(&self) -> (u32, u32) {
-        (self.seen.ends.load(Ordering::Relaxed), self.seen.sessions_lost.load(Ordering::Relaxed))
+        (
+            self.seen.ends.load(Ordering::Relaxed),
+            self.seen.sessions_lost.load(Ordering::Relaxed),
+        )
     }
 
     pub(crate) fn memory_mib(&self) -> u32 {

@@ -50,8 +50,14 @@ impl Supervised {
     pub(crate) fn start(program: &Path, settings: &[(&'static str, String)], log: PathBuf) -> Self {
         let seen = Arc::new(Seen::default());
         let mut command = without_settings(Command::new(program));
-        command.arg("run").envs(settings.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+            .arg("run")
+            .envs(settings.iter().map(|(name, value)| (name, value)));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         let (stop, stopped) = watch::channel(());
         let mut task = JoinSet::new();
         task.spawn(live(command, log, seen.clone(), stopped));
@@ -110,7 +116,8 @@ async fn live(
         }
         let status = child.wait().await?;
         seen.ends.fetch_add(1, Ordering::Relaxed);
-        log.write_all(format!("---- ended by itself: {status}\n").as_bytes()).await?;
+        log.write_all(format!("---- ended by itself: {status}\n").as_bytes())
+            .await?;
         tokio::time::sleep(RESTART_AFTER).await;
     }
 }
@@ -128,11 +135,21 @@ fn look_at(line: &str, id: u32, seen: &Seen) {
 /// Its peak so far, if it still lives.
 fn note_memory(id: u32, seen: &Seen) {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
-    seen.memory_mib.fetch_max(peak.unwrap_or(0_u32) / 1024, Ordering::Relaxed);
+    let peak = status.lines().find_map(|line| {
+        line.strip_prefix("VmHWM:")?
+            .trim()
+            .strip_suffix(" kB")?
+            .parse()
+            .ok()
+    });
+    seen.memory_mib
+        .fetch_max(peak.unwrap_or(0_u32) / 1024, Ordering::Relaxed);
 }
 
-async fn end_in_order(mut child: Child, mut lines: Lines<BufReader<ChildStderr>>) -> Result<(), Failure> {
+async fn end_in_order(
+    mut child: Child,
+    mut lines: Lines<BufReader<ChildStderr>>,
+) -> Result<(), Failure> {
     let id = child.id().ok_or("it has ended already")?.to_string();
     Command::new("kill").args(["-TERM", &id]).status().await?;
     let ending = async {

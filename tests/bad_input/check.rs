@@ -36,7 +36,11 @@ const TEXT_MAX_BYTES: usize = 1000;
 /// Database 1 takes any field, 2 only those that are defined, as in the fixtures; 3 defines one.
 static DIRECTORY: LazyLock<Directory> = LazyLock::new(|| {
     let past = Timestamp::from_second(NOW - 1).ok();
-    let token = |scope, expires_at, revoked| Token { scope, expires_at, revoked };
+    let token = |scope, expires_at, revoked| Token {
+        scope,
+        expires_at,
+        revoked,
+    };
     let only = |db_ids: &[i64]| Scope::Databases(db_ids.to_vec());
     let tokens = [
         (TOKEN, token(only(&[1, 3]), None, false)),
@@ -45,16 +49,44 @@ static DIRECTORY: LazyLock<Directory> = LazyLock::new(|| {
         (DEAD_TOKENS[1], token(Scope::AllDatabases, past, false)),
         (DEAD_TOKENS[2], token(only(&[7]), None, false)),
     ];
-    let names = ["nick", "loyalty_level", "score", "vip", "birthday", "last_seen", "tags", "address"];
-    let defined = names.map(str::to_owned).into_iter().zip(FieldType::ALL).collect();
+    let names = [
+        "nick",
+        "loyalty_level",
+        "score",
+        "vip",
+        "birthday",
+        "last_seen",
+        "tags",
+        "address",
+    ];
+    let defined = names
+        .map(str::to_owned)
+        .into_iter()
+        .zip(FieldType::ALL)
+        .collect();
     let level = HashMap::from([("level".to_owned(), FieldType::Integer)]);
     Directory {
         version: 1,
-        tokens: tokens.into_iter().map(|(text, token)| (TokenHash::of(text), token)).collect(),
+        tokens: tokens
+            .into_iter()
+            .map(|(text, token)| (TokenHash::of(text), token))
+            .collect(),
         databases: HashMap::from([
             (1, Database::default()),
-            (2, Database { is_strict: true, fields: defined }),
-            (3, Database { is_strict: false, fields: level }),
+            (
+                2,
+                Database {
+                    is_strict: true,
+                    fields: defined,
+                },
+            ),
+            (
+                3,
+                Database {
+                    is_strict: false,
+                    fields: level,
+                },
+            ),
         ]),
         resources: HashMap::from([
             ((1, 1), Channel::ALL.into_iter().collect()),
@@ -68,7 +100,9 @@ static DIRECTORY: LazyLock<Directory> = LazyLock::new(|| {
 pub(crate) fn defined_fields(db_id: i64) -> Vec<(String, Kind)> {
     let database = DIRECTORY.databases.get(&db_id);
     let fields = database.into_iter().flat_map(|database| &database.fields);
-    let mut fields: Vec<_> = fields.map(|(name, field_type)| (name.clone(), field_type.kind())).collect();
+    let mut fields: Vec<_> = fields
+        .map(|(name, field_type)| (name.clone(), field_type.kind()))
+        .collect();
     fields.sort_by(|a, b| a.0.cmp(&b.0));
     fields
 }
@@ -84,7 +118,11 @@ pub(crate) struct Message<'a> {
 impl<'a> Message<'a> {
     /// A body without properties.
     pub(crate) fn of(body: &'a [u8]) -> Self {
-        Self { body, properties: Properties::default(), body_max: 10 << 20 }
+        Self {
+            body,
+            properties: Properties::default(),
+            body_max: 10 << 20,
+        }
     }
 
     /// Reads what the fuzzer makes: a body; or, if it begins with `#`, a line with properties, and
@@ -92,9 +130,13 @@ impl<'a> Message<'a> {
     /// `r`eply to, re`d`elivered, `s`mall size limit.
     pub(crate) fn parse(input: &'a [u8]) -> Self {
         let mut message = Message::of(input);
-        let Some(rest) = input.strip_prefix(b"#") else { return message };
+        let Some(rest) = input.strip_prefix(b"#") else {
+            return message;
+        };
         let end = rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
-        let Ok(line) = std::str::from_utf8(&rest[..end]) else { return message };
+        let Ok(line) = std::str::from_utf8(&rest[..end]) else {
+            return message;
+        };
         message.body = rest.get(end + 1..).unwrap_or_default();
         let mut parts = line.split('|');
         let mut part = || parts.next().filter(|part| !part.is_empty());
@@ -115,7 +157,12 @@ impl<'a> Message<'a> {
     pub(crate) fn decide(&self) -> Decision {
         let ids = IdSource::from_random([7; 8]);
         let now = Timestamp::from_second(NOW).expect("a moment");
-        let rules = Rules { directory: &DIRECTORY, ids: &ids, now, body_max: self.body_max };
+        let rules = Rules {
+            directory: &DIRECTORY,
+            ids: &ids,
+            now,
+            body_max: self.body_max,
+        };
         decide(self.body, &self.properties, &rules)
     }
 }
@@ -126,7 +173,11 @@ pub(crate) fn check(input: &[u8]) {
     let decision = message.decide();
     check_decision(&message, &decision);
     check_reply(&message, &decision);
-    assert_eq!(format!("{decision:?}"), format!("{:?}", message.decide()), "decided twice");
+    assert_eq!(
+        format!("{decision:?}"),
+        format!("{:?}", message.decide()),
+        "decided twice"
+    );
     check_redelivery(&message);
     check_size_limit(&message);
     if decision.format == Format::Json {
@@ -135,7 +186,10 @@ pub(crate) fn check(input: &[u8]) {
 }
 
 fn check_decision(message: &Message<'_>, decision: &Decision) {
-    assert_eq!(decision.format, Format::of(message.properties.content_type, message.body));
+    assert_eq!(
+        decision.format,
+        Format::of(message.properties.content_type, message.body)
+    );
     if let Some(feedback_id) = &decision.feedback_id {
         assert!(feedback_id.len() <= FEEDBACK_ID_MAX_BYTES && !feedback_id.contains('\0'));
     }
@@ -143,7 +197,11 @@ fn check_decision(message: &Message<'_>, decision: &Decision) {
         Verdict::DeadLetter(_, rejection) => {
             check_text(message, rejection);
             assert_eq!(rejection.code, Code::Invalid);
-            assert!(rejection.text.starts_with("not a readable request: "), "{}", rejection.text);
+            assert!(
+                rejection.text.starts_with("not a readable request: "),
+                "{}",
+                rejection.text
+            );
         }
         Verdict::Refuse(rejection) => {
             check_text(message, rejection);
@@ -153,7 +211,9 @@ fn check_decision(message: &Message<'_>, decision: &Decision) {
                 Code::Forbidden | Code::NotFound => assert!(decision.directory_missed),
                 Code::Unauthenticated => {}
                 Code::TooLarge => check_too_large(message, &rejection.text),
-                Code::Added | Code::EmailTaken | Code::Failed => panic!("decided by itself: {rejection:?}"),
+                Code::Added | Code::EmailTaken | Code::Failed => {
+                    panic!("decided by itself: {rejection:?}")
+                }
             }
         }
         Verdict::Add(addition) => check_addition(message, addition, "data."),
@@ -164,12 +224,19 @@ fn check_decision(message: &Message<'_>, decision: &Decision) {
                 match entry {
                     Ok(addition) => {
                         check_addition(message, addition, &format!("data[{i}]."));
-                        assert!(ids.insert((addition.profile.id, addition.profile.request_id)), "ids are different");
+                        assert!(
+                            ids.insert((addition.profile.id, addition.profile.request_id)),
+                            "ids are different"
+                        );
                     }
                     Err(rejection) => {
                         check_text(message, rejection);
                         assert_eq!(rejection.code, Code::Invalid, "all else is judged before");
-                        assert!(rejection.text.starts_with(&format!("data[{i}]")), "{}", rejection.text);
+                        assert!(
+                            rejection.text.starts_with(&format!("data[{i}]")),
+                            "{}",
+                            rejection.text
+                        );
                     }
                 }
             }
@@ -179,30 +246,60 @@ fn check_decision(message: &Message<'_>, decision: &Decision) {
 
 fn check_path(text: &str, names: &[&str]) {
     let name = text.split([':', '.', '[']).next().unwrap_or_default();
-    assert!(names.contains(&name) && text.contains(": "), "no path: {text}");
+    assert!(
+        names.contains(&name) && text.contains(": "),
+        "no path: {text}"
+    );
 }
 
 fn check_too_large(message: &Message<'_>, text: &str) {
     let limits = [
-        (format!("the body is larger than {} bytes", message.body_max), message.body_max as usize + 1),
-        (format!("more than {VALUES_MAX} values in one request"), VALUES_MAX),
-        (format!("more than {PROFILES_MAX} profiles in one request"), PROFILES_MAX),
-        ("more than 20000 invalid subscriptions in one request".to_owned(), 20_000),
+        (
+            format!("the body is larger than {} bytes", message.body_max),
+            message.body_max as usize + 1,
+        ),
+        (
+            format!("more than {VALUES_MAX} values in one request"),
+            VALUES_MAX,
+        ),
+        (
+            format!("more than {PROFILES_MAX} profiles in one request"),
+            PROFILES_MAX,
+        ),
+        (
+            "more than 20000 invalid subscriptions in one request".to_owned(),
+            20_000,
+        ),
     ];
     let limit = limits.iter().find(|(limit, _)| limit == text);
-    assert!(limit.is_some_and(|(_, bytes)| message.body.len() >= *bytes), "{text}");
+    assert!(
+        limit.is_some_and(|(_, bytes)| message.body.len() >= *bytes),
+        "{text}"
+    );
 }
 
 /// Texts are short, and repeat no values: only the names of fields, as paths.
 fn check_text(message: &Message<'_>, rejection: &Rejection) {
     let text = &rejection.text;
-    assert!(!text.is_empty() && text.len() <= TEXT_MAX_BYTES, "{} bytes: {text}", text.len());
-    for secret in [TOKEN, TOKEN_FOR_ALL, SECRET].into_iter().chain(DEAD_TOKENS) {
+    assert!(
+        !text.is_empty() && text.len() <= TEXT_MAX_BYTES,
+        "{} bytes: {text}",
+        text.len()
+    );
+    for secret in [TOKEN, TOKEN_FOR_ALL, SECRET]
+        .into_iter()
+        .chain(DEAD_TOKENS)
+    {
         if text.contains(secret) {
             assert_eq!(rejection.code, Code::Invalid, "{text}");
             let format = Format::of(message.properties.content_type, message.body);
-            let document = format.read(message.body).expect("what has names is readable");
-            assert!(has_name(&Value::Object(document), secret), "{secret:?} in {text}");
+            let document = format
+                .read(message.body)
+                .expect("what has names is readable");
+            assert!(
+                has_name(&Value::Object(document), secret),
+                "{secret:?} in {text}"
+            );
         }
     }
 }
@@ -210,7 +307,9 @@ fn check_text(message: &Message<'_>, rejection: &Rejection) {
 fn has_name(value: &Value<'_>, part: &str) -> bool {
     match value {
         Value::Array(items) => items.iter().any(|item| has_name(item, part)),
-        Value::Object(object) => object.iter().any(|(name, value)| name.contains(part) || has_name(value, part)),
+        Value::Object(object) => object
+            .iter()
+            .any(|(name, value)| name.contains(part) || has_name(value, part)),
         _ => false,
     }
 }
@@ -222,7 +321,10 @@ fn check_addition(message: &Message<'_>, addition: &Addition, path: &str) {
     assert!(profile.id.to_string().starts_with(&format!("{NOW:08x}")));
     assert_eq!(profile.added_at.as_second(), NOW);
     let is_repeatable = properties.message_id.is_some() || properties.redelivered.is_some();
-    assert_eq!(profile.request_id.is_some(), is_repeatable || profile.email.is_some());
+    assert_eq!(
+        profile.request_id.is_some(),
+        is_repeatable || profile.email.is_some()
+    );
     assert_eq!(profile.repeatable, is_repeatable);
     if let Some(email) = &profile.email {
         check_email(email.address());
@@ -231,21 +333,52 @@ fn check_addition(message: &Message<'_>, addition: &Addition, path: &str) {
     let mut keys = HashSet::new();
     for subscription in &profile.subscriptions {
         check_subscription(profile.db_id, subscription);
-        let Subscription { resource_id, channel, address, .. } = subscription;
-        let address = if *channel == Channel::Email { canonical(address) } else { address.clone() };
-        assert!(keys.insert((*resource_id, *channel, address)), "two of a kind: {subscription:?}");
+        let Subscription {
+            resource_id,
+            channel,
+            address,
+            ..
+        } = subscription;
+        let address = if *channel == Channel::Email {
+            canonical(address)
+        } else {
+            address.clone()
+        };
+        assert!(
+            keys.insert((*resource_id, *channel, address)),
+            "two of a kind: {subscription:?}"
+        );
     }
     assert!(profile.subscriptions.len() + addition.skipped.len() <= SUBSCRIPTIONS_MAX);
     for (i, skipped) in addition.skipped.iter().enumerate() {
         assert!(i == 0 || addition.skipped[i - 1].index < skipped.index);
         let place = format!("{path}subscriptions[{}]", skipped.index);
-        assert!(skipped.error_text.starts_with(&place), "{}", skipped.error_text);
-        check_text(message, &Rejection { code: Code::Invalid, text: skipped.error_text.clone() });
+        assert!(
+            skipped.error_text.starts_with(&place),
+            "{}",
+            skipped.error_text
+        );
+        check_text(
+            message,
+            &Rejection {
+                code: Code::Invalid,
+                text: skipped.error_text.clone(),
+            },
+        );
     }
-    let Subscribed { email, subscriptions } = read_event(addition);
+    let Subscribed {
+        email,
+        subscriptions,
+    } = read_event(addition);
     assert_eq!(
         (email, subscriptions),
-        (profile.email.as_ref().map(|email| email.address().to_owned()), profile.subscriptions.len())
+        (
+            profile
+                .email
+                .as_ref()
+                .map(|email| email.address().to_owned()),
+            profile.subscriptions.len()
+        )
     );
 }
 
@@ -272,14 +405,20 @@ fn read_event(addition: &Addition) -> Subscribed {
 
 /// What is stored is an address that is stored as it is.
 fn check_email(email: &str) {
-    assert!(email.len() <= 254 && email.trim() == email && email.contains('@') && !email.contains('\0'), "{email:?}");
+    assert!(
+        email.len() <= 254 && email.trim() == email && email.contains('@') && !email.contains('\0'),
+        "{email:?}"
+    );
     assert_eq!(Email::parse(email).expect("an address").address(), email);
     let form = canonical(email);
     assert_eq!(canonical(&form), form);
 }
 
 fn canonical(email: &str) -> String {
-    Email::parse(email).expect("an address").canonical().to_owned()
+    Email::parse(email)
+        .expect("an address")
+        .canonical()
+        .to_owned()
 }
 
 fn check_phone(phone: &str) {
@@ -291,19 +430,40 @@ fn check_phone(phone: &str) {
 /// What is stored is JSON, without what stands elsewhere or can't be stored; and each field, sent
 /// again as it is stored, is what it was.
 fn check_data(db_id: i64, data: &str) {
-    let object = Format::Json.read(data.as_bytes()).expect("what is stored is JSON");
+    let object = Format::Json
+        .read(data.as_bytes())
+        .expect("what is stored is JSON");
     let defined = defined_fields(db_id);
     for (name, value) in object.iter() {
-        assert!(name != "email" && name != profile::SUBSCRIPTIONS && !name.contains('\0'), "{name:?} in {data}");
+        assert!(
+            name != "email" && name != profile::SUBSCRIPTIONS && !name.contains('\0'),
+            "{name:?} in {data}"
+        );
         assert_ne!(*value, Value::Null, "{data}");
         let known = Field::find(profile::FIELDS, name).map(|field| field.kind);
-        let kind = known.or_else(|| defined.iter().find(|(known, _)| known == name).map(|(_, kind)| *kind));
-        assert!(kind.is_some() || db_id != 2, "{name:?} in a strict database");
-        assert_eq!(kind.unwrap_or(Kind::Any).check(value.clone()).as_ref(), Ok(value), "{name:?} in {data}");
+        let kind = known.or_else(|| {
+            defined
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, kind)| *kind)
+        });
+        assert!(
+            kind.is_some() || db_id != 2,
+            "{name:?} in a strict database"
+        );
+        assert_eq!(
+            kind.unwrap_or(Kind::Any).check(value.clone()).as_ref(),
+            Ok(value),
+            "{name:?} in {data}"
+        );
         if name == "phones" {
-            let Value::Array(phones) = value else { panic!("{data}") };
+            let Value::Array(phones) = value else {
+                panic!("{data}")
+            };
             for phone in phones {
-                let Value::String(phone) = phone else { panic!("{data}") };
+                let Value::String(phone) = phone else {
+                    panic!("{data}")
+                };
                 check_phone(phone);
             }
         }
@@ -315,74 +475,134 @@ fn has_nul(value: &Value<'_>) -> bool {
     match value {
         Value::String(text) | Value::Text(text) => text.contains('\0'),
         Value::Array(items) => items.iter().any(has_nul),
-        Value::Object(object) => object.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Object(object) => object
+            .iter()
+            .any(|(name, value)| name.contains('\0') || has_nul(value)),
         _ => false,
     }
 }
 
 fn check_subscription(db_id: i64, subscription: &Subscription) {
-    let Subscription { resource_id, channel, address, status, .. } = subscription;
+    let Subscription {
+        resource_id,
+        channel,
+        address,
+        status,
+        ..
+    } = subscription;
     let offered = DIRECTORY.resources.get(&(db_id, *resource_id));
-    assert!(offered.is_some_and(|channels| channels.contains(*channel)), "{subscription:?}");
+    assert!(
+        offered.is_some_and(|channels| channels.contains(*channel)),
+        "{subscription:?}"
+    );
     match channel {
         Channel::Email => check_email(address),
         Channel::Sms | Channel::Whatsapp | Channel::Viber | Channel::Notify => check_phone(address),
-        Channel::TelegramBot => assert_eq!(address.parse::<i64>().map(|id| id.to_string()).as_ref(), Ok(address)),
+        Channel::TelegramBot => assert_eq!(
+            address.parse::<i64>().map(|id| id.to_string()).as_ref(),
+            Ok(address)
+        ),
         Channel::Push => {
             let parts = address.split_once(':').expect("provider and id");
-            assert!(!parts.0.trim().is_empty() && !parts.1.trim().is_empty(), "{address:?}");
+            assert!(
+                !parts.0.trim().is_empty() && !parts.1.trim().is_empty(),
+                "{address:?}"
+            );
         }
     }
-    let is_integer = status.parse::<i64>().is_ok_and(|number| number.to_string() == *status);
-    assert!(is_integer || profile_worker::domain::fields::STATUSES.contains(&status.as_str()), "{status:?}");
+    let is_integer = status
+        .parse::<i64>()
+        .is_ok_and(|number| number.to_string() == *status);
+    assert!(
+        is_integer || profile_worker::domain::fields::STATUSES.contains(&status.as_str()),
+        "{status:?}"
+    );
     let texts = [Some(address), Some(status), subscription.url.as_ref()];
     assert!(texts.into_iter().flatten().all(|text| !text.contains('\0')));
     let json = |json: &Option<profile_worker::domain::value::Json>| {
-        json.as_ref().map(|json| serde_json::from_str::<Json>(json.as_str()).expect("JSON"))
+        json.as_ref()
+            .map(|json| serde_json::from_str::<Json>(json.as_str()).expect("JSON"))
     };
     if let Some(cats) = json(&subscription.cats) {
-        assert!(cats.as_array().is_some_and(|cats| cats.iter().all(Json::is_string)), "{cats}");
+        assert!(
+            cats.as_array()
+                .is_some_and(|cats| cats.iter().all(Json::is_string)),
+            "{cats}"
+        );
     }
     if let Some(custom) = json(&subscription.custom_fields) {
-        assert!(custom.is_object() && !custom.to_string().contains("\\u0000"), "{custom}");
+        assert!(
+            custom.is_object() && !custom.to_string().contains("\\u0000"),
+            "{custom}"
+        );
     }
 }
 
 fn added(addition: &Addition) -> Added<'_> {
-    Added { profile_id: addition.profile.id, skipped: &addition.skipped }
+    Added {
+        profile_id: addition.profile.id,
+        skipped: &addition.skipped,
+    }
 }
 
 /// The reply in the request's format can be read again, and is not much longer than the request.
 fn check_reply(message: &Message<'_>, decision: &Decision) {
     let (result, entries) = match &decision.verdict {
         Verdict::Refuse(rejection) | Verdict::DeadLetter(_, rejection) => (Err(rejection), 1),
-        Verdict::Add(addition) => (Ok(Success::One(added(addition))), 1 + addition.skipped.len()),
+        Verdict::Add(addition) => (
+            Ok(Success::One(added(addition))),
+            1 + addition.skipped.len(),
+        ),
         Verdict::AddEach(each) => {
-            let skipped: usize = each.iter().flatten().map(|addition| addition.skipped.len()).sum();
+            let skipped: usize = each
+                .iter()
+                .flatten()
+                .map(|addition| addition.skipped.len())
+                .sum();
             let each: Vec<_> = each.iter().map(|entry| entry.as_ref().map(added)).collect();
             let entries = 1 + each.len() + skipped;
             (Ok(Success::Many(each)), entries)
         }
     };
-    let reply = Reply { result, feedback_id: decision.feedback_id.as_deref() };
+    let reply = Reply {
+        result,
+        feedback_id: decision.feedback_id.as_deref(),
+    };
     let bytes = reply.to_bytes(decision.format);
-    assert!(bytes.len() <= 6 * message.body.len() + entries * (TEXT_MAX_BYTES + 200), "{} bytes", bytes.len());
+    assert!(
+        bytes.len() <= 6 * message.body.len() + entries * (TEXT_MAX_BYTES + 200),
+        "{} bytes",
+        bytes.len()
+    );
     let read = decision.format.read(&bytes).expect("a reply is readable");
     let text = |object: &Object<'_>, name: &str| match object.get(name) {
-        Some(Value::String(text) | Value::Text(text) | Value::Number(text)) => Some(text.clone().into_owned()),
+        Some(Value::String(text) | Value::Text(text) | Value::Number(text)) => {
+            Some(text.clone().into_owned())
+        }
         None => None,
         Some(other) => panic!("{name} is {other:?}"),
     };
-    assert_eq!(text(&read, "error"), Some(reply.code().number().to_string()));
+    assert_eq!(
+        text(&read, "error"),
+        Some(reply.code().number().to_string())
+    );
     // In XML our reader takes blanks for layout.
     let feedback_id = decision.feedback_id.clone();
-    let is_sent = feedback_id.as_ref().is_some_and(|text| decision.format == Format::Json || !text.trim().is_empty());
-    assert!(!is_sent || text(&read, "feedback_id") == feedback_id, "{feedback_id:?} in {read:?}");
+    let is_sent = feedback_id
+        .as_ref()
+        .is_some_and(|text| decision.format == Format::Json || !text.trim().is_empty());
+    assert!(
+        !is_sent || text(&read, "feedback_id") == feedback_id,
+        "{feedback_id:?} in {read:?}"
+    );
     let id = text(&read, "profile_id");
     assert_eq!(id.is_some(), matches!(decision.verdict, Verdict::Add(_)));
     assert!(id.is_none_or(|id| ProfileId::parse(&id).is_some()));
     if let Err(rejection) = reply.result {
-        assert_eq!(text(&read, "error_text").as_deref(), Some(rejection.text.as_str()));
+        assert_eq!(
+            text(&read, "error_text").as_deref(),
+            Some(rejection.text.as_str())
+        );
     }
 }
 
@@ -395,7 +615,10 @@ fn check_redelivery(message: &Message<'_>) {
         None => Some(b"p-1"),
     };
     let (mut decision, mut other) = (message.decide(), other.decide());
-    for addition in additions(&mut decision).into_iter().chain(additions(&mut other)) {
+    for addition in additions(&mut decision)
+        .into_iter()
+        .chain(additions(&mut other))
+    {
         addition.profile.repeatable = true;
         if message.properties.message_id.is_none() && addition.profile.email.is_none() {
             addition.profile.request_id = None;
@@ -417,13 +640,32 @@ fn check_size_limit(message: &Message<'_>) {
     if message.body.is_empty() {
         return;
     }
-    let [decision, large] = [u64::MAX, 0].map(|body_max| Message { body_max, ..*message }.decide());
-    assert_eq!(large.feedback_id, decision.feedback_id, "feedback_id over the size limit");
-    let is_shape = |text: &str| NAMES.iter().any(|name| text.starts_with(&format!("{name}: ")));
+    let [decision, large] = [u64::MAX, 0].map(|body_max| {
+        Message {
+            body_max,
+            ..*message
+        }
+        .decide()
+    });
+    assert_eq!(
+        large.feedback_id, decision.feedback_id,
+        "feedback_id over the size limit"
+    );
+    let is_shape = |text: &str| {
+        NAMES
+            .iter()
+            .any(|name| text.starts_with(&format!("{name}: ")))
+    };
     match (&decision.verdict, &large.verdict) {
         (Verdict::DeadLetter(_, a), Verdict::DeadLetter(_, b)) => assert_eq!(a, b),
-        (Verdict::Refuse(a), Verdict::Refuse(b)) if a.code == Code::Invalid && is_shape(&a.text) => assert_eq!(a, b),
-        (Verdict::DeadLetter(..), _) => panic!("unreadable, but not over the size limit: {large:?}"),
+        (Verdict::Refuse(a), Verdict::Refuse(b))
+            if a.code == Code::Invalid && is_shape(&a.text) =>
+        {
+            assert_eq!(a, b)
+        }
+        (Verdict::DeadLetter(..), _) => {
+            panic!("unreadable, but not over the size limit: {large:?}")
+        }
         (_, Verdict::Refuse(b)) => assert_eq!(b.text, "the body is larger than 0 bytes"),
         _ => panic!("over the size limit: {large:?}"),
     }
@@ -431,17 +673,26 @@ fn check_size_limit(message: &Message<'_>) {
 
 /// A body of JSON, read by another reader and judged in another way.
 fn check_by_other_reader(message: &Message<'_>, decision: &Decision) {
-    let body = message.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(message.body);
+    let body = message
+        .body
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(message.body);
     // To the other reader a field of this name is a number.
     let has = |part: &[u8]| body.windows(part.len()).any(|window| window == part);
     if has(b"serde_json") || has(b"private") || has(b"Number") {
         return;
     }
-    let is_foreign = message.properties.content_type.is_some_and(is_foreign_charset);
+    let is_foreign = message
+        .properties
+        .content_type
+        .is_some_and(is_foreign_charset);
     let document = match serde_json::from_slice::<Json>(body) {
         Ok(Json::Object(document)) if !is_foreign && depth(&document) <= DEPTH_MAX => document,
         _ => {
-            assert!(matches!(decision.verdict, Verdict::DeadLetter(..)), "unreadable, but {decision:?}");
+            assert!(
+                matches!(decision.verdict, Verdict::DeadLetter(..)),
+                "unreadable, but {decision:?}"
+            );
             return;
         }
     };
@@ -450,12 +701,22 @@ fn check_by_other_reader(message: &Message<'_>, decision: &Decision) {
         Verdict::Refuse(rejection) => rejection.code,
         _ => Code::Added,
     };
-    if matches!(code, Code::Added | Code::Unauthenticated | Code::Forbidden | Code::NotFound) {
+    if matches!(
+        code,
+        Code::Added | Code::Unauthenticated | Code::Forbidden | Code::NotFound
+    ) {
         let db_id = document["db_id"].as_i64().expect("the shape was right");
-        let in_body = document.get("token").and_then(Json::as_str).filter(|token| !token.is_empty());
-        let in_header =
-            message.properties.authorization.and_then(|header| Some(header.trim().split_once(' ')?.1.trim()));
-        let token = in_body.or(in_header).and_then(|token| DIRECTORY.tokens.get(&TokenHash::of(token)));
+        let in_body = document
+            .get("token")
+            .and_then(Json::as_str)
+            .filter(|token| !token.is_empty());
+        let in_header = message
+            .properties
+            .authorization
+            .and_then(|header| Some(header.trim().split_once(' ')?.1.trim()));
+        let token = in_body
+            .or(in_header)
+            .and_then(|token| DIRECTORY.tokens.get(&TokenHash::of(token)));
         let is_live = |token: &&Token| !token.revoked && token.expires_at.is_none();
         let expected = match token.filter(is_live) {
             None => Code::Unauthenticated,
@@ -464,7 +725,10 @@ fn check_by_other_reader(message: &Message<'_>, decision: &Decision) {
             Some(_) => Code::Added,
         };
         let in_wrong_scheme = in_body.is_none() && code == Code::Unauthenticated;
-        assert!(code == expected || in_wrong_scheme, "{code:?}, expected {expected:?}");
+        assert!(
+            code == expected || in_wrong_scheme,
+            "{code:?}, expected {expected:?}"
+        );
     }
     match (&decision.verdict, document.get("data")) {
         (Verdict::Add(addition), data) => check_stored(addition, data.unwrap_or(&Json::Null)),
@@ -499,19 +763,37 @@ fn check_stored(addition: &Addition, sent: &Json) {
     let stored = stored.as_object().expect("an object");
     let none = serde_json::Map::new();
     let sent = sent.as_object().unwrap_or(&none);
-    let email = sent.get("email").and_then(Json::as_str).and_then(|email| Email::parse(email).ok());
+    let email = sent
+        .get("email")
+        .and_then(Json::as_str)
+        .and_then(|email| Email::parse(email).ok());
     assert_eq!(addition.profile.email, email);
     let elsewhere = |name: &str| name == "email" || name == profile::SUBSCRIPTIONS;
-    let kept: Vec<_> = sent.iter().filter(|(name, value)| !elsewhere(name) && !value.is_null()).collect();
+    let kept: Vec<_> = sent
+        .iter()
+        .filter(|(name, value)| !elsewhere(name) && !value.is_null())
+        .collect();
     assert_eq!(stored.len(), kept.len(), "{stored:?}");
     for (name, value) in kept {
         if name == "phones" {
-            assert_eq!(stored[name].as_array().map(Vec::len), value.as_array().map(Vec::len));
+            assert_eq!(
+                stored[name].as_array().map(Vec::len),
+                value.as_array().map(Vec::len)
+            );
         } else {
             let is_zero = value.as_i64() == Some(0) && stored[name].as_i64() == Some(0);
-            assert!(is_zero || stored.get(name) == Some(value), "{name}: {value} in {stored:?}");
+            assert!(
+                is_zero || stored.get(name) == Some(value),
+                "{name}: {value} in {stored:?}"
+            );
         }
     }
-    let subscriptions = sent.get(profile::SUBSCRIPTIONS).and_then(Json::as_array).map_or(0, Vec::len);
-    assert_eq!(addition.profile.subscriptions.len() + addition.skipped.len(), subscriptions);
+    let subscriptions = sent
+        .get(profile::SUBSCRIPTIONS)
+        .and_then(Json::as_array)
+        .map_or(0, Vec::len);
+    assert_eq!(
+        addition.profile.subscriptions.len() + addition.skipped.len(),
+        subscriptions
+    );
 }

@@ -29,7 +29,9 @@ fn filtered(stream: &[u8], pieces: &[u8]) -> std::io::Result<(Vec<u8>, Arc<SetAs
     let mut rest = stream;
     let mut sizes = pieces.iter().cycle();
     while !rest.is_empty() {
-        let size = sizes.next().map_or(CHUNK_BYTES, |size| usize::from(*size) + 1);
+        let size = sizes
+            .next()
+            .map_or(CHUNK_BYTES, |size| usize::from(*size) + 1);
         let (piece, after) = rest.split_at(size.min(rest.len()));
         let space = filter.space();
         assert!(space.len() >= piece.len());
@@ -51,7 +53,9 @@ fn frames(mut stream: &[u8]) -> Vec<&[u8]> {
     while let Some(&[kind, _, _, a, b, c, d]) = stream.first_chunk::<7>() {
         let size = u32::from_be_bytes([a, b, c, d]) as usize;
         let is_frame = matches!(kind, 2 | 3 | 8) || kind == 1 && size >= 4;
-        let Some(frame) = stream.get(..size.saturating_add(8)).filter(|_| is_frame) else { break };
+        let Some(frame) = stream.get(..size.saturating_add(8)).filter(|_| is_frame) else {
+            break;
+        };
         frames.push(frame);
         stream = &stream[frame.len()..];
     }
@@ -62,7 +66,9 @@ fn frames(mut stream: &[u8]) -> Vec<&[u8]> {
 pub(crate) fn check(stream: &[u8], pieces: &[u8]) {
     let whole = filtered(stream, &[]);
     let in_pieces = filtered(stream, pieces);
-    let (Ok((out, set_aside)), Ok((also_out, _))) = (whole, in_pieces) else { return };
+    let (Ok((out, set_aside)), Ok((also_out, _))) = (whole, in_pieces) else {
+        return;
+    };
     assert!(out == also_out, "it depends on the pieces that it comes in");
     let (before, after) = (frames(stream), frames(&out));
     assert_eq!(before.len(), after.len());
@@ -80,7 +86,10 @@ fn check_frame(before: &[u8], after: &[u8]) {
             panic!("a content header that can't be parsed goes on");
         };
         let (depth, values) = header.properties.headers().as_ref().map_or((0, 0), measure);
-        assert!(depth <= DEPTH_MAX && values <= VALUES_MAX, "{depth} levels, {values} values");
+        assert!(
+            depth <= DEPTH_MAX && values <= VALUES_MAX,
+            "{depth} levels, {values} values"
+        );
     }
     if before != after {
         assert!(is_bad(before), "what could be parsed was mended");
@@ -90,11 +99,18 @@ fn check_frame(before: &[u8], after: &[u8]) {
 /// Whether there is a reason to mend a frame. Only for what is small enough to be parsed at all.
 fn is_bad(frame: &[u8]) -> bool {
     const RESERVED: &[u8] = b"x-profile-worker-internal-";
-    if frame.len() > PARSED_MAX_BYTES || frame.windows(RESERVED.len()).any(|bytes| bytes == RESERVED) {
+    if frame.len() > PARSED_MAX_BYTES
+        || frame.windows(RESERVED.len()).any(|bytes| bytes == RESERVED)
+    {
         return true;
     }
     // Of equal names the library keeps the last one, so how deep an earlier one was can't be seen there.
-    if frame.iter().filter(|byte| matches!(byte, b'A' | b'F')).count() > 30 {
+    if frame
+        .iter()
+        .filter(|byte| matches!(byte, b'A' | b'F'))
+        .count()
+        > 30
+    {
         return true;
     }
     match parse_frame(frame) {
@@ -111,7 +127,9 @@ fn is_bad(frame: &[u8]) -> bool {
 /// Depth and number of values.
 fn measure(table: &FieldTable) -> (usize, usize) {
     let each = table.into_iter().map(|(_, value)| measure_value(value));
-    each.fold((1, 0), |(depth, values), (d, v)| (depth.max(d + 1), values + v))
+    each.fold((1, 0), |(depth, values), (d, v)| {
+        (depth.max(d + 1), values + v)
+    })
 }
 
 fn measure_value(value: &AMQPValue) -> (usize, usize) {
@@ -122,7 +140,9 @@ fn measure_value(value: &AMQPValue) -> (usize, usize) {
         }
         AMQPValue::FieldArray(array) => {
             let each = array.as_slice().iter().map(measure_value);
-            each.fold((1, 1), |(depth, values), (d, v)| (depth.max(d + 1), values + v))
+            each.fold((1, 1), |(depth, values), (d, v)| {
+                (depth.max(d + 1), values + v)
+            })
         }
         _ => (0, 1),
     }
@@ -155,15 +175,46 @@ pub(crate) fn frames_that_pass_can_be_parsed(u: &mut Unstructured<'_>) -> Result
 
 fn frame(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let (kind, payload) = match u.int_in_range(0..=9)? {
-        0 => (1, [&[0, 60, 0, 60][..], &short(u)?, &[0; 9], &short(u)?, &short(u)?].concat()),
-        1 => (1, [&[0, 60, 0, 50, 1, 56][..], &short(u)?, &short(u)?, &short(u)?].concat()),
-        2 => (1, [&[0, 20, 0, 40, 1, 148][..], &short(u)?, &[0; 4]].concat()),
+        0 => (
+            1,
+            [
+                &[0, 60, 0, 60][..],
+                &short(u)?,
+                &[0; 9],
+                &short(u)?,
+                &short(u)?,
+            ]
+            .concat(),
+        ),
+        1 => (
+            1,
+            [
+                &[0, 60, 0, 50, 1, 56][..],
+                &short(u)?,
+                &short(u)?,
+                &short(u)?,
+            ]
+            .concat(),
+        ),
+        2 => (
+            1,
+            [&[0, 20, 0, 40, 1, 148][..], &short(u)?, &[0; 4]].concat(),
+        ),
         3 => (3, u.arbitrary()?),
         4 => (8, Vec::new()),
-        _ => (2, [&[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3], &properties(u)?[..]].concat()),
+        _ => (
+            2,
+            [&[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3], &properties(u)?[..]].concat(),
+        ),
     };
     let size = payload.len() as u32;
-    Ok([&[kind, 0, u.int_in_range(1..=2)?][..], &size.to_be_bytes(), &payload, &[0xce]].concat())
+    Ok([
+        &[kind, 0, u.int_in_range(1..=2)?][..],
+        &size.to_be_bytes(),
+        &payload,
+        &[0xce],
+    ]
+    .concat())
 }
 
 fn properties(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
@@ -224,7 +275,9 @@ fn value(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
 /// Arrays in one another.
 fn nested(depth: u32) -> Vec<u8> {
     let lengths = (0..depth).rev().map(|inner| inner * 5);
-    let mut bytes: Vec<u8> = lengths.flat_map(|length| [&length.to_be_bytes()[..], b"A"].concat()).collect();
+    let mut bytes: Vec<u8> = lengths
+        .flat_map(|length| [&length.to_be_bytes()[..], b"A"].concat())
+        .collect();
     bytes.pop();
     if depth == 0 { long(&[]) } else { bytes }
 }

@@ -29,22 +29,40 @@ pub(crate) enum Scope {
     Valid,
 }
 
-const NAMES: [&str; 10] = ["a", "b", "x1", "_x", "nick", "Email", "plan", "token", "data", "status"];
+const NAMES: [&str; 10] = [
+    "a", "b", "x1", "_x", "nick", "Email", "plan", "token", "data", "status",
+];
 
 /// A request, most of the time a valid one.
 pub(crate) fn request(u: &mut Unstructured<'_>, scope: Scope) -> Result<Node> {
-    let db_id = if scope == Scope::Valid { u.int_in_range(1..=3)? } else { *u.choose(&[1, 1, 1, 1, 2, 2, 3, 9])? };
-    let token = if db_id == 1 && !rarely(u, scope)? { TOKEN } else { TOKEN_FOR_ALL };
+    let db_id = if scope == Scope::Valid {
+        u.int_in_range(1..=3)?
+    } else {
+        *u.choose(&[1, 1, 1, 1, 2, 2, 3, 9])?
+    };
+    let token = if db_id == 1 && !rarely(u, scope)? {
+        TOKEN
+    } else {
+        TOKEN_FOR_ALL
+    };
     let mut document = vec![("db_id".to_owned(), Node::Number(db_id.to_string()))];
     if rarely(u, scope)? {
         document[0].1 = bad(u, Kind::Id, scope)?;
     }
     if !rarely(u, scope)? {
-        let token = if rarely(u, scope)? { *u.choose(&DEAD_TOKENS)? } else { token };
+        let token = if rarely(u, scope)? {
+            *u.choose(&DEAD_TOKENS)?
+        } else {
+            token
+        };
         document.push(("token".to_owned(), Node::String(token.to_owned())));
     }
     for name in ["skip_triggers", "skip_invalid_subscriptions", "feedback_id"] {
-        let kind = if name == "feedback_id" { Kind::String } else { Kind::Boolean };
+        let kind = if name == "feedback_id" {
+            Kind::String
+        } else {
+            Kind::Boolean
+        };
         if u.arbitrary()? {
             document.push((name.to_owned(), value(u, kind, scope)?));
         }
@@ -78,7 +96,10 @@ fn profile(u: &mut Unstructured<'_>, db_id: i64, scope: Scope) -> Result<Node> {
             0 if !defined.is_empty() => u.choose(&defined)?.clone(),
             0 | 1 if db_id != 2 || rarely(u, scope)? => {
                 let name = name(u, scope)?;
-                let kind = defined.iter().find(|(defined, _)| *defined == name).map(|(_, kind)| *kind);
+                let kind = defined
+                    .iter()
+                    .find(|(defined, _)| *defined == name)
+                    .map(|(_, kind)| *kind);
                 let known = Field::find(profile::FIELDS, &name).map(|field| field.kind);
                 (name, known.or(kind).unwrap_or(Kind::Any))
             }
@@ -88,7 +109,14 @@ fn profile(u: &mut Unstructured<'_>, db_id: i64, scope: Scope) -> Result<Node> {
             }
         };
         let blank = name == "email" && u.ratio(1, 4)?;
-        fields.push((name, if blank { Node::String(" ".to_owned()) } else { value(u, kind, scope)? }));
+        fields.push((
+            name,
+            if blank {
+                Node::String(" ".to_owned())
+            } else {
+                value(u, kind, scope)?
+            },
+        ));
     }
     if db_id != 3 && u.arbitrary()? {
         let mut subscriptions = Vec::new();
@@ -97,7 +125,10 @@ fn profile(u: &mut Unstructured<'_>, db_id: i64, scope: Scope) -> Result<Node> {
         for _ in 0..u.int_in_range(1..=most)? {
             subscriptions.push(subscription(u, db_id, scope)?);
         }
-        fields.push((profile::SUBSCRIPTIONS.to_owned(), Node::Array(subscriptions)));
+        fields.push((
+            profile::SUBSCRIPTIONS.to_owned(),
+            Node::Array(subscriptions),
+        ));
     }
     Ok(object(fields))
 }
@@ -106,13 +137,27 @@ fn subscription(u: &mut Unstructured<'_>, db_id: i64, scope: Scope) -> Result<No
     if rarely(u, scope)? {
         return bad(u, Kind::Object, scope);
     }
-    let channel = if db_id == 1 { *u.choose(&Channel::ALL)? } else { *u.choose(&[Channel::Sms, Channel::Push])? };
+    let channel = if db_id == 1 {
+        *u.choose(&Channel::ALL)?
+    } else {
+        *u.choose(&[Channel::Sms, Channel::Push])?
+    };
     let mut fields = vec![
-        ("resource_id".to_owned(), Node::Number(if rarely(u, scope)? { "2" } else { "1" }.to_owned())),
-        ("channel".to_owned(), Node::String(channel.name().to_owned())),
+        (
+            "resource_id".to_owned(),
+            Node::Number(if rarely(u, scope)? { "2" } else { "1" }.to_owned()),
+        ),
+        (
+            "channel".to_owned(),
+            Node::String(channel.name().to_owned()),
+        ),
     ];
     for part in *u.choose(channel.addresses())? {
-        let mut node = if rarely(u, scope)? { value(u, part.kind, scope)? } else { good(u, part.kind, scope)? };
+        let mut node = if rarely(u, scope)? {
+            value(u, part.kind, scope)?
+        } else {
+            good(u, part.kind, scope)?
+        };
         for name in part.path.iter().skip(1).rev() {
             node = Node::Object(vec![((*name).to_owned(), node)]);
         }
@@ -156,15 +201,20 @@ fn value(u: &mut Unstructured<'_>, kind: Kind, scope: Scope) -> Result<Node> {
 
 /// A value that has the kind.
 fn good(u: &mut Unstructured<'_>, kind: Kind, scope: Scope) -> Result<Node> {
-    let one_of = |u: &mut Unstructured<'_>, texts: &[&str]| Ok(Node::String((*u.choose(texts)?).to_owned()));
+    let one_of =
+        |u: &mut Unstructured<'_>, texts: &[&str]| Ok(Node::String((*u.choose(texts)?).to_owned()));
     let strings = |u: &mut Unstructured<'_>, kind| {
         let least = if scope == Scope::Both { 1 } else { 0 };
-        let items: Result<Vec<Node>> = (0..u.int_in_range(least..=3)?).map(|_| good(u, kind, scope)).collect();
+        let items: Result<Vec<Node>> = (0..u.int_in_range(least..=3)?)
+            .map(|_| good(u, kind, scope))
+            .collect();
         Ok(Node::Array(items?))
     };
     match kind {
         Kind::String => Ok(Node::String(text(u, scope)?)),
-        Kind::Word | Kind::Name | Kind::Provider => one_of(u, &["x", "android-firebase", "Жё", "a b", "1", SECRET]),
+        Kind::Word | Kind::Name | Kind::Provider => {
+            one_of(u, &["x", "android-firebase", "Жё", "a b", "1", SECRET])
+        }
         Kind::Email => one_of(
             u,
             &[
@@ -178,14 +228,23 @@ fn good(u: &mut Unstructured<'_>, kind: Kind, scope: Scope) -> Result<Node> {
                 "ju\u{308}rgen@example.de",
             ],
         ),
-        Kind::Phone => one_of(u, &["+79000000000", "+7 (900) 000-00-00", "+44.20.7946.0958"]),
+        Kind::Phone => one_of(
+            u,
+            &["+79000000000", "+7 (900) 000-00-00", "+44.20.7946.0958"],
+        ),
         Kind::Phones => strings(u, Kind::Phone),
         Kind::Country => one_of(u, &["DE", "ru"]),
         Kind::PostalCode if scope != Scope::Both && u.arbitrary()? => integer(u),
         Kind::PostalCode => one_of(u, &["10115", "01099", "EC1A 1BB"]),
         Kind::Ip => one_of(u, &["192.0.2.1", "2001:db8::1"]),
         Kind::Date => one_of(u, &["2001-12-31", "2024-02-29"]),
-        Kind::DateTime => one_of(u, &["2001-12-31T10:00:00Z", "2001-12-31t10:00:00.1234567890123+03:00"]),
+        Kind::DateTime => one_of(
+            u,
+            &[
+                "2001-12-31T10:00:00Z",
+                "2001-12-31t10:00:00.1234567890123+03:00",
+            ],
+        ),
         Kind::DateOrDateTime => one_of(u, &["2001-12-31", "2001-12-31T10:00:00.5-11:30"]),
         Kind::TimeZone => one_of(u, &["Europe/Berlin", "utc"]),
         Kind::Sex if u.arbitrary()? => Ok(Node::Number((*u.choose(&["0", "1", "2"])?).to_owned())),
@@ -199,8 +258,9 @@ fn good(u: &mut Unstructured<'_>, kind: Kind, scope: Scope) -> Result<Node> {
         Kind::Boolean => Ok(Node::Bool(u.arbitrary()?)),
         Kind::Strings => strings(u, Kind::String),
         Kind::Object => {
-            let fields: Result<Vec<_>> =
-                (0..u.int_in_range(1..=3)?).map(|_| Ok((name(u, scope)?, any(u, scope, 2)?))).collect();
+            let fields: Result<Vec<_>> = (0..u.int_in_range(1..=3)?)
+                .map(|_| Ok((name(u, scope)?, any(u, scope, 2)?)))
+                .collect();
             Ok(object(fields?))
         }
         Kind::Any => any(u, scope, 3),
@@ -212,11 +272,16 @@ fn bad(u: &mut Unstructured<'_>, kind: Kind, scope: Scope) -> Result<Node> {
     match kind {
         Kind::Any => any(u, scope, 2),
         // What is a string of JSON may be a number in XML.
-        Kind::String | Kind::Word | Kind::Name | Kind::Strings | Kind::Phones => {
-            Ok(Node::Object(vec![("a".to_owned(), Node::String(SECRET.to_owned()))]))
+        Kind::String | Kind::Word | Kind::Name | Kind::Strings | Kind::Phones => Ok(Node::Object(
+            vec![("a".to_owned(), Node::String(SECRET.to_owned()))],
+        )),
+        Kind::Integer | Kind::Id | Kind::Status if u.arbitrary()? => {
+            Ok(Node::Number("1.5".to_owned()))
         }
-        Kind::Integer | Kind::Id | Kind::Status if u.arbitrary()? => Ok(Node::Number("1.5".to_owned())),
-        _ => Ok(Node::String((*u.choose(&[SECRET, "~", ":", "no such thing", "a@b", "+7", "2001-13-01"])?).to_owned())),
+        _ => Ok(Node::String(
+            (*u.choose(&[SECRET, "~", ":", "no such thing", "a@b", "+7", "2001-13-01"])?)
+                .to_owned(),
+        )),
     }
 }
 
@@ -232,7 +297,9 @@ fn integer(u: &mut Unstructured<'_>) -> Result<Node> {
 
 /// Any number, written as the JSON reader writes it: its exponents have a sign, and `e` is small.
 fn number(u: &mut Unstructured<'_>) -> Result<Node> {
-    let Node::Number(mut digits) = integer(u)? else { return Ok(Node::Null) };
+    let Node::Number(mut digits) = integer(u)? else {
+        return Ok(Node::Null);
+    };
     if u.arbitrary()? {
         digits.push_str(&format!(".{}", u.arbitrary::<u16>()?));
     }
@@ -245,30 +312,42 @@ fn number(u: &mut Unstructured<'_>) -> Result<Node> {
         digits = digits.replace("-001", "-1");
     }
     // The additional digits may have come before a zero, or after the dot's place.
-    Ok(Node::Number(if digits.parse::<serde_json::Number>().is_ok() { digits } else { "0.50".to_owned() }))
+    Ok(Node::Number(
+        if digits.parse::<serde_json::Number>().is_ok() {
+            digits
+        } else {
+            "0.50".to_owned()
+        },
+    ))
 }
 
 fn any(u: &mut Unstructured<'_>, scope: Scope, depth: u32) -> Result<Node> {
     let leaf = depth == 0;
     Ok(match (scope, u.int_in_range(0..=6)?) {
         (_, 0) if !leaf => {
-            let fields: Result<Vec<_>> =
-                (0..u.int_in_range(1..=3)?).map(|_| Ok((name(u, scope)?, any(u, scope, depth - 1)?))).collect();
+            let fields: Result<Vec<_>> = (0..u.int_in_range(1..=3)?)
+                .map(|_| Ok((name(u, scope)?, any(u, scope, depth - 1)?)))
+                .collect();
             object(fields?)
         }
         // In XML no array stands in an array.
         (Scope::Both, 1) if depth == 3 => {
-            let texts: Result<Vec<_>> =
-                (0..u.int_in_range(1..=3)?).map(|_| Ok(Node::String(text(u, scope)?))).collect();
+            let texts: Result<Vec<_>> = (0..u.int_in_range(1..=3)?)
+                .map(|_| Ok(Node::String(text(u, scope)?)))
+                .collect();
             Node::Array(texts?)
         }
         (Scope::Json | Scope::Valid, 1) if !leaf => {
-            let items: Result<Vec<_>> = (0..u.int_in_range(0..=3)?).map(|_| any(u, scope, depth - 1)).collect();
+            let items: Result<Vec<_>> = (0..u.int_in_range(0..=3)?)
+                .map(|_| any(u, scope, depth - 1))
+                .collect();
             Node::Array(items?)
         }
         (Scope::Json | Scope::Valid, 2) => number(u)?,
         (Scope::Json | Scope::Valid, 3) => Node::Bool(u.arbitrary()?),
-        (Scope::Json | Scope::Valid, 4) => u.choose(&[Node::Null, Node::Object(vec![]), Node::Array(vec![])])?.clone(),
+        (Scope::Json | Scope::Valid, 4) => u
+            .choose(&[Node::Null, Node::Object(vec![]), Node::Array(vec![])])?
+            .clone(),
         _ => Node::String(text(u, scope)?),
     })
 }
@@ -276,16 +355,15 @@ fn any(u: &mut Unstructured<'_>, scope: Scope, depth: u32) -> Result<Node> {
 /// A text with whatever makes texts difficult.
 fn text(u: &mut Unstructured<'_>, scope: Scope) -> Result<String> {
     const PIECES: [&str; 22] = [
-        "", "a", "John", " ", "\t", "\n", "\r", "\r\n", "\"", "\\", "/", "<", "&amp;", "]]>", "'", "ж", "\u{a0}",
-        "\u{2028}", "😀", "\u{7f}", "\u{85}", SECRET,
+        "", "a", "John", " ", "\t", "\n", "\r", "\r\n", "\"", "\\", "/", "<", "&amp;", "]]>", "'",
+        "ж", "\u{a0}", "\u{2028}", "😀", "\u{7f}", "\u{85}", SECRET,
     ];
     let mut text = String::new();
     for _ in 0..u.int_in_range(0..=4)? {
         match u.int_in_range(0..=3)? {
             0 => text.push(u.arbitrary()?),
-            1 if scope != Scope::Both => {
-                text.push(*u.choose(&['\0', '\u{1}', '\u{1f}', '\u{fffe}', '\u{ffff}', '\u{feff}'])?)
-            }
+            1 if scope != Scope::Both => text
+                .push(*u.choose(&['\0', '\u{1}', '\u{1f}', '\u{fffe}', '\u{ffff}', '\u{feff}'])?),
             _ => text.push_str(u.choose(&PIECES)?),
         }
     }
@@ -301,9 +379,16 @@ fn text(u: &mut Unstructured<'_>, scope: Scope) -> Result<String> {
 /// The same request with the fields of its objects in another order.
 pub(crate) fn shuffled(node: &Node, u: &mut Unstructured<'_>) -> Result<Node> {
     Ok(match node {
-        Node::Array(items) => Node::Array(items.iter().map(|item| shuffled(item, u)).collect::<Result<_>>()?),
+        Node::Array(items) => Node::Array(
+            items
+                .iter()
+                .map(|item| shuffled(item, u))
+                .collect::<Result<_>>()?,
+        ),
         Node::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| Ok((name.clone(), shuffled(value, u)?)));
+            let fields = fields
+                .iter()
+                .map(|(name, value)| Ok((name.clone(), shuffled(value, u)?)));
             let mut fields = fields.collect::<Result<Vec<_>>>()?;
             for i in 1..fields.len() {
                 fields.swap(i, u.int_in_range(0..=i)?);
@@ -342,7 +427,12 @@ fn write_json(node: &Node, u: &mut Unstructured<'_>) -> Result<String> {
             json.push_str(&blanks(u)?);
             for (i, item) in items.iter().enumerate() {
                 let comma = if i == 0 { "" } else { "," };
-                json.push_str(&format!("{comma}{}{}{}", blanks(u)?, write_json(item, u)?, blanks(u)?));
+                json.push_str(&format!(
+                    "{comma}{}{}{}",
+                    blanks(u)?,
+                    write_json(item, u)?,
+                    blanks(u)?
+                ));
             }
             json.push(']');
         }
@@ -351,8 +441,18 @@ fn write_json(node: &Node, u: &mut Unstructured<'_>) -> Result<String> {
             json.push_str(&blanks(u)?);
             for (i, (name, value)) in fields.iter().enumerate() {
                 let comma = if i == 0 { "" } else { "," };
-                json.push_str(&format!("{comma}{}{}{}:", blanks(u)?, json_string(name, u)?, blanks(u)?));
-                json.push_str(&format!("{}{}{}", blanks(u)?, write_json(value, u)?, blanks(u)?));
+                json.push_str(&format!(
+                    "{comma}{}{}{}:",
+                    blanks(u)?,
+                    json_string(name, u)?,
+                    blanks(u)?
+                ));
+                json.push_str(&format!(
+                    "{}{}{}",
+                    blanks(u)?,
+                    write_json(value, u)?,
+                    blanks(u)?
+                ));
             }
             json.push('}');
         }
@@ -370,7 +470,11 @@ fn json_string(text: &str, u: &mut Unstructured<'_>) -> Result<String> {
             ('/', 4..=6) => json.push_str("\\/"),
             ('\0'..'\u{20}', _) | (_, 7) => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
-                    json.push_str(&if u.arbitrary()? { format!("\\u{unit:04X}") } else { format!("\\u{unit:04x}") });
+                    json.push_str(&if u.arbitrary()? {
+                        format!("\\u{unit:04X}")
+                    } else {
+                        format!("\\u{unit:04x}")
+                    });
                 }
             }
             _ => json.push(c),
@@ -382,12 +486,26 @@ fn json_string(text: &str, u: &mut Unstructured<'_>) -> Result<String> {
 
 /// XML with blanks, comments, references and CDATA sections, as `u` wants it.
 pub(crate) fn to_xml(request: &Node, u: &mut Unstructured<'_>) -> Result<String> {
-    let start =
-        *u.choose(&["", "<?xml version='1.0'?>", "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n", "\u{feff}", "\n "])?;
-    Ok(format!("{start}{}{}", write_xml("xml", "", request, u)?, blanks(u)?))
+    let start = *u.choose(&[
+        "",
+        "<?xml version='1.0'?>",
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n",
+        "\u{feff}",
+        "\n ",
+    ])?;
+    Ok(format!(
+        "{start}{}{}",
+        write_xml("xml", "", request, u)?,
+        blanks(u)?
+    ))
 }
 
-fn write_xml(name: &str, attributes: &str, node: &Node, u: &mut Unstructured<'_>) -> Result<String> {
+fn write_xml(
+    name: &str,
+    attributes: &str,
+    node: &Node,
+    u: &mut Unstructured<'_>,
+) -> Result<String> {
     let more = *u.choose(&["", "", "", " ", " type='x'", "\n a=\"b\" c='&lt;'"])?;
     let start = format!("<{name}{attributes}{more}>");
     let end = format!("</{name}{}>", u.choose(&["", "", " "])?);
@@ -398,8 +516,11 @@ fn write_xml(name: &str, attributes: &str, node: &Node, u: &mut Unstructured<'_>
         Node::Number(digits) => format!("{}{digits}{}", blanks(u)?, blanks(u)?),
         Node::String(text) => xml_text(text, u)?,
         Node::Array(items) => {
-            let attributes = *u.choose(&[" array='true'", " array=\"true\"", "\tarray = 'true'"])?;
-            let items = items.iter().map(|item| Ok(write_xml(name, attributes, item, u)? + &blanks(u)?));
+            let attributes =
+                *u.choose(&[" array='true'", " array=\"true\"", "\tarray = 'true'"])?;
+            let items = items
+                .iter()
+                .map(|item| Ok(write_xml(name, attributes, item, u)? + &blanks(u)?));
             return items.collect();
         }
         Node::Object(fields) => {
@@ -436,7 +557,9 @@ fn xml_text(text: &str, u: &mut Unstructured<'_>) -> Result<String> {
             ('>', 0..=7) => xml.push_str("&gt;"),
             ('"', 0..=4) => xml.push_str("&quot;"),
             ('\'', 0..=4) => xml.push_str("&apos;"),
-            ('\r' | '<' | '&' | '>', _) | (_, 8) => xml.push_str(&format!("&#x{:x};", u32::from(c))),
+            ('\r' | '<' | '&' | '>', _) | (_, 8) => {
+                xml.push_str(&format!("&#x{:x};", u32::from(c)))
+            }
             (_, 9) => xml.push_str(&format!("&#{};<!-- -->", u32::from(c))),
             _ if is_blank => xml.push_str(&format!("&#{};", u32::from(c))),
             _ => xml.push(c),

@@ -14,9 +14,18 @@ use crate::generate::{Node, Scope, request, shuffled, to_json, to_strange_json, 
 
 /// Among other things: what is stored is what was sent.
 pub(crate) fn requests_obey_the_contract(u: &mut Unstructured<'_>) -> Result<()> {
-    let properties =
-        *u.choose(&["", "#||\n", "#application/json||m\n", "#text/plain|Bearer {token}|crd\n", "#||s\n"])?;
-    let scope = if u.arbitrary()? { Scope::Json } else { Scope::Both };
+    let properties = *u.choose(&[
+        "",
+        "#||\n",
+        "#application/json||m\n",
+        "#text/plain|Bearer {token}|crd\n",
+        "#||s\n",
+    ])?;
+    let scope = if u.arbitrary()? {
+        Scope::Json
+    } else {
+        Scope::Both
+    };
     let request = request(u, scope)?;
     let body = if scope == Scope::Both && !properties.contains("json") && u.arbitrary()? {
         to_xml(&request, u)?
@@ -31,10 +40,19 @@ pub(crate) fn valid_requests_are_accepted(u: &mut Unstructured<'_>) -> Result<()
     let body = to_strange_json(&request(u, Scope::Valid)?, u)?;
     let authorization = Some("Bearer {token for all databases}");
     let message = Message::of(body.as_bytes());
-    let message = Message { properties: Properties { authorization, ..message.properties }, ..message };
+    let message = Message {
+        properties: Properties {
+            authorization,
+            ..message.properties
+        },
+        ..message
+    };
     match message.decide().verdict {
         Verdict::Add(addition) => assert_eq!(addition.skipped, [], "{body}"),
-        Verdict::AddEach(each) => assert!(each.iter().flatten().count() == each.len(), "{each:?}\n{body}"),
+        Verdict::AddEach(each) => assert!(
+            each.iter().flatten().count() == each.len(),
+            "{each:?}\n{body}"
+        ),
         other => panic!("{other:?}\n{body}"),
     }
     Ok(())
@@ -46,20 +64,29 @@ pub(crate) fn what_is_read_and_written_again_is_the_same(u: &mut Unstructured<'_
     let tree = read(&body);
     same_tree(&tree, &request);
     let written = serde_json::to_string(&tree).expect("what was read can be written");
-    assert_eq!(written, serde_json::to_string(&read(&to_json(&request))).expect("as that"));
+    assert_eq!(
+        written,
+        serde_json::to_string(&read(&to_json(&request))).expect("as that")
+    );
     assert_eq!(read(&written), tree, "{body}");
     Ok(())
 }
 
 fn read(body: &str) -> Value<'_> {
-    Value::Object(Format::Json.read(body.as_bytes()).unwrap_or_else(|flaw| panic!("{flaw}: {body}")))
+    Value::Object(
+        Format::Json
+            .read(body.as_bytes())
+            .unwrap_or_else(|flaw| panic!("{flaw}: {body}")),
+    )
 }
 
 fn same_tree(read: &Value<'_>, sent: &Node) {
     match (read, sent) {
         (Value::Null, Node::Null) => {}
         (Value::Bool(a), Node::Bool(b)) => assert_eq!(a, b),
-        (Value::Number(a), Node::Number(b)) | (Value::String(a), Node::String(b)) => assert_eq!(a, b),
+        (Value::Number(a), Node::Number(b)) | (Value::String(a), Node::String(b)) => {
+            assert_eq!(a, b)
+        }
         (Value::Array(a), Node::Array(b)) => {
             assert_eq!(a.len(), b.len());
             a.iter().zip(b).for_each(|(a, b)| same_tree(a, b));
@@ -119,20 +146,43 @@ fn decided(body: &str) -> String {
 fn gist(decision: &Decision, with_paths: bool) -> (Option<String>, Vec<String>) {
     let flaw = |text: &str| {
         let path = text.split(": ").next().unwrap_or_default();
-        if with_paths { path.to_owned() } else { String::new() }
+        if with_paths {
+            path.to_owned()
+        } else {
+            String::new()
+        }
     };
     let refused = |code: Code, text: &str| {
-        format!("{code:?} {}", if code == Code::Invalid { flaw(text) } else { text.to_owned() })
+        format!(
+            "{code:?} {}",
+            if code == Code::Invalid {
+                flaw(text)
+            } else {
+                text.to_owned()
+            }
+        )
     };
     let added = |addition: &Addition| {
-        let Addition { profile, skipped, skip_triggers } = addition;
+        let Addition {
+            profile,
+            skipped,
+            skip_triggers,
+        } = addition;
         let json = |text: &str| serde_json::from_str::<Json>(text).expect("JSON");
-        let subscriptions =
-            profile.subscriptions.iter().map(|each| json(&serde_json::to_string(each).expect("JSON")).to_string());
+        let subscriptions = profile
+            .subscriptions
+            .iter()
+            .map(|each| json(&serde_json::to_string(each).expect("JSON")).to_string());
         let subscriptions: Vec<_> = subscriptions.collect();
-        let skipped: Vec<_> = skipped.iter().map(|each| (each.index, flaw(&each.error_text))).collect();
+        let skipped: Vec<_> = skipped
+            .iter()
+            .map(|each| (each.index, flaw(&each.error_text)))
+            .collect();
         let data = json(profile.data.as_str());
-        format!("{} {:?} {data} {subscriptions:?} {skipped:?} {skip_triggers}", profile.db_id, profile.email)
+        format!(
+            "{} {:?} {data} {subscriptions:?} {skipped:?} {skip_triggers}",
+            profile.db_id, profile.email
+        )
     };
     let entries = match &decision.verdict {
         Verdict::Add(addition) => vec!["one".to_owned(), added(addition)],
@@ -143,7 +193,10 @@ fn gist(decision: &Decision, with_paths: bool) -> (Option<String>, Vec<String>) 
                 Err(rejection) => refused(rejection.code, &rejection.text),
             })
             .collect(),
-        Verdict::Refuse(rejection) => vec!["refused".to_owned(), refused(rejection.code, &rejection.text)],
+        Verdict::Refuse(rejection) => vec![
+            "refused".to_owned(),
+            refused(rejection.code, &rejection.text),
+        ],
         Verdict::DeadLetter(_, rejection) => vec!["unreadable".to_owned(), rejection.text.clone()],
     };
     (decision.feedback_id.clone(), entries)

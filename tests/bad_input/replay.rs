@@ -29,7 +29,10 @@ fn inputs() -> Vec<(String, Vec<u8>)> {
 /// Checks, and names what fails.
 fn check_named(name: &str, input: &[u8]) {
     if std::panic::catch_unwind(|| check(input)).is_err() {
-        panic!("{name}, the input being {:?}", String::from_utf8_lossy(input));
+        panic!(
+            "{name}, the input being {:?}",
+            String::from_utf8_lossy(input)
+        );
     }
 }
 
@@ -54,7 +57,10 @@ fn mutations_of_them_obey_the_contract() {
             for _ in 0..1 + random.below(4) {
                 mutate(&mut input, &inputs, &mut random);
             }
-            check_named(&format!("a mutation of {name}, MUTATION_SEED={seed}"), &input);
+            check_named(
+                &format!("a mutation of {name}, MUTATION_SEED={seed}"),
+                &input,
+            );
         }
     }
 }
@@ -77,13 +83,16 @@ impl Random {
 
 fn mutate(input: &mut Vec<u8>, inputs: &[(String, Vec<u8>)], random: &mut Random) {
     const PIECES: [&[u8]; 16] = [
-        b"\"", b"{", b"}", b"[", b"]", b",", b":", b"<", b"</data>", b"\0", b"\\u0000", b"\xff", b"null", b"-0",
-        b"1e400", b" ",
+        b"\"", b"{", b"}", b"[", b"]", b",", b":", b"<", b"</data>", b"\0", b"\\u0000", b"\xff",
+        b"null", b"-0", b"1e400", b" ",
     ];
     let place = random.below(input.len() + 1);
     let end = place + random.below(16).min(input.len() - place);
     match random.below(5) {
-        0 => drop(input.splice(place..place, PIECES[random.below(PIECES.len())].iter().copied())),
+        0 => drop(input.splice(
+            place..place,
+            PIECES[random.below(PIECES.len())].iter().copied(),
+        )),
         1 => drop(input.drain(place..end)),
         2 => input.extend_from_within(place..end),
         3 if place < input.len() => input[place] = random.next() as u8,

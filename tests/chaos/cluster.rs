@@ -16,7 +16,11 @@ const ELECTED_MAX: Duration = Duration::from_secs(30);
 /// The queue must be on all nodes, else the test would show nothing.
 pub(crate) async fn check(field: &Field) -> Result<(), Failure> {
     let members = about_queue(field, "members").await?.matches("pw").count();
-    if members == NODES.len() { Ok(()) } else { Err(format!("{REQUEST_QUEUE} has {members} members").into()) }
+    if members == NODES.len() {
+        Ok(())
+    } else {
+        Err(format!("{REQUEST_QUEUE} has {members} members").into())
+    }
 }
 
 /// The node that leads the request queue.
@@ -28,7 +32,10 @@ pub(crate) async fn leader(field: &Field) -> Result<&'static str, Failure> {
         let said = about_queue(field, "leader").await?;
         for node in NODES {
             let ports = std::fs::read_to_string(field.servers.folder().join(node).join("ports"))?;
-            let port = ports.lines().find_map(|line| line.strip_prefix("BROKER_PORT=")).ok_or("a node has no port")?;
+            let port = ports
+                .lines()
+                .find_map(|line| line.strip_prefix("BROKER_PORT="))
+                .ok_or("a node has no port")?;
             if said.trim() == format!("pw{port}@localhost") {
                 return Ok(node);
             }
@@ -40,8 +47,7 @@ pub(crate) async fn leader(field: &Field) -> Result<&'static str, Failure> {
 }
 
 /// Whether the primary has written half a MiB that its standby does not have.
-const IS_AHEAD: &str =
-    "SELECT coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), min(flush_lsn)), 0) > 524288 FROM pg_stat_replication";
+const IS_AHEAD: &str = "SELECT coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), min(flush_lsn)), 0) > 524288 FROM pg_stat_replication";
 
 /// How long that may take under this load.
 const AHEAD_MAX: Duration = Duration::from_secs(30);
@@ -71,7 +77,22 @@ pub(crate) fn other_node(leader: &str, first: bool) -> &'static str {
 
 /// A column of `rabbitmqctl list_queues`.
 async fn about_queue(field: &Field, column: &str) -> Result<String, Failure> {
-    let table = field.tell(&["ctl"], &["list_queues", "--quiet", "--no-table-headers", "name", column]).await?;
-    let line = table.lines().find_map(|line| line.strip_prefix(REQUEST_QUEUE)?.strip_prefix('\t'));
-    Ok(line.ok_or_else(|| format!("the cluster has no queue {REQUEST_QUEUE}: {table}"))?.to_owned())
+    let table = field
+        .tell(
+            &["ctl"],
+            &[
+                "list_queues",
+                "--quiet",
+                "--no-table-headers",
+                "name",
+                column,
+            ],
+        )
+        .await?;
+    let line = table
+        .lines()
+        .find_map(|line| line.strip_prefix(REQUEST_QUEUE)?.strip_prefix('\t'));
+    Ok(line
+        .ok_or_else(|| format!("the cluster has no queue {REQUEST_QUEUE}: {table}"))?
+        .to_owned())
 }

@@ -23,7 +23,10 @@ const ACTION_MAX: Duration = Duration::from_secs(30);
 const BACK_MAX: Duration = Duration::from_secs(60);
 
 /// What a slow network still carries.
-const SLOW: Network = Network::Slow { bytes_per_second: 64 * 1024, latency: Duration::from_millis(20) };
+const SLOW: Network = Network::Slow {
+    bytes_per_second: 64 * 1024,
+    latency: Duration::from_millis(20),
+};
 
 /// The least memory that RabbitMQ may be told to have, and its default.
 const NO_MEMORY: &str = "0.0000001";
@@ -78,14 +81,19 @@ pub(crate) async fn begin(field: &mut Field, fault: Fault) -> Result<Ongoing, Fa
         FaultKind::DiskFull => fill_disk(field)?,
         FaultKind::TableLocked => {
             let session = field.database().await?;
-            let locking = session.client.batch_execute("BEGIN; LOCK TABLE profiles IN ACCESS EXCLUSIVE MODE");
+            let locking = session
+                .client
+                .batch_execute("BEGIN; LOCK TABLE profiles IN ACCESS EXCLUSIVE MODE");
             timeout(ACTION_MAX, locking).await??;
             Holds::Lock(session)
         }
         FaultKind::MemoryAlarm => set_memory(field, NO_MEMORY).await?,
         FaultKind::ReplyQueueDeleted => {
             let (connection, channel) = field.broker().await?;
-            let deleting = channel.queue_delete(Source::Fleeting.queue().into(), QueueDeleteOptions::default());
+            let deleting = channel.queue_delete(
+                Source::Fleeting.queue().into(),
+                QueueDeleteOptions::default(),
+            );
             timeout(ACTION_MAX, deleting).await??;
             connection.close(200, "".into()).await?;
             Holds::Nothing
@@ -137,16 +145,22 @@ impl Ongoing {
             }
             (FaultKind::StandbyKilled, _) => drop(tell(field, "start", "standby").await?),
             (_, Holds::Task(mut task)) => task.shutdown().await,
-            (_, Holds::Lock(session)) => timeout(ACTION_MAX, session.client.batch_execute("ROLLBACK")).await??,
+            (_, Holds::Lock(session)) => {
+                timeout(ACTION_MAX, session.client.batch_execute("ROLLBACK")).await??
+            }
             (_, Holds::Ballast(mut task, file)) => {
                 task.shutdown().await;
                 std::fs::remove_file(file)?;
                 until_database_is_back(field).await?;
             }
-            (FaultKind::WorkerKilled | FaultKind::WorkerStopped, _) => field.workers[worker].start()?,
+            (FaultKind::WorkerKilled | FaultKind::WorkerStopped, _) => {
+                field.workers[worker].start()?
+            }
             (FaultKind::WorkerPaused, _) => field.workers[worker].signal("CONT").await?,
             (FaultKind::DatabaseKilled, _) => drop(tell(field, "start", "database").await?),
-            (FaultKind::BrokerStopped | FaultKind::BrokerKilled, _) => drop(tell(field, "start", "broker").await?),
+            (FaultKind::BrokerStopped | FaultKind::BrokerKilled, _) => {
+                drop(tell(field, "start", "broker").await?)
+            }
             (FaultKind::MemoryAlarm, _) => drop(set_memory(field, ENOUGH_MEMORY).await?),
             (FaultKind::RightTaken(right), _) => drop(set_right(field, right, true).await?),
             (FaultKind::ReplyQueueSilent, _) => drop(set_silent(field, "resume").await?),
@@ -184,7 +198,9 @@ async fn tell(field: &Field, what: &str, server: &str) -> Result<Holds, Failure>
 }
 
 async fn set_memory(field: &Field, share: &str) -> Result<Holds, Failure> {
-    field.tell(&["ctl"], &["set_vm_memory_high_watermark", share]).await?;
+    field
+        .tell(&["ctl"], &["set_vm_memory_high_watermark", share])
+        .await?;
     Ok(Holds::Nothing)
 }
 
@@ -193,16 +209,42 @@ async fn set_memory(field: &Field, share: &str) -> Result<Holds, Failure> {
 async fn set_right(field: &Field, right: Right, is_given: bool) -> Result<Holds, Failure> {
     match right {
         Right::Events => {
-            let write = if is_given { ".*" } else { "^(?!profiles[.]events$)" };
-            field.tell(&["ctl"], &["set_permissions", WORKERS_USER, ".*", write, ".*"]).await?;
+            let write = if is_given {
+                ".*"
+            } else {
+                "^(?!profiles[.]events$)"
+            };
+            field
+                .tell(
+                    &["ctl"],
+                    &["set_permissions", WORKERS_USER, ".*", write, ".*"],
+                )
+                .await?;
             if !is_given {
-                field.tell(&["ctl"], &["close_all_user_connections", WORKERS_USER, "a right was taken"]).await?;
+                field
+                    .tell(
+                        &["ctl"],
+                        &[
+                            "close_all_user_connections",
+                            WORKERS_USER,
+                            "a right was taken",
+                        ],
+                    )
+                    .await?;
             }
         }
         Right::Insert => {
-            let (what, whom) = if is_given { ("GRANT", "TO") } else { ("REVOKE", "FROM") };
+            let (what, whom) = if is_given {
+                ("GRANT", "TO")
+            } else {
+                ("REVOKE", "FROM")
+            };
             let statement = format!("{what} INSERT ON profiles {whom} {WORKERS_USER}");
-            timeout(ACTION_MAX, field.database().await?.client.batch_execute(&statement)).await??;
+            timeout(
+                ACTION_MAX,
+                field.database().await?.client.batch_execute(&statement),
+            )
+            .await??;
         }
     }
     Ok(Holds::Nothing)
@@ -248,7 +290,10 @@ async fn end_sessions(field: &Field) -> Result<Holds, Failure> {
 /// Fills the database's disk, and what becomes free of it.
 fn fill_disk(field: &Field) -> Result<Holds, Failure> {
     let mut again = interval(Duration::from_millis(20));
-    let file = field.disk().ok_or("the database has no disk of its own")?.join("ballast");
+    let file = field
+        .disk()
+        .ok_or("the database has no disk of its own")?
+        .join("ballast");
     fill(&file)?;
     let mut task = JoinSet::new();
     let ballast = file.clone();
@@ -269,7 +314,11 @@ fn fill(file: &Path) -> std::io::Result<()> {
             Ok(()) => {}
             // Ever smaller, down to a page.
             Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
-                chunk.truncate(if chunk.len() > 4096 { chunk.len() / 4 } else { 0 });
+                chunk.truncate(if chunk.len() > 4096 {
+                    chunk.len() / 4
+                } else {
+                    0
+                });
             }
             Err(error) => return Err(error),
         }

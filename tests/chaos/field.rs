@@ -86,14 +86,24 @@ impl Field {
         arena: Arena,
     ) -> Result<Self, Failure> {
         let servers = match arena {
-            Arena::Pair => PrivateServers::up("scripts/servers", FOLDER, &["--database-disk", DISK]),
+            Arena::Pair => {
+                PrivateServers::up("scripts/servers", FOLDER, &["--database-disk", DISK])
+            }
             Arena::Cluster => PrivateServers::up("scripts/cluster", CLUSTER_FOLDER, &[]),
-            Arena::Asynchronous => PrivateServers::up("scripts/cluster", CLUSTER_FOLDER, &["--asynchronous"]),
+            Arena::Asynchronous => {
+                PrivateServers::up("scripts/cluster", CLUSTER_FOLDER, &["--asynchronous"])
+            }
         };
         let logs = root().join(".local/chaos-logs");
         std::fs::create_dir_all(&logs)?;
         File::create(logs.join("memory.log"))?;
-        let mut field = Self { servers, workers: Vec::new(), logs, troubles: Vec::new(), queue_type };
+        let mut field = Self {
+            servers,
+            workers: Vec::new(),
+            logs,
+            troubles: Vec::new(),
+            queue_type,
+        };
         let store = Store::new(&DatabaseUrl::parse(&field.servers.servers.database_url)?, 2)?;
         migrate::run(&store, || {}).await?;
         tenants::make(&store, tokens).await?;
@@ -101,7 +111,8 @@ impl Field {
             field.make_user().await?;
         }
         for number in 1..=workers {
-            let worker = Worker::new(number, &field.servers, &field.logs, queue_type, arena).await?;
+            let worker =
+                Worker::new(number, &field.servers, &field.logs, queue_type, arena).await?;
             field.workers.push(worker);
         }
         Ok(field)
@@ -109,14 +120,24 @@ impl Field {
 
     /// The user of the workers, with all rights that one needs.
     async fn make_user(&self) -> Result<(), Failure> {
-        self.tell(&["ctl"], &["add_user", WORKERS_USER, WORKERS_USER]).await?;
-        self.tell(&["ctl"], &["set_permissions", WORKERS_USER, ".*", ".*", ".*"]).await?;
+        self.tell(&["ctl"], &["add_user", WORKERS_USER, WORKERS_USER])
+            .await?;
+        self.tell(
+            &["ctl"],
+            &["set_permissions", WORKERS_USER, ".*", ".*", ".*"],
+        )
+        .await?;
         let statements = format!(
             "CREATE ROLE {WORKERS_USER} LOGIN;
              GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {WORKERS_USER};
              GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {WORKERS_USER}"
         );
-        Ok(self.database().await?.client.batch_execute(&statements).await?)
+        Ok(self
+            .database()
+            .await?
+            .client
+            .batch_execute(&statements)
+            .await?)
     }
 
     /// The workers, and then the queues of the harness.
@@ -126,16 +147,34 @@ impl Field {
         }
         self.until_all_take_requests().await?;
         let (connection, channel) = self.broker().await?;
-        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+        let durable = QueueDeclareOptions {
+            durable: true,
+            ..Default::default()
+        };
         for queue in [Source::Steady.queue(), Source::Events.queue()] {
             let mut arguments = FieldTable::default();
-            arguments.insert("x-queue-type".into(), AMQPValue::LongString(self.queue_type.into()));
-            channel.queue_declare(queue.into(), durable, arguments).await?;
+            arguments.insert(
+                "x-queue-type".into(),
+                AMQPValue::LongString(self.queue_type.into()),
+            );
+            channel
+                .queue_declare(queue.into(), durable, arguments)
+                .await?;
         }
         declare_fleeting(&channel).await?;
         let exchange = "profiles.events";
-        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-        channel.exchange_declare(exchange.into(), ExchangeKind::Topic, options, FieldTable::default()).await?;
+        let options = ExchangeDeclareOptions {
+            durable: true,
+            ..Default::default()
+        };
+        channel
+            .exchange_declare(
+                exchange.into(),
+                ExchangeKind::Topic,
+                options,
+                FieldTable::default(),
+            )
+            .await?;
         let binding = channel.queue_bind(
             Source::Events.queue().into(),
             exchange.into(),
@@ -159,7 +198,10 @@ impl Field {
     /// A direct connection to the database.
     pub(crate) async fn database(&self) -> Result<Session, Failure> {
         // Of several servers the primary.
-        let url = format!("{}?target_session_attrs=read-write", self.servers.servers.database_url);
+        let url = format!(
+            "{}?target_session_attrs=read-write",
+            self.servers.servers.database_url
+        );
         Session::open(&url).await
     }
 
@@ -167,7 +209,9 @@ impl Field {
     pub(crate) async fn tell(&self, before: &[&str], after: &[&str]) -> Result<String, Failure> {
         let mut command = Command::from(self.servers.command(before, after));
         let output = timeout(SCRIPT_MAX, command.output()).await;
-        let output = output.map_err(|_| format!("the servers' script {before:?} takes more than {SCRIPT_MAX:?}"))??;
+        let output = output.map_err(|_| {
+            format!("the servers' script {before:?} takes more than {SCRIPT_MAX:?}")
+        })??;
         if !output.status.success() {
             let words = String::from_utf8_lossy(&output.stderr).into_owned();
             return Err(format!("the servers' script {before:?} {after:?} fails: {words}").into());
@@ -177,13 +221,24 @@ impl Field {
 
     /// Ready and unacknowledged messages of a queue.
     pub(crate) async fn depth(&self, queue: &str) -> Result<(u64, u64), Failure> {
-        let columns =
-            ["list_queues", "--quiet", "--no-table-headers", "name", "messages_ready", "messages_unacknowledged"];
+        let columns = [
+            "list_queues",
+            "--quiet",
+            "--no-table-headers",
+            "name",
+            "messages_ready",
+            "messages_unacknowledged",
+        ];
         let table = self.tell(&["ctl"], &columns).await?;
         for line in table.lines() {
             let mut words = line.split_whitespace();
             if words.next() == Some(queue) {
-                let mut number = || words.next().and_then(|word| word.parse().ok()).ok_or("no number");
+                let mut number = || {
+                    words
+                        .next()
+                        .and_then(|word| word.parse().ok())
+                        .ok_or("no number")
+                };
                 return Ok((number()?, number()?));
             }
         }
@@ -203,7 +258,10 @@ impl Field {
                 && let Some(status) = child.try_wait()?
             {
                 let words = worker.last_words();
-                self.troubles.push(format!("worker {} ended by itself ({status}):\n{words}", worker.number));
+                self.troubles.push(format!(
+                    "worker {} ended by itself ({status}):\n{words}",
+                    worker.number
+                ));
                 worker.start()?;
             }
         }
@@ -221,7 +279,11 @@ impl Field {
             };
             if Instant::now() > limit {
                 let words = waiting.last_words();
-                return Err(format!("worker {} takes no requests after {UP_MAX:?}:\n{words}", waiting.number).into());
+                return Err(format!(
+                    "worker {} takes no requests after {UP_MAX:?}:\n{words}",
+                    waiting.number
+                )
+                .into());
             }
         }
     }
@@ -230,7 +292,10 @@ impl Field {
     pub(crate) async fn memory(&self) -> Result<Vec<u64>, Failure> {
         let mut all = Vec::new();
         for worker in &self.workers {
-            let output = Command::new("ps").args(["-o", "rss=", "-p", &worker.id()?.to_string()]).output().await?;
+            let output = Command::new("ps")
+                .args(["-o", "rss=", "-p", &worker.id()?.to_string()])
+                .output()
+                .await?;
             let kib: u64 = String::from_utf8_lossy(&output.stdout).trim().parse()?;
             all.push(kib / 1024);
         }
@@ -240,12 +305,23 @@ impl Field {
     /// Notes the memory and threads of each worker in a file beside their logs: by what a growth can
     /// be traced to a fault.
     pub(crate) fn note_memory(&self, when: &str) -> Result<(), Failure> {
-        let mut file = OpenOptions::new().create(true).append(true).open(self.logs.join("memory.log"))?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.logs.join("memory.log"))?;
         for worker in &self.workers {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", worker.id()?)).unwrap_or_default();
-            let figures = status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("Threads"));
+            let status = std::fs::read_to_string(format!("/proc/{}/status", worker.id()?))
+                .unwrap_or_default();
+            let figures = status
+                .lines()
+                .filter(|line| line.starts_with("VmRSS") || line.starts_with("Threads"));
             let figures: Vec<_> = figures.flat_map(str::split_whitespace).collect();
-            writeln!(file, "worker {}: {}; after {when}", worker.number, figures.join(" "))?;
+            writeln!(
+                file,
+                "worker {}: {}; after {when}",
+                worker.number,
+                figures.join(" ")
+            )?;
         }
         Ok(())
     }
@@ -255,7 +331,9 @@ impl Field {
         let mut found = Vec::new();
         for worker in &self.workers {
             let said = std::fs::read_to_string(&worker.log)?;
-            let lines = said.lines().filter(|line| line.contains("ERROR") || line.contains("panicked"));
+            let lines = said
+                .lines()
+                .filter(|line| line.contains("ERROR") || line.contains("panicked"));
             found.extend(lines.map(|line| format!("worker {}: {line}", worker.number)));
         }
         Ok(found)
@@ -265,8 +343,17 @@ impl Field {
 /// The reply queue that is deleted now and then. Classic: a quorum queue would be forgotten if the
 /// broker is killed within half a second (RabbitMQ 3.10).
 pub(crate) async fn declare_fleeting(channel: &AmqpChannel) -> lapin::Result<()> {
-    let options = QueueDeclareOptions { durable: true, ..Default::default() };
-    channel.queue_declare(Source::Fleeting.queue().into(), options, FieldTable::default()).await?;
+    let options = QueueDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
+    channel
+        .queue_declare(
+            Source::Fleeting.queue().into(),
+            options,
+            FieldTable::default(),
+        )
+        .await?;
     Ok(())
 }
 
@@ -293,7 +380,14 @@ impl Worker {
         ];
         let log = logs.join(format!("worker-{number}.log"));
         File::create(&log)?;
-        Ok(Self { child: None, network, settings, log, said_before: 0, number })
+        Ok(Self {
+            child: None,
+            network,
+            settings,
+            log,
+            said_before: 0,
+            number,
+        })
     }
 
     /// The URLs that lead through a network which can fail.
@@ -303,20 +397,30 @@ impl Worker {
     ) -> Result<(String, String, Option<[Proxy; 2]>), Failure> {
         let through = |url: &str, port: u16| -> Result<Url, Failure> {
             let mut url = Url::parse(url)?;
-            url.set_port(Some(port)).map_err(|()| "the URL takes no port")?;
-            url.set_username(WORKERS_USER).map_err(|()| "the URL takes no user")?;
-            url.set_password(Some(WORKERS_USER)).map_err(|()| "the URL takes no password")?;
+            url.set_port(Some(port))
+                .map_err(|()| "the URL takes no port")?;
+            url.set_username(WORKERS_USER)
+                .map_err(|()| "the URL takes no user")?;
+            url.set_password(Some(WORKERS_USER))
+                .map_err(|()| "the URL takes no password")?;
             Ok(url)
         };
         let address = |url: &str| -> Result<String, Failure> {
             let url = Url::parse(url)?;
-            Ok(format!("127.0.0.1:{}", url.port().ok_or("the URL has no port")?))
+            Ok(format!(
+                "127.0.0.1:{}",
+                url.port().ok_or("the URL has no port")?
+            ))
         };
         let to_broker = Proxy::before(&address(amqp_url)?).await?;
         let to_database = Proxy::before(&address(database_url)?).await?;
         let amqp_url = through(amqp_url, to_broker.port())?;
         let database_url = through(database_url, to_database.port())?;
-        Ok((amqp_url.into(), database_url.into(), Some([to_broker, to_database])))
+        Ok((
+            amqp_url.into(),
+            database_url.into(),
+            Some([to_broker, to_database]),
+        ))
     }
 
     pub(crate) fn start(&mut self) -> Result<(), Failure> {
@@ -324,8 +428,15 @@ impl Worker {
         writeln!(log, "---- started")?;
         self.said_before = log.metadata()?.len();
         let mut command = command();
-        command.arg("run").envs(self.settings.iter().map(|(name, value)| (name, value)));
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true).spawn()?;
+        command
+            .arg("run")
+            .envs(self.settings.iter().map(|(name, value)| (name, value)));
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()?;
         // For scripts/chaos, should we be killed.
         let file = self.log.with_extension("pid");
         std::fs::write(file, format!("{}\n", child.id().unwrap_or_default()))?;
@@ -339,8 +450,16 @@ impl Worker {
     }
 
     pub(crate) async fn signal(&self, name: &str) -> Result<(), Failure> {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.id()?.to_string()).status().await?;
-        if status.success() { Ok(()) } else { Err(format!("kill -{name} fails").into()) }
+        let status = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.id()?.to_string())
+            .status()
+            .await?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(format!("kill -{name} fails").into())
+        }
     }
 
     pub(crate) async fn kill(&mut self) -> Result<(), Failure> {
@@ -357,19 +476,27 @@ impl Worker {
             return Ok(None);
         };
         let wrong = match timeout(END_MAX, child.wait()).await {
-            Ok(status) if status.as_ref().is_ok_and(std::process::ExitStatus::success) => return Ok(None),
+            Ok(status) if status.as_ref().is_ok_and(std::process::ExitStatus::success) => {
+                return Ok(None);
+            }
             Ok(status) => format!("ended with {}", status?),
             Err(_) => {
                 child.kill().await?;
                 format!("did not end within {END_MAX:?}")
             }
         };
-        Ok(Some(format!("worker {} {wrong} after SIGTERM:\n{}", self.number, self.last_words())))
+        Ok(Some(format!(
+            "worker {} {wrong} after SIGTERM:\n{}",
+            self.number,
+            self.last_words()
+        )))
     }
 
     fn said(&self) -> String {
         let said = std::fs::read(&self.log).unwrap_or_default();
-        let from = usize::try_from(self.said_before).unwrap_or(0).min(said.len());
+        let from = usize::try_from(self.said_before)
+            .unwrap_or(0)
+            .min(said.len());
         String::from_utf8_lossy(&said[from..]).into_owned()
     }
 
@@ -403,11 +530,15 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) async fn open(url: &str) -> Result<Self, Failure> {
-        let (client, connection) = timeout(CONNECT_MAX, tokio_postgres::connect(url, NoTls)).await??;
+        let (client, connection) =
+            timeout(CONNECT_MAX, tokio_postgres::connect(url, NoTls)).await??;
         let mut driver = JoinSet::new();
         driver.spawn(async {
             connection.await.ok();
         });
-        Ok(Self { client, _driver: driver })
+        Ok(Self {
+            client,
+            _driver: driver,
+        })
     }
 }

@@ -21,7 +21,13 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    pub(crate) const ALL: [Self; 5] = [Self::Steady, Self::Fleeting, Self::Results, Self::DeadLetters, Self::Events];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Steady,
+        Self::Fleeting,
+        Self::Results,
+        Self::DeadLetters,
+        Self::Events,
+    ];
 
     pub(crate) const fn queue(self) -> &'static str {
         match self {
@@ -97,12 +103,23 @@ pub(crate) struct Ledger(Mutex<Seen>);
 impl Ledger {
     pub(crate) fn new(plan: &Plan) -> Self {
         let count = plan.requests.len();
-        let (published, times, replies) = (vec![0; count], vec![Times::default(); count], vec![Vec::new(); count]);
-        Self(Mutex::new(Seen { published, times, replies, ..Seen::default() }))
+        let (published, times, replies) = (
+            vec![0; count],
+            vec![Times::default(); count],
+            vec![Vec::new(); count],
+        );
+        Self(Mutex::new(Seen {
+            published,
+            times,
+            replies,
+            ..Seen::default()
+        }))
     }
 
     pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn is_answered(&self, request: usize) -> bool {
@@ -113,15 +130,23 @@ impl Ledger {
     pub(crate) fn publish(&self, request: usize) {
         let mut seen = self.seen();
         seen.published[request] += 1;
-        seen.times[request].published.get_or_insert_with(Instant::now);
+        seen.times[request]
+            .published
+            .get_or_insert_with(Instant::now);
     }
 
     /// Notes a message.
     pub(crate) fn take(&self, source: Source, delivery: &Delivery) {
         let properties = &delivery.properties;
-        let text =
-            |property: &Option<lapin::types::ShortString>| property.as_ref().map(|text| text.as_str().to_owned());
-        let header = |name: &str| properties.headers().as_ref().and_then(|headers| headers.inner().get(name));
+        let text = |property: &Option<lapin::types::ShortString>| {
+            property.as_ref().map(|text| text.as_str().to_owned())
+        };
+        let header = |name: &str| {
+            properties
+                .headers()
+                .as_ref()
+                .and_then(|headers| headers.inner().get(name))
+        };
         let number = |name: &str| match header(name) {
             Some(AMQPValue::LongInt(number)) => Some(i64::from(*number)),
             _ => None,
@@ -130,7 +155,10 @@ impl Ledger {
         if source == Source::Events {
             let id = text(properties.message_id()).unwrap_or_default();
             let said = serde_json::from_slice(&delivery.data).unwrap_or(Value::Null);
-            let event = Event { routing_key: delivery.routing_key.as_str().to_owned(), said };
+            let event = Event {
+                routing_key: delivery.routing_key.as_str().to_owned(),
+                said,
+            };
             let same = seen.events.entry(id).or_default();
             same.push(event);
             let is_repeated = same.len() > 1;
@@ -140,31 +168,58 @@ impl Ledger {
         // A dead letter has the request's properties; a reply has its correlation_id or, where there
         // is none, its message_id in the place of it.
         let name = text(properties.correlation_id());
-        let request = name.as_deref().and_then(|name| name.get(1..)?.parse::<usize>().ok());
+        let request = name
+            .as_deref()
+            .and_then(|name| name.get(1..)?.parse::<usize>().ok());
         let Some(request) = request.filter(|request| *request < seen.replies.len()) else {
             let body = String::from_utf8_lossy(&delivery.data);
             let body: String = body.chars().take(200).collect();
-            return seen.strays.push(format!("{} in {}: {body}", name.unwrap_or_default(), source.queue()));
+            return seen.strays.push(format!(
+                "{} in {}: {body}",
+                name.unwrap_or_default(),
+                source.queue()
+            ));
         };
         if source == Source::DeadLetters {
-            let letter = DeadLetter { body: delivery.data.clone(), error: number("x-error") };
+            let letter = DeadLetter {
+                body: delivery.data.clone(),
+                error: number("x-error"),
+            };
             return seen.dead_letters.entry(request).or_default().push(letter);
         }
         let original_reply_to = match header("x-original-reply-to") {
-            Some(AMQPValue::LongString(text)) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
+            Some(AMQPValue::LongString(text)) => {
+                Some(String::from_utf8_lossy(text.as_bytes()).into_owned())
+            }
             _ => None,
         };
-        let is_xml =
-            properties.content_type().as_ref().is_some_and(|content_type| content_type.as_str().contains("xml"));
-        let said = if is_xml { read_xml(&delivery.data) } else { serde_json::from_slice(&delivery.data).ok() };
-        let said = said.unwrap_or_else(|| json!(format!("unreadable: {}", String::from_utf8_lossy(&delivery.data))));
+        let is_xml = properties
+            .content_type()
+            .as_ref()
+            .is_some_and(|content_type| content_type.as_str().contains("xml"));
+        let said = if is_xml {
+            read_xml(&delivery.data)
+        } else {
+            serde_json::from_slice(&delivery.data).ok()
+        };
+        let said = said.unwrap_or_else(|| {
+            json!(format!(
+                "unreadable: {}",
+                String::from_utf8_lossy(&delivery.data)
+            ))
+        });
         if seen.replies[request].is_empty() {
             seen.answered += 1;
             seen.times[request].answered = Some(Instant::now());
         } else {
             seen.repeats += 1;
         }
-        seen.replies[request].push(Reply { source, original_reply_to, said, error_header: number("error") });
+        seen.replies[request].push(Reply {
+            source,
+            original_reply_to,
+            said,
+            error_header: number("error"),
+        });
     }
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
+    ConfirmSelectOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection};
@@ -62,7 +63,10 @@ impl Producer {
         let (orders, ordered) = mpsc::channel(ORDERS_MAX);
         let mut task = JoinSet::new();
         task.spawn(produce(url.to_owned(), plan, ledger, ordered));
-        Self { orders, _task: task }
+        Self {
+            orders,
+            _task: task,
+        }
     }
 
     pub(crate) async fn publish(&self, at: Instant, requests: Vec<usize>) {
@@ -71,7 +75,12 @@ impl Producer {
     }
 }
 
-async fn produce(url: String, plan: Arc<Plan>, ledger: Arc<Ledger>, mut orders: mpsc::Receiver<Order>) {
+async fn produce(
+    url: String,
+    plan: Arc<Plan>,
+    ledger: Arc<Ledger>,
+    mut orders: mpsc::Receiver<Order>,
+) {
     let mut later: Vec<Order> = Vec::new();
     let mut due: VecDeque<usize> = VecDeque::new();
     let mut line: Option<(Connection, Channel)> = None;
@@ -81,18 +90,31 @@ async fn produce(url: String, plan: Arc<Plan>, ledger: Arc<Ledger>, mut orders: 
     loop {
         if line.is_none() && !due.is_empty() {
             generation += 1;
-            line = timeout(ANSWER_MAX, open_with_confirms(&url)).await.ok().and_then(Result::ok);
+            line = timeout(ANSWER_MAX, open_with_confirms(&url))
+                .await
+                .ok()
+                .and_then(Result::ok);
         }
         if let Some((_, channel)) = &line {
             while confirms.len() < UNCONFIRMED_MAX
                 && let Some(request) = due.pop_front()
             {
                 ledger.publish(request);
-                confirms.push(confirmed(channel.clone(), url.clone(), plan.clone(), request, generation));
+                confirms.push(confirmed(
+                    channel.clone(),
+                    url.clone(),
+                    plan.clone(),
+                    request,
+                    generation,
+                ));
             }
         }
         let next = later.iter().map(|order| order.at).min();
-        let wake = if line.is_none() && !due.is_empty() { Instant::now() + PAUSE } else { Instant::now() + ANSWER_MAX };
+        let wake = if line.is_none() && !due.is_empty() {
+            Instant::now() + PAUSE
+        } else {
+            Instant::now() + ANSWER_MAX
+        };
         tokio::select! {
             order = orders.recv() => match order {
                 Some(order) => later.push(order),
@@ -137,13 +159,17 @@ pub(crate) async fn connect(url: &str) -> lapin::Result<Connection> {
 fn servers(url: &str) -> impl Iterator<Item = String> {
     let (before, rest) = url.split_once('@').unwrap_or(("", url));
     let (hosts, after) = rest.split_once('/').unwrap_or((rest, ""));
-    hosts.split(',').map(move |host| format!("{before}@{host}/{after}"))
+    hosts
+        .split(',')
+        .map(move |host| format!("{before}@{host}/{after}"))
 }
 
 async fn open_with_confirms(url: &str) -> lapin::Result<(Connection, Channel)> {
     let connection = connect(url).await?;
     let channel = connection.create_channel().await?;
-    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
     Ok((connection, channel))
 }
 
@@ -158,14 +184,22 @@ async fn confirmed(
         // Over a connection of its own, whose end says nothing of ours.
         let properties = raw.bytes();
         let publishing = publish_raw(&url, &properties, &plan.requests[request].body);
-        let is_confirmed = timeout(CONFIRM_MAX, publishing).await.is_ok_and(|published| published.is_ok());
+        let is_confirmed = timeout(CONFIRM_MAX, publishing)
+            .await
+            .is_ok_and(|published| published.is_ok());
         return (request, 0, is_confirmed);
     }
     let Request { body, .. } = &plan.requests[request];
     let publishing = async {
-        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..Default::default()
+        };
         let properties = properties(&plan.requests[request]);
-        channel.basic_publish("".into(), REQUEST_QUEUE.into(), options, body, properties).await?.await
+        channel
+            .basic_publish("".into(), REQUEST_QUEUE.into(), options, body, properties)
+            .await?
+            .await
     };
     let is_confirmed = match timeout(CONFIRM_MAX, publishing).await {
         Ok(Ok(confirm)) => confirm.is_ack() && confirm.take_message().is_none(),
@@ -183,7 +217,9 @@ async fn publish_raw(url: &str, properties: &[u8], body: &[u8]) -> Result<(), St
         }
     }
     let mut client = connected?;
-    let published = client.try_publish("", REQUEST_QUEUE.as_bytes(), properties, body).await;
+    let published = client
+        .try_publish("", REQUEST_QUEUE.as_bytes(), properties, body)
+        .await;
     published.map_err(|error| error.to_string())?;
     client.try_confirmed().await
 }
@@ -204,7 +240,10 @@ fn properties(request: &Request) -> BasicProperties {
     }
     if let Some(value) = &request.authorization {
         let mut headers = FieldTable::default();
-        headers.insert("authorization".into(), AMQPValue::LongString(value.as_str().into()));
+        headers.insert(
+            "authorization".into(),
+            AMQPValue::LongString(value.as_str().into()),
+        );
         properties = properties.with_headers(headers);
     }
     properties
@@ -250,13 +289,26 @@ impl Readers {
 
 /// Reads one queue as long as that works. A message that could not be acknowledged comes again, and
 /// counts as said twice.
-async fn read(url: &str, source: Source, ledger: &Ledger) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn read(
+    url: &str,
+    source: Source,
+    ledger: &Ledger,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let connection = timeout(ANSWER_MAX, connect(url)).await??;
     let opening = async {
         let channel = connection.create_channel().await?;
-        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+        channel
+            .basic_qos(PREFETCH, BasicQosOptions::default())
+            .await?;
         let options = BasicConsumeOptions::default();
-        channel.basic_consume(source.queue().into(), "".into(), options, FieldTable::default()).await
+        channel
+            .basic_consume(
+                source.queue().into(),
+                "".into(),
+                options,
+                FieldTable::default(),
+            )
+            .await
     };
     let mut messages = timeout(ANSWER_MAX, opening).await??;
     while let Some(message) = messages.next().await {

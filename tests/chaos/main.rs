@@ -8,7 +8,11 @@
 //! The order of the faults, their durations and the contents of the load follow from the seed alone.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "that is its job")]
-#![expect(clippy::expect_used, clippy::panic, reason = "what it shares with tests/it: servers that don't start end it")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what it shares with tests/it: servers that don't start end it"
+)]
 
 mod cluster;
 mod faults;
@@ -120,8 +124,13 @@ impl Queue {
 
 impl Arguments {
     fn first_seed(&self) -> u64 {
-        let by_clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.seed.unwrap_or_else(|| if self.short { SHORT_SEED } else { by_clock() })
+        let by_clock = || {
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs())
+        };
+        self.seed
+            .unwrap_or_else(|| if self.short { SHORT_SEED } else { by_clock() })
     }
 
     fn size(&self) -> Size {
@@ -152,8 +161,11 @@ impl Arguments {
     /// The command that repeats a run.
     pub(crate) fn to_command(&self, seed: u64) -> String {
         let mut command = format!("scripts/chaos --seed {seed}");
-        for (name, is_given) in [("short", self.short), ("cluster", self.cluster), ("asynchronous", self.asynchronous)]
-        {
+        for (name, is_given) in [
+            ("short", self.short),
+            ("cluster", self.cluster),
+            ("asynchronous", self.asynchronous),
+        ] {
             if is_given {
                 command.push_str(&format!(" --{name}"));
             }
@@ -164,7 +176,11 @@ impl Arguments {
             }
         }
         command.push_str(&format!(" --workers {}", self.workers));
-        if self.cluster { command } else { format!("{command} --queue {}", self.queue.name()) }
+        if self.cluster {
+            command
+        } else {
+            format!("{command} --queue {}", self.queue.name())
+        }
     }
 }
 
@@ -195,7 +211,11 @@ async fn rounds(arguments: &Arguments) -> ExitCode {
     if outcomes.len() > 1 {
         report::summary(&outcomes);
     }
-    if outcomes.iter().all(Outcome::is_good) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if outcomes.iter().all(Outcome::is_good) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// One run, from the servers to the verdict.
@@ -204,10 +224,23 @@ async fn attack(arguments: &Arguments, seed: u64) -> Result<Outcome, Failure> {
     let begun = Instant::now();
     let tokens = request::Tokens::of(seed);
     let arena = arguments.arena();
-    let mut field = Field::prepare(&tokens, arguments.workers as usize, arguments.queue.name(), arena).await?;
+    let mut field = Field::prepare(
+        &tokens,
+        arguments.workers as usize,
+        arguments.queue.name(),
+        arena,
+    )
+    .await?;
     let has_disk = arena != Arena::Pair || field.disk().is_some();
     let left_out = (!has_disk).then_some("needs Linux, and root to mount a small tmpfs");
-    let plan = Arc::new(Plan::new(seed, Size { disk: left_out.is_none(), ..arguments.size() }, &tokens));
+    let plan = Arc::new(Plan::new(
+        seed,
+        Size {
+            disk: left_out.is_none(),
+            ..arguments.size()
+        },
+        &tokens,
+    ));
     println!(
         "{} requests, {} faults, {} workers, {} queues",
         plan.requests.len(),
@@ -229,7 +262,10 @@ async fn attack(arguments: &Arguments, seed: u64) -> Result<Outcome, Failure> {
 
     warm_up(&plan, &ledger, &producer, &mut field).await?;
     let memory_before = field.memory().await?;
-    println!("{:>6.1} s  the load is running", begun.elapsed().as_secs_f64());
+    println!(
+        "{:>6.1} s  the load is running",
+        begun.elapsed().as_secs_f64()
+    );
     let mut happened = Vec::new();
     for step in &plan.steps {
         happened.extend(take(step, begun, &mut field, &ledger, &producer).await?);
@@ -238,7 +274,11 @@ async fn attack(arguments: &Arguments, seed: u64) -> Result<Outcome, Failure> {
     println!(
         "{:>6.1} s  {}",
         begun.elapsed().as_secs_f64(),
-        if settled { "all is answered" } else { "NOT all is answered" }
+        if settled {
+            "all is answered"
+        } else {
+            "NOT all is answered"
+        }
     );
     let memory = memory(&memory_before, &mut field).await?;
     end(&mut field).await?;
@@ -259,14 +299,28 @@ async fn attack(arguments: &Arguments, seed: u64) -> Result<Outcome, Failure> {
     };
     report::faults(&happened, &plan, &seen, left_out);
     report::load(&plan, &seen);
-    let logs = field.logs.strip_prefix(servers::root()).unwrap_or(&field.logs);
-    report::verdict(&outcome, &seen, &memory, &logs.display().to_string(), arguments);
+    let logs = field
+        .logs
+        .strip_prefix(servers::root())
+        .unwrap_or(&field.logs);
+    report::verdict(
+        &outcome,
+        &seen,
+        &memory,
+        &logs.display().to_string(),
+        arguments,
+    );
     Ok(outcome)
 }
 
 /// Load without faults: a backlog shows what memory the workers need, and new queues grow old enough
 /// to be remembered by a broker that is killed (RabbitMQ 3.10 takes half a second).
-async fn warm_up(plan: &Plan, ledger: &Ledger, producer: &Producer, field: &mut Field) -> Result<(), Failure> {
+async fn warm_up(
+    plan: &Plan,
+    ledger: &Ledger,
+    producer: &Producer,
+    field: &mut Field,
+) -> Result<(), Failure> {
     const AGE: Duration = Duration::from_secs(2);
     let begun = Instant::now();
     for worker in &field.workers {
@@ -274,14 +328,24 @@ async fn warm_up(plan: &Plan, ledger: &Ledger, producer: &Producer, field: &mut 
     }
     producer.publish(begun, plan.warm_up.clone()).await;
     // Shorter than heartbeats are missed.
-    let published = async || plan.warm_up.iter().all(|request| ledger.seen().confirmed.contains(request));
+    let published = async || {
+        plan.warm_up
+            .iter()
+            .all(|request| ledger.seen().confirmed.contains(request))
+    };
     until(AGE, field, published).await?;
     for worker in &field.workers {
         worker.signal("CONT").await?;
     }
-    let answered = async || plan.warm_up.iter().all(|request| ledger.is_answered(*request));
+    let answered = async || {
+        plan.warm_up
+            .iter()
+            .all(|request| ledger.is_answered(*request))
+    };
     if !until(RECOVERY_MAX, field, answered).await? {
-        field.troubles.push(format!("the load before the faults was not answered within {RECOVERY_MAX:?}"));
+        field.troubles.push(format!(
+            "the load before the faults was not answered within {RECOVERY_MAX:?}"
+        ));
     }
     sleep_until(begun + AGE).await;
     Ok(())
@@ -297,11 +361,17 @@ async fn take(
 ) -> Result<Vec<Happened>, Failure> {
     let start = Instant::now();
     for burst in &step.bursts {
-        producer.publish(start + burst.after, burst.requests.clone()).await;
+        producer
+            .publish(start + burst.after, burst.requests.clone())
+            .await;
     }
     sleep_until(start + step.lead).await;
     let names: Vec<_> = step.faults.iter().map(|fault| fault.kind.name()).collect();
-    print!("{:>6.1} s  {}", begun.elapsed().as_secs_f64(), names.join(" + "));
+    print!(
+        "{:>6.1} s  {}",
+        begun.elapsed().as_secs_f64(),
+        names.join(" + ")
+    );
     std::io::stdout().flush()?;
     let repeats = ledger.seen().repeats;
     let mut ongoing = Vec::new();
@@ -309,7 +379,12 @@ async fn take(
     for (place, fault) in step.faults.iter().enumerate() {
         // A server may take seconds to end: that is a part of the fault.
         let since = Instant::now();
-        ongoing.push((place, since, faults::begin(field, *fault).await?, Instant::now()));
+        ongoing.push((
+            place,
+            since,
+            faults::begin(field, *fault).await?,
+            Instant::now(),
+        ));
     }
     ongoing.sort_by_key(|(.., fault, begun)| *begun + fault.lasts());
     let mut lasted = vec![Duration::ZERO; ongoing.len()];
@@ -320,16 +395,28 @@ async fn take(
     }
     let over = Instant::now();
     producer.publish(over, vec![step.probe]).await;
-    let recovery = until(RECOVERY_MAX, field, async || ledger.is_answered(step.probe)).await?.then(|| over.elapsed());
-    let in_words: Vec<_> = lasted.iter().map(|lasted| format!("{:.1} s", lasted.as_secs_f64())).collect();
+    let recovery = until(RECOVERY_MAX, field, async || ledger.is_answered(step.probe))
+        .await?
+        .then(|| over.elapsed());
+    let in_words: Vec<_> = lasted
+        .iter()
+        .map(|lasted| format!("{:.1} s", lasted.as_secs_f64()))
+        .collect();
     print!(", {}", in_words.join(" + "));
     match recovery {
         Some(recovery) => println!("; answering again after {:.1} s", recovery.as_secs_f64()),
         None => {
             println!("; NO ANSWER after {RECOVERY_MAX:?}");
-            let words: Vec<_> = field.workers.iter().map(field::Worker::last_words).collect();
+            let words: Vec<_> = field
+                .workers
+                .iter()
+                .map(field::Worker::last_words)
+                .collect();
             let names = names.join(" + ");
-            field.troubles.push(format!("no answer within {RECOVERY_MAX:?} after {names}:\n{}", words.join("\n--\n")));
+            field.troubles.push(format!(
+                "no answer within {RECOVERY_MAX:?} after {names}:\n{}",
+                words.join("\n--\n")
+            ));
         }
     }
     for what in broken {
@@ -340,14 +427,25 @@ async fn take(
     let repeats = ledger.seen().repeats - repeats;
     let happened = |(fault, lasted): (&plan::Fault, Duration)| {
         let kind = fault.kind;
-        Happened { kind, lasted, start, over, recovery, repeats }
+        Happened {
+            kind,
+            lasted,
+            start,
+            over,
+            recovery,
+            repeats,
+        }
     };
     Ok(step.faults.iter().zip(lasted).map(happened).collect())
 }
 
 /// Waits until something is true, and looks after the workers meanwhile. False if it does not become
 /// true in time.
-async fn until(most: Duration, field: &mut Field, mut condition: impl AsyncFnMut() -> bool) -> Result<bool, Failure> {
+async fn until(
+    most: Duration,
+    field: &mut Field,
+    mut condition: impl AsyncFnMut() -> bool,
+) -> Result<bool, Failure> {
     let limit = Instant::now() + most;
     let mut looks = interval(LOOK_EVERY);
     while !condition().await {
@@ -362,13 +460,20 @@ async fn until(most: Duration, field: &mut Field, mut condition: impl AsyncFnMut
 
 /// Waits until each request is answered and the queue is empty. A reply that was lost with its queue
 /// is asked for again, as a producer would.
-async fn settle(plan: &Plan, ledger: &Ledger, producer: &Producer, field: &mut Field) -> Result<bool, Failure> {
+async fn settle(
+    plan: &Plan,
+    ledger: &Ledger,
+    producer: &Producer,
+    field: &mut Field,
+) -> Result<bool, Failure> {
     /// How long a reply may be on its way to us when the queue is empty.
     const ON_ITS_WAY: Duration = Duration::from_secs(10);
     let limit = Instant::now() + SETTLE_MAX;
     let open = || {
         let seen = ledger.seen();
-        (0..plan.requests.len()).filter(|request| seen.replies[*request].is_empty()).collect::<Vec<_>>()
+        (0..plan.requests.len())
+            .filter(|request| seen.replies[*request].is_empty())
+            .collect::<Vec<_>>()
     };
     let published = async || ledger.seen().confirmed.len() == plan.requests.len();
     until(SETTLE_MAX, field, published).await?;
@@ -386,12 +491,16 @@ async fn settle(plan: &Plan, ledger: &Ledger, producer: &Producer, field: &mut F
         if open.is_empty() && is_empty {
             return Ok(true);
         }
-        let (fleeting, steady): (Vec<_>, Vec<_>) = open.iter().partition(|request| plan.is_fleeting(**request));
+        let (fleeting, steady): (Vec<_>, Vec<_>) =
+            open.iter().partition(|request| plan.is_fleeting(**request));
         if is_empty && steady.is_empty() && !asked_again {
             asked_again = true;
             ledger.seen().sent_again += fleeting.len();
             producer.publish(Instant::now(), fleeting).await;
-            until(ON_ITS_WAY, field, async || open.iter().all(|request| ledger.is_answered(*request))).await?;
+            until(ON_ITS_WAY, field, async || {
+                open.iter().all(|request| ledger.is_answered(*request))
+            })
+            .await?;
         } else if is_final && (asked_again || !steady.is_empty()) || Instant::now() > limit {
             field.troubles.push(format!(
                 "{} requests are not answered, when {REQUEST_QUEUE} has {ready} ready and {unacknowledged} unacknowledged",
@@ -414,10 +523,21 @@ async fn memory(before: &[u64], field: &mut Field) -> Result<String, Failure> {
         if !is_fine && Instant::now() < limit {
             continue;
         }
-        let list = |all: &[u64]| all.iter().map(u64::to_string).collect::<Vec<_>>().join(" and ");
-        let text = format!("{} MiB before the faults, {} MiB after them", list(before), list(&after));
+        let list = |all: &[u64]| {
+            all.iter()
+                .map(u64::to_string)
+                .collect::<Vec<_>>()
+                .join(" and ")
+        };
+        let text = format!(
+            "{} MiB before the faults, {} MiB after them",
+            list(before),
+            list(&after)
+        );
         if !is_fine {
-            field.troubles.push(format!("a worker has grown by more than {MEMORY_MAX_MIB} MiB: {text}"));
+            field.troubles.push(format!(
+                "a worker has grown by more than {MEMORY_MAX_MIB} MiB: {text}"
+            ));
         }
         return Ok(text);
     }

@@ -279,7 +279,11 @@ impl FaultKind {
             // Shorter and longer than a statement may wait for its answer.
             Self::StandbyKilled => (3000, 16_000),
         };
-        if short && most > 1500 { (least, 1500) } else { (least, most) }
+        if short && most > 1500 {
+            (least, 1500)
+        } else {
+            (least, most)
+        }
     }
 
     /// What it is about: two faults at a time are about different things. A worker that is stopped
@@ -287,7 +291,11 @@ impl FaultKind {
     const fn parts(self) -> &'static [Part] {
         match self {
             Self::WorkerKilled | Self::WorkerPaused => &[Part::Worker],
-            Self::WorkerStopped => &[Part::Worker, Part::Server(Server::Broker), Part::Server(Server::Database)],
+            Self::WorkerStopped => &[
+                Part::Worker,
+                Part::Server(Server::Broker),
+                Part::Server(Server::Database),
+            ],
             Self::DatabaseKilled | Self::SessionsEnded | Self::DiskFull | Self::TableLocked => {
                 &[Part::Server(Server::Database)]
             }
@@ -299,7 +307,9 @@ impl FaultKind {
             | Self::MemoryAlarm
             | Self::ReplyQueueDeleted
             | Self::ReplyQueueSilent => &[Part::Server(Server::Broker)],
-            Self::Network(_, Server::Broker) | Self::NodeKilled | Self::LeaderKilled => &[Part::Server(Server::Broker)],
+            Self::Network(_, Server::Broker) | Self::NodeKilled | Self::LeaderKilled => {
+                &[Part::Server(Server::Broker)]
+            }
             Self::Network(_, Server::Database)
             | Self::PrimaryKilled
             | Self::PrimaryKilledAhead
@@ -308,7 +318,9 @@ impl FaultKind {
     }
 
     fn goes_with(self, other: Self) -> bool {
-        self.parts().iter().all(|part| !other.parts().contains(part))
+        self.parts()
+            .iter()
+            .all(|part| !other.parts().contains(part))
     }
 }
 
@@ -321,7 +333,9 @@ enum Part {
 impl Plan {
     pub(crate) fn new(seed: u64, size: Size, tokens: &Tokens) -> Self {
         let mut maker = Maker::new(seed, tokens, size.requests);
-        let mut requests: Vec<_> = (0..size.requests).map(|number| maker.request(number)).collect();
+        let mut requests: Vec<_> = (0..size.requests)
+            .map(|number| maker.request(number))
+            .collect();
         let mut order = Random::new(seed, 3);
         let mut faults = steps(seed, size);
         let probes = size.requests;
@@ -333,12 +347,25 @@ impl Plan {
         let steps = faults.drain(..).enumerate().map(|(step, faults)| {
             let load = shares.next().unwrap_or_default();
             let lead = Duration::from_millis(order.between(300, 600) as u64);
-            let longest = faults.iter().map(|fault| fault.lasts).max().unwrap_or_default();
+            let longest = faults
+                .iter()
+                .map(|fault| fault.lasts)
+                .max()
+                .unwrap_or_default();
             let bursts = bursts(load, lead, lead + longest + TAIL, &mut order);
-            Step { faults, lead, bursts, probe: probes + step }
+            Step {
+                faults,
+                lead,
+                bursts,
+                probe: probes + step,
+            }
         });
         let steps = steps.collect();
-        Self { requests, warm_up: publishes, steps }
+        Self {
+            requests,
+            warm_up: publishes,
+            steps,
+        }
     }
 
     /// The faults of all steps.
@@ -383,7 +410,12 @@ fn steps(seed: u64, size: Size) -> Vec<Vec<Fault>> {
         {
             kinds.push(deck.remove(place));
         }
-        steps.push(kinds.into_iter().map(|kind| fault(kind, size, &mut random)).collect());
+        steps.push(
+            kinds
+                .into_iter()
+                .map(|kind| fault(kind, size, &mut random))
+                .collect(),
+        );
     }
     steps
 }
@@ -417,12 +449,18 @@ fn publishes(requests: &[Request], random: &mut Random) -> Vec<usize> {
 fn bursts(load: &[usize], lead: Duration, span: Duration, random: &mut Random) -> Vec<Burst> {
     let (first, mut rest) = load.split_at(load.len() * AT_ONCE / 100);
     let before = Duration::from_millis(random.below(40) as u64);
-    let mut bursts = vec![Burst { after: lead.saturating_sub(before), requests: first.to_vec() }];
+    let mut bursts = vec![Burst {
+        after: lead.saturating_sub(before),
+        requests: first.to_vec(),
+    }];
     while !rest.is_empty() {
         let (burst, others) = rest.split_at(random.between(1, BURST_MAX).min(rest.len()));
         rest = others;
         let after = Duration::from_millis(random.below(span.as_millis() as usize) as u64);
-        bursts.push(Burst { after, requests: burst.to_vec() });
+        bursts.push(Burst {
+            after,
+            requests: burst.to_vec(),
+        });
     }
     bursts.sort_by_key(|burst| burst.after);
     bursts

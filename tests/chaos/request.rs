@@ -159,10 +159,16 @@ impl Tokens {
         let mut random = Random::new(seed, 1);
         let mut secret = || {
             let mut bytes = [0; 32];
-            bytes.chunks_exact_mut(8).for_each(|eight| eight.copy_from_slice(&random.next().to_le_bytes()));
+            bytes
+                .chunks_exact_mut(8)
+                .for_each(|eight| eight.copy_from_slice(&random.next().to_le_bytes()));
             Secret::from_random(bytes)
         };
-        Self { both: secret(), all: secret(), unknown: secret() }
+        Self {
+            both: secret(),
+            all: secret(),
+            unknown: secret(),
+        }
     }
 }
 
@@ -192,7 +198,9 @@ const SHARED: [(&str, &str); 5] = [
 pub(crate) fn same(email: &str) -> String {
     let (_, host) = SHARED[0];
     let small = email.to_lowercase();
-    SHARED.iter().fold(small, |text, (_, spelling)| text.replace(&spelling.to_lowercase(), host))
+    SHARED.iter().fold(small, |text, (_, spelling)| {
+        text.replace(&spelling.to_lowercase(), host)
+    })
 }
 
 /// Bytes of padding of a large request.
@@ -200,7 +208,11 @@ const LARGE: usize = 200_000;
 
 impl<'t> Maker<'t> {
     pub(crate) fn new(seed: u64, tokens: &'t Tokens, requests: usize) -> Self {
-        Self { random: Random::new(seed, 2), tokens, shared: (requests / 24).max(1) }
+        Self {
+            random: Random::new(seed, 2),
+            tokens,
+            shared: (requests / 24).max(1),
+        }
     }
 
     /// The request with this number, of some kind.
@@ -222,7 +234,10 @@ impl<'t> Maker<'t> {
 
     /// A small request whose answer shows that all is well again.
     pub(crate) fn probe(&mut self, number: usize) -> Request {
-        let entry = self.plain_entry(format!("{number}.0"), Some(format!("probe{number}@example.com")));
+        let entry = self.plain_entry(
+            format!("{number}.0"),
+            Some(format!("probe{number}@example.com")),
+        );
         let body = self.body(&entry, json!(data_of(&entry)), Map::new());
         Request {
             reply_to: ReplyTo::Steady,
@@ -260,7 +275,8 @@ impl<'t> Maker<'t> {
         }
         let body = self.body(&entry, Value::Object(data), rest);
         let mut request = self.finish(number, kind, body, named, Expected::One(entry));
-        request.authorization = token_in_header.then(|| format!("Bearer {}", self.tokens.both.reveal()));
+        request.authorization =
+            token_in_header.then(|| format!("Bearer {}", self.tokens.both.reveal()));
         if kind == Kind::Repeated {
             request.copies = self.random.between(2, 3);
         }
@@ -291,7 +307,12 @@ impl<'t> Maker<'t> {
     }
 
     /// Gives a profile up to three subscriptions, and now and then one that is to be dropped.
-    fn subscribe(&mut self, entry: &mut Entry, data: &mut Map<String, Value>, rest: &mut Map<String, Value>) {
+    fn subscribe(
+        &mut self,
+        entry: &mut Entry,
+        data: &mut Map<String, Value>,
+        rest: &mut Map<String, Value>,
+    ) {
         let mut list = Vec::new();
         let drops = self.random.percent(6);
         let bad_one = self.random.below(3);
@@ -303,7 +324,9 @@ impl<'t> Maker<'t> {
                 continue;
             }
             let (channel, address, given) = self.address(place);
-            entry.subscriptions.push((resource, channel.to_owned(), address));
+            entry
+                .subscriptions
+                .push((resource, channel.to_owned(), address));
             let mut item = json!({"resource_id": resource, "channel": channel});
             if let (Value::Object(item), Value::Object(given)) = (&mut item, given) {
                 item.extend(given);
@@ -332,18 +355,27 @@ impl<'t> Maker<'t> {
             }
             2 => {
                 let id = format!("{place}-{number}");
-                ("push", format!("fcm:{id}"), json!({"provider": "fcm", "subscription_id": id}))
+                (
+                    "push",
+                    format!("fcm:{id}"),
+                    json!({"provider": "fcm", "subscription_id": id}),
+                )
             }
             _ => {
                 let id = number as i64 * 10 + place as i64 + 1;
-                ("telegram_bot", id.to_string(), json!({"cc_data": {"id": id}}))
+                (
+                    "telegram_bot",
+                    id.to_string(),
+                    json!({"cc_data": {"id": id}}),
+                )
             }
         }
     }
 
     /// The body of a single request in JSON; `rest` is what it has besides.
     fn body(&self, entry: &Entry, data: Value, mut rest: Map<String, Value>) -> Vec<u8> {
-        rest.entry("token").or_insert_with(|| json!(self.tokens.both.reveal()));
+        rest.entry("token")
+            .or_insert_with(|| json!(self.tokens.both.reveal()));
         rest.insert("db_id".to_owned(), json!(entry.db_id));
         rest.insert("data".to_owned(), data);
         json!(rest).to_string().into_bytes()
@@ -354,14 +386,23 @@ impl<'t> Maker<'t> {
         let entry = self.plain_entry(format!("{number}.0"), Some(email.clone()));
         let mut fields = String::new();
         for (name, value) in entry.data.as_object().into_iter().flatten() {
-            fields.push_str(&format!("<{name}>{}</{name}>", value.as_str().unwrap_or_default()));
+            fields.push_str(&format!(
+                "<{name}>{}</{name}>",
+                value.as_str().unwrap_or_default()
+            ));
         }
         let body = format!(
             "<xml><token>{}</token><db_id>{}</db_id><data><email>{email}</email>{fields}</data></xml>",
             self.tokens.both.reveal(),
             entry.db_id
         );
-        let mut request = self.finish(number, Kind::Xml, body.into_bytes(), true, Expected::One(entry));
+        let mut request = self.finish(
+            number,
+            Kind::Xml,
+            body.into_bytes(),
+            true,
+            Expected::One(entry),
+        );
         request.content_type = self.random.percent(70).then_some("application/xml");
         request
     }
@@ -377,7 +418,10 @@ impl<'t> Maker<'t> {
             let email = match self.random.below(20) {
                 0..4 => None,
                 // One that stands further up as well, in capitals.
-                4 if place > 0 => Some(format!("B{number}.{}@EXAMPLE.com", self.random.below(place))),
+                4 if place > 0 => Some(format!(
+                    "B{number}.{}@EXAMPLE.com",
+                    self.random.below(place)
+                )),
                 _ => Some(format!("b{number}.{place}@example.com")),
             };
             let mut entry = self.plain_entry(format!("{number}.{place}"), email);
@@ -393,19 +437,37 @@ impl<'t> Maker<'t> {
         let mut body = json!({"token": self.tokens.both.reveal(), "db_id": db_id, "data": list});
         if self.random.percent(15) {
             body["skip_triggers"] = json!(true);
-            entries.iter_mut().for_each(|entry| entry.wants_event = false);
+            entries
+                .iter_mut()
+                .for_each(|entry| entry.wants_event = false);
         }
         let named = self.random.percent(85);
-        self.finish(number, Kind::BatchForm, body.to_string().into_bytes(), named, Expected::Many(entries))
+        self.finish(
+            number,
+            Kind::BatchForm,
+            body.to_string().into_bytes(),
+            named,
+            Expected::Many(entries),
+        )
     }
 
     fn refused(&mut self, number: usize) -> Request {
         let email = format!("refused{number}@example.com");
         let (both, all) = (self.tokens.both.reveal(), self.tokens.all.reveal());
         let marker = format!("{number}.0");
-        let (code, body) = match self.random.below(if number % STRETCH < STRETCH / 3 { 6 } else { 2 }) {
-            0 => (400, json!({"token": both, "db_id": 1, "data": {"email": "no address", MARKER: marker}})),
-            1 => (400, json!({"token": both, "db_id": "one", "data": {MARKER: marker}})),
+        let (code, body) = match self.random.below(if number % STRETCH < STRETCH / 3 {
+            6
+        } else {
+            2
+        }) {
+            0 => (
+                400,
+                json!({"token": both, "db_id": 1, "data": {"email": "no address", MARKER: marker}}),
+            ),
+            1 => (
+                400,
+                json!({"token": both, "db_id": "one", "data": {MARKER: marker}}),
+            ),
             2 => {
                 let bad = json!([{"resource_id": 99, "channel": "email", "email": email}]);
                 (
@@ -413,19 +475,39 @@ impl<'t> Maker<'t> {
                     json!({"token": both, "db_id": 1, "data": {"email": email, MARKER: marker, "subscriptions": bad}}),
                 )
             }
-            3 => (401, json!({"token": self.tokens.unknown.reveal(), "db_id": 1, "data": {MARKER: marker}})),
-            4 => (403, json!({"token": both, "db_id": 3, "data": {"email": email, MARKER: marker}})),
-            _ => (404, json!({"token": all, "db_id": 999, "data": {"email": email, MARKER: marker}})),
+            3 => (
+                401,
+                json!({"token": self.tokens.unknown.reveal(), "db_id": 1, "data": {MARKER: marker}}),
+            ),
+            4 => (
+                403,
+                json!({"token": both, "db_id": 3, "data": {"email": email, MARKER: marker}}),
+            ),
+            _ => (
+                404,
+                json!({"token": all, "db_id": 999, "data": {"email": email, MARKER: marker}}),
+            ),
         };
         let named = self.random.percent(50);
-        self.finish(number, Kind::Refused, body.to_string().into_bytes(), named, Expected::Error(code))
+        self.finish(
+            number,
+            Kind::Refused,
+            body.to_string().into_bytes(),
+            named,
+            Expected::Error(code),
+        )
     }
 
     fn unreadable(&mut self, number: usize) -> Request {
         let body = match self.random.below(6) {
             0 => format!("hello, world {number}").into_bytes(),
             1 => format!(r#"{{"token":"x","n":{number},"#).into_bytes(),
-            2 => [&b"{\"a\":\"\xff\xfe"[..], number.to_string().as_bytes(), b"\"}"].concat(),
+            2 => [
+                &b"{\"a\":\"\xff\xfe"[..],
+                number.to_string().as_bytes(),
+                b"\"}",
+            ]
+            .concat(),
             3 => format!("<!DOCTYPE xml [<!ENTITY a 'b'>]><xml><n>{number}</n></xml>").into_bytes(),
             4 => format!("{}{number}{}", "[".repeat(80), "]".repeat(80)).into_bytes(),
             _ => format!("[{number}]").into_bytes(),
@@ -443,39 +525,79 @@ impl<'t> Maker<'t> {
         let (kind, correlation_id) = (Kind::Poison, format!("r{number}"));
         let mut request = match self.random.below(4) {
             0 => {
-                let nested = Props::new().header_raw("x", b'A', &nested_arrays(self.random.between(3000, 6000)));
+                let nested = Props::new().header_raw(
+                    "x",
+                    b'A',
+                    &nested_arrays(self.random.between(3000, 6000)),
+                );
                 let request = self.finish(number, kind, b"{}".to_vec(), false, Expected::Refused);
-                Request { reply_to: ReplyTo::Nowhere, raw: Some(nested), ..request }
+                Request {
+                    reply_to: ReplyTo::Nowhere,
+                    raw: Some(nested),
+                    ..request
+                }
             }
             1 => {
                 let garbage = format!("garbage {number}").into_bytes();
                 let large = Props::new().header("x", "y".repeat(130_800));
                 let request = self.finish(number, kind, garbage, false, Expected::DeadLetter);
-                Request { reply_to: ReplyTo::Nowhere, raw: Some(large), ..request }
+                Request {
+                    reply_to: ReplyTo::Nowhere,
+                    raw: Some(large),
+                    ..request
+                }
             }
             2 => {
                 let no_text = [&[0xff, 0xfe][..], &number.to_be_bytes()].concat();
-                let raw = Props::new().message_id(&no_text).short(bit::APP_ID, &no_text).header(&no_text, "x");
+                let raw = Props::new()
+                    .message_id(&no_text)
+                    .short(bit::APP_ID, &no_text)
+                    .header(&no_text, "x");
                 let request = self.single(number, Kind::EmailUnnamed);
-                let raw = reply_queue(request.reply_to).map_or(raw.clone(), |queue| raw.reply_to(queue));
                 let raw =
-                    request.authorization.as_ref().map_or(raw.clone(), |value| raw.header("authorization", value));
-                Request { kind, raw: Some(raw), ..request }
+                    reply_queue(request.reply_to).map_or(raw.clone(), |queue| raw.reply_to(queue));
+                let raw = request
+                    .authorization
+                    .as_ref()
+                    .map_or(raw.clone(), |value| raw.header("authorization", value));
+                Request {
+                    kind,
+                    raw: Some(raw),
+                    ..request
+                }
             }
             _ => {
                 // Half of them are the worst: nothing tells a second delivery from another request.
-                let unnamed = if self.random.percent(50) { Kind::NoEmailUnnamed } else { Kind::EmailUnnamed };
-                Request { kind, reply_to: ReplyTo::Forged, ..self.single(number, unnamed) }
+                let unnamed = if self.random.percent(50) {
+                    Kind::NoEmailUnnamed
+                } else {
+                    Kind::EmailUnnamed
+                };
+                Request {
+                    kind,
+                    reply_to: ReplyTo::Forged,
+                    ..self.single(number, unnamed)
+                }
             }
         };
         // By what its reply and its dead letter are known.
-        request.raw = request.raw.map(|raw| raw.correlation_id(&correlation_id).raw(bit::DELIVERY_MODE, &[2]));
+        request.raw = request.raw.map(|raw| {
+            raw.correlation_id(&correlation_id)
+                .raw(bit::DELIVERY_MODE, &[2])
+        });
         request.correlation_id = Some(correlation_id);
         request
     }
 
     /// What all have: names, and where the reply goes.
-    fn finish(&mut self, number: usize, kind: Kind, body: Vec<u8>, named: bool, expected: Expected) -> Request {
+    fn finish(
+        &mut self,
+        number: usize,
+        kind: Kind,
+        body: Vec<u8>,
+        named: bool,
+        expected: Expected,
+    ) -> Request {
         let reply_to = match self.random.below(100) {
             0..70 => ReplyTo::Steady,
             // What is lost with the queue can only be asked for again by its message_id.

@@ -4,8 +4,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Waits for SIGINT or SIGTERM.
 pub(crate) async fn asked_to_end() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
         return std::future::pending().await;
     };
     tokio::select! {

@@ -12,12 +12,23 @@ pub(crate) async fn make(store: &Store, tokens: &Tokens) -> Result<(), Failure> 
     for (db_id, name) in [(1, "one"), (2, "two")] {
         let made = store.create_database(name, false).await?;
         let all = store.create_resource(db_id, &Channel::ALL, "all").await?;
-        let mail = store.create_resource(db_id, &[Channel::Email], "mail").await?;
+        let mail = store
+            .create_resource(db_id, &[Channel::Email], "mail")
+            .await?;
         if (made, all, mail) != (db_id, db_id * 2 - 1, db_id * 2) {
             return Err("a new database does not number from 1".into());
         }
     }
-    store.create_token(tokens.both.hash(), &Scope::Databases(vec![1, 2]), None, "both").await?;
-    store.create_token(tokens.all.hash(), &Scope::AllDatabases, None, "all").await?;
+    store
+        .create_token(
+            tokens.both.hash(),
+            &Scope::Databases(vec![1, 2]),
+            None,
+            "both",
+        )
+        .await?;
+    store
+        .create_token(tokens.all.hash(), &Scope::AllDatabases, None, "all")
+        .await?;
     Ok(())
 }

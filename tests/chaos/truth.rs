@@ -99,7 +99,10 @@ struct Told {
 pub(crate) fn check(plan: &Plan, seen: &Seen, stored: Stored) -> Verdict {
     let mut verdict = Verdict::default();
     for (db_id, id) in stored.orphans {
-        verdict.note(Check::Wrong, format!("subscriptions without a profile: {id} of database {db_id}"));
+        verdict.note(
+            Check::Wrong,
+            format!("subscriptions without a profile: {id} of database {db_id}"),
+        );
     }
     let mut rows = stored.rows;
     verdict.profiles = rows.values().map(Vec::len).sum();
@@ -112,32 +115,60 @@ pub(crate) fn check(plan: &Plan, seen: &Seen, stored: Stored) -> Verdict {
     for (number, request) in plan.requests.iter().enumerate() {
         for entry in request.entries() {
             let stored = rows.remove(&entry.marker).unwrap_or_default();
-            let is_told = told.get(entry.marker.as_str()).is_some_and(|told| !told.ids.is_empty());
+            let is_told = told
+                .get(entry.marker.as_str())
+                .is_some_and(|told| !told.ids.is_empty());
             // The broker may have delivered a copy that it had not confirmed and lost when it was
             // killed. The next copy is another request, as it has no name.
-            if request.message_id.is_none() && seen.published[number] > 1 && !is_told && !stored.is_empty() {
+            if request.message_id.is_none()
+                && seen.published[number] > 1
+                && !is_told
+                && !stored.is_empty()
+            {
                 excused.insert(&entry.marker);
                 verdict.own_conflicts += 1;
             } else {
                 check_rows(number, request, entry, &stored, &told, seen, &mut verdict);
             }
-            check_events(number, request, entry, &stored, &told, seen, &mut announced, &mut verdict);
+            check_events(
+                number,
+                request,
+                entry,
+                &stored,
+                &told,
+                seen,
+                &mut announced,
+                &mut verdict,
+            );
         }
     }
     check_emails(plan, seen, &told, &excused, &mut verdict);
     for (marker, rows) in rows {
-        verdict.note(Check::Wrong, format!("{} profiles that nobody asked for: {marker}", rows.len()));
+        verdict.note(
+            Check::Wrong,
+            format!("{} profiles that nobody asked for: {marker}", rows.len()),
+        );
     }
     for id in seen.events.keys().filter(|id| !announced.contains(*id)) {
-        verdict.note(Check::Wrong, format!("an event {id} that belongs to no profile that wanted one"));
+        verdict.note(
+            Check::Wrong,
+            format!("an event {id} that belongs to no profile that wanted one"),
+        );
     }
     check_dead_letters(plan, seen, &mut verdict);
     for stray in &seen.strays {
-        verdict.note(Check::Wrong, format!("a message that belongs to no request: {stray}"));
+        verdict.note(
+            Check::Wrong,
+            format!("a message that belongs to no request: {stray}"),
+        );
     }
     verdict.events = seen.events.len();
     verdict.events_again = seen.events.values().map(|events| events.len() - 1).sum();
-    verdict.answers_again = seen.replies.iter().map(|replies| replies.len().saturating_sub(1)).sum();
+    verdict.answers_again = seen
+        .replies
+        .iter()
+        .map(|replies| replies.len().saturating_sub(1))
+        .sum();
     verdict
 }
 
@@ -151,14 +182,29 @@ pub(crate) async fn stored(database: &Session) -> Result<Stored, Failure> {
         list.push((row.get(2), row.get(3), row.get(4)));
     }
     let mut rows: HashMap<String, Vec<Row>> = HashMap::new();
-    for row in database.client.query("SELECT db_id, id, email, data::text FROM profiles", &[]).await? {
+    for row in database
+        .client
+        .query("SELECT db_id, id, email, data::text FROM profiles", &[])
+        .await?
+    {
         let (db_id, id): (i64, String) = (row.get(0), row.get(1));
         let data: Value = serde_json::from_str(row.get(3))?;
         let marker = data[MARKER].as_str().unwrap_or_default().to_owned();
-        let subscriptions = subscriptions.remove(&(db_id, id.clone())).unwrap_or_default();
-        rows.entry(marker).or_default().push(Row { db_id, id, email: row.get(2), data, subscriptions });
+        let subscriptions = subscriptions
+            .remove(&(db_id, id.clone()))
+            .unwrap_or_default();
+        rows.entry(marker).or_default().push(Row {
+            db_id,
+            id,
+            email: row.get(2),
+            data,
+            subscriptions,
+        });
     }
-    Ok(Stored { rows, orphans: subscriptions.into_keys().collect() })
+    Ok(Stored {
+        rows,
+        orphans: subscriptions.into_keys().collect(),
+    })
 }
 
 fn check_replies<'p>(
@@ -172,26 +218,46 @@ fn check_replies<'p>(
     let Some(first) = replies.first() else {
         let published = seen.published[number];
         let confirmed = seen.confirmed.contains(&number);
-        let what =
-            format!("no answer to {}, published {published} times, confirmed: {confirmed}", describe(number, request));
+        let what = format!(
+            "no answer to {}, published {published} times, confirmed: {confirmed}",
+            describe(number, request)
+        );
         return verdict.note(Check::Lost, what);
     };
     *verdict.codes.entry(code(&first.said)).or_default() += 1;
     // Only of a request without a name may each copy be a request of its own, and only of one with
     // neither name nor email each delivery.
     let is_one = request.message_id.is_some()
-        || (seen.published[number] == 1 && request.entries().iter().all(|entry| request.promises(entry)));
+        || (seen.published[number] == 1
+            && request
+                .entries()
+                .iter()
+                .all(|entry| request.promises(entry)));
     if is_one && let Some(other) = replies.iter().find(|reply| reply.said != first.said) {
-        let what = format!("two answers to {}: {} and {}", describe(number, request), first.said, other.said);
+        let what = format!(
+            "two answers to {}: {} and {}",
+            describe(number, request),
+            first.said,
+            other.said
+        );
         verdict.note(Check::Wrong, what);
     }
     for reply in replies {
         if let Some(wrong) = wrong_place(request.reply_to, reply) {
-            verdict.note(Check::Wrong, format!("the reply to {} {wrong}", describe(number, request)));
+            verdict.note(
+                Check::Wrong,
+                format!("the reply to {} {wrong}", describe(number, request)),
+            );
         }
         if let Some(wrong) = wrong_reply(request, reply, told) {
-            verdict
-                .note(Check::Wrong, format!("{wrong} in the reply to {}: {}", describe(number, request), reply.said));
+            verdict.note(
+                Check::Wrong,
+                format!(
+                    "{wrong} in the reply to {}: {}",
+                    describe(number, request),
+                    reply.said
+                ),
+            );
         }
     }
 }
@@ -210,12 +276,19 @@ fn wrong_place(reply_to: ReplyTo, reply: &Reply) -> Option<String> {
     };
     (!is_right).then(|| {
         let wanted = reply_queue(reply_to).unwrap_or("the result queue");
-        format!("came in {} instead of {wanted} (x-original-reply-to: {original:?})", reply.source.queue())
+        format!(
+            "came in {} instead of {wanted} (x-original-reply-to: {original:?})",
+            reply.source.queue()
+        )
     })
 }
 
 /// What is wrong with what a reply says; and what it says of each profile.
-fn wrong_reply<'p>(request: &'p Request, reply: &Reply, told: &mut HashMap<&'p str, Told>) -> Option<String> {
+fn wrong_reply<'p>(
+    request: &'p Request,
+    reply: &Reply,
+    told: &mut HashMap<&'p str, Told>,
+) -> Option<String> {
     let said = &reply.said;
     if reply.error_header != Some(code(said)) {
         return Some(format!("the header error is {:?}", reply.error_header));
@@ -227,11 +300,20 @@ fn wrong_reply<'p>(request: &'p Request, reply: &Reply, told: &mut HashMap<&'p s
         Expected::Many(entries) => {
             let results = said["result"].as_array().map_or(&[][..], Vec::as_slice);
             if code(said) != 0 || results.len() != entries.len() {
-                return Some(format!("{} outcomes of {} profiles", results.len(), entries.len()));
+                return Some(format!(
+                    "{} outcomes of {} profiles",
+                    results.len(),
+                    entries.len()
+                ));
             }
-            let mut wrong = entries.iter().zip(results).map(|(entry, result)| wrong_outcome(entry, result, told));
+            let mut wrong = entries
+                .iter()
+                .zip(results)
+                .map(|(entry, result)| wrong_outcome(entry, result, told));
             // All of them, as each is noted.
-            wrong.by_ref().fold(None, |first: Option<String>, next| first.or(next))
+            wrong
+                .by_ref()
+                .fold(None, |first: Option<String>, next| first.or(next))
         }
     }
 }
@@ -244,7 +326,11 @@ fn wrong_code(expected: i64, said: &Value) -> Option<String> {
     (code(said) != expected).then(|| format!("{} instead of {expected}", code(said)))
 }
 
-fn wrong_outcome<'p>(entry: &'p Entry, said: &Value, told: &mut HashMap<&'p str, Told>) -> Option<String> {
+fn wrong_outcome<'p>(
+    entry: &'p Entry,
+    said: &Value,
+    told: &mut HashMap<&'p str, Told>,
+) -> Option<String> {
     if entry.is_bad {
         return wrong_code(400, said);
     }
@@ -252,10 +338,19 @@ fn wrong_outcome<'p>(entry: &'p Entry, said: &Value, told: &mut HashMap<&'p str,
     match (code(said), said["profile_id"].as_str()) {
         (0, Some(id)) => {
             told.ids.insert(id.to_owned());
-            let skipped = said["skipped_subscriptions"].as_array().map_or(&[][..], Vec::as_slice);
-            let skipped: Vec<_> = skipped.iter().map(|one| one["index"].as_i64().unwrap_or(-1)).collect();
-            (skipped != entry.skipped)
-                .then(|| format!("dropped subscriptions {skipped:?} instead of {:?}", entry.skipped))
+            let skipped = said["skipped_subscriptions"]
+                .as_array()
+                .map_or(&[][..], Vec::as_slice);
+            let skipped: Vec<_> = skipped
+                .iter()
+                .map(|one| one["index"].as_i64().unwrap_or(-1))
+                .collect();
+            (skipped != entry.skipped).then(|| {
+                format!(
+                    "dropped subscriptions {skipped:?} instead of {:?}",
+                    entry.skipped
+                )
+            })
         }
         (409, None) if entry.email.is_some() => {
             told.conflicts += 1;
@@ -277,7 +372,10 @@ fn check_emails(
     for (number, request) in plan.requests.iter().enumerate() {
         for entry in request.entries().iter().filter(|entry| !entry.is_bad) {
             if let Some(email) = &entry.email {
-                groups.entry((entry.db_id, same(email))).or_default().push((number, entry));
+                groups
+                    .entry((entry.db_id, same(email)))
+                    .or_default()
+                    .push((number, entry));
             }
         }
     }
@@ -286,29 +384,49 @@ fn check_emails(
             .iter()
             .filter_map(|(number, entry)| Some((*number, *entry, told.get(entry.marker.as_str())?)))
             .collect();
-        let added: Vec<_> = answered.iter().filter(|(.., told)| !told.ids.is_empty()).collect();
-        let about = format!("{email} of database {db_id}, which {} profiles wanted", group.len());
+        let added: Vec<_> = answered
+            .iter()
+            .filter(|(.., told)| !told.ids.is_empty())
+            .collect();
+        let about = format!(
+            "{email} of database {db_id}, which {} profiles wanted",
+            group.len()
+        );
         match added[..] {
             // Unanswered ones are noted already.
             [] if answered.len() < group.len() => {}
-            [] if group.iter().any(|(_, entry)| excused.contains(&entry.marker)) => {}
+            [] if group
+                .iter()
+                .any(|(_, entry)| excused.contains(&entry.marker)) => {}
             [] => {
-                let published: Vec<_> = group.iter().map(|(number, _)| seen.published[*number]).collect();
-                verdict.note(Check::Lost, format!("nobody got {about}; published {published:?} times"));
+                let published: Vec<_> = group
+                    .iter()
+                    .map(|(number, _)| seen.published[*number])
+                    .collect();
+                verdict.note(
+                    Check::Lost,
+                    format!("nobody got {about}; published {published:?} times"),
+                );
             }
             [(number, entry, told)] => {
                 let request = &plan.requests[*number];
                 if told.ids.len() > 1 {
-                    verdict.note(Check::Twice, format!("{} has several ids: {:?}", entry.marker, told.ids));
+                    verdict.note(
+                        Check::Twice,
+                        format!("{} has several ids: {:?}", entry.marker, told.ids),
+                    );
                 }
                 // A copy without a name is another request.
-                if told.conflicts > 0 && (request.message_id.is_some() || seen.published[*number] == 1) {
+                if told.conflicts > 0
+                    && (request.message_id.is_some() || seen.published[*number] == 1)
+                {
                     let what = format!("{} was told both 0 and 409", describe(*number, request));
                     verdict.note(Check::Wrong, what);
                 }
                 let first = group.iter().find(|(other, _)| other == number);
                 if first.is_some_and(|(_, first)| first.marker != entry.marker) {
-                    let what = format!("not the first of its request got {about}: {}", entry.marker);
+                    let what =
+                        format!("not the first of its request got {about}: {}", entry.marker);
                     verdict.note(Check::Wrong, what);
                 }
             }
@@ -336,39 +454,66 @@ fn check_rows(
     match (ids, stored) {
         (None, []) => {}
         (None, _) if told.is_some() || entry.is_bad => {
-            verdict.note(Check::Wrong, format!("stored although it was refused: {}", about()));
+            verdict.note(
+                Check::Wrong,
+                format!("stored although it was refused: {}", about()),
+            );
         }
         // Without an answer, which is noted already.
         (None, _) => {}
         (Some(ids), _) => {
-            for id in ids.iter().filter(|id| stored.iter().all(|row| row.id != **id)) {
+            for id in ids
+                .iter()
+                .filter(|id| stored.iter().all(|row| row.id != **id))
+            {
                 verdict.gone += 1;
-                verdict.note(Check::Lost, format!("told to be added as {id}, but not there: {}", about()));
+                verdict.note(
+                    Check::Lost,
+                    format!("told to be added as {id}, but not there: {}", about()),
+                );
             }
         }
     }
     if stored.len() > 1 {
         if request.promises(entry) {
             let ids: Vec<_> = stored.iter().map(|row| &row.id).collect();
-            verdict.note(Check::Twice, format!("stored {} times, as {ids:?}: {}", ids.len(), about()));
+            verdict.note(
+                Check::Twice,
+                format!("stored {} times, as {ids:?}: {}", ids.len(), about()),
+            );
         } else {
             verdict.not_promised += stored.len() - 1;
             // A copy without a name is another request.
             let most = STORED_MAX * seen.published[number] as usize;
             if stored.len() > most {
-                let what = format!("stored {} times, and {most} at most are allowed: {}", stored.len(), about());
+                let what = format!(
+                    "stored {} times, and {most} at most are allowed: {}",
+                    stored.len(),
+                    about()
+                );
                 verdict.note(Check::Twice, what);
             }
         }
     }
     for row in stored {
         if row.db_id != entry.db_id || row.email != entry.email || row.data != entry.data {
-            let there = format!("database {}, email {:?}, {}", row.db_id, row.email, shortened(&row.data.to_string()));
-            verdict.note(Check::Wrong, format!("stored otherwise than sent: {}: {there}", about()));
+            let there = format!(
+                "database {}, email {:?}, {}",
+                row.db_id,
+                row.email,
+                shortened(&row.data.to_string())
+            );
+            verdict.note(
+                Check::Wrong,
+                format!("stored otherwise than sent: {}: {there}", about()),
+            );
         }
         if row.subscriptions != entry.subscriptions {
             let (is, should) = (&row.subscriptions, &entry.subscriptions);
-            verdict.note(Check::Wrong, format!("subscriptions {is:?} instead of {should:?}: {}", about()));
+            verdict.note(
+                Check::Wrong,
+                format!("subscriptions {is:?} instead of {should:?}: {}", about()),
+            );
         }
     }
 }
@@ -389,7 +534,11 @@ fn check_events(
         return;
     }
     let about = || format!("{} of {}", entry.marker, describe(number, request));
-    let ids = || told.get(entry.marker.as_str()).into_iter().flat_map(|told| &told.ids);
+    let ids = || {
+        told.get(entry.marker.as_str())
+            .into_iter()
+            .flat_map(|told| &told.ids)
+    };
     let has_event = |id: &String| seen.events.contains_key(&format!("{id}.profile.added"));
     for id in ids().filter(|id| !has_event(id)) {
         // A delivery that ended between its reply and its event comes again. If nothing tells the two
@@ -398,13 +547,18 @@ fn check_events(
             verdict.not_announced += 1;
         } else {
             let (published, ids) = (seen.published[number], ids().count());
-            let what = format!("no event for {id}, one of {ids}, published {published} times: {}", about());
+            let what = format!(
+                "no event for {id}, one of {ids}, published {published} times: {}",
+                about()
+            );
             verdict.note(Check::Lost, what);
         }
     }
     for row in stored {
         let message_id = format!("{}.profile.added", row.id);
-        let Some(events) = seen.events.get(&message_id) else { continue };
+        let Some(events) = seen.events.get(&message_id) else {
+            continue;
+        };
         let right = events.iter().all(|event| {
             let said = &event.said;
             said == &events[0].said
@@ -412,12 +566,17 @@ fn check_events(
                 && said["db_id"].as_i64() == Some(entry.db_id)
                 && said["profile_id"] == row.id.as_str()
                 && said["email"].as_str() == entry.email.as_deref()
-                && said["subscriptions"].as_array().is_some_and(|list| list.len() == entry.subscriptions.len())
+                && said["subscriptions"]
+                    .as_array()
+                    .is_some_and(|list| list.len() == entry.subscriptions.len())
                 && event.routing_key == format!("profile.added.{}", entry.db_id)
         });
         if !right {
             let said: Vec<_> = events.iter().map(|event| event.said.to_string()).collect();
-            verdict.note(Check::Wrong, format!("events of {}: {}", about(), said.join(" and ")));
+            verdict.note(
+                Check::Wrong,
+                format!("events of {}: {}", about(), said.join(" and ")),
+            );
         }
         announced.insert(message_id);
     }
@@ -426,26 +585,40 @@ fn check_events(
 /// Everything unreadable is kept, and nothing else: no sound request ends as a 500.
 fn check_dead_letters(plan: &Plan, seen: &Seen, verdict: &mut Verdict) {
     for (number, request) in plan.requests.iter().enumerate() {
-        let letters = seen.dead_letters.get(&number).map_or(&[][..], Vec::as_slice);
+        let letters = seen
+            .dead_letters
+            .get(&number)
+            .map_or(&[][..], Vec::as_slice);
         let is_unreadable = matches!(request.expected, Expected::DeadLetter);
         match letters {
-            [] if is_unreadable => {
-                verdict.note(Check::Lost, format!("no dead letter of {}", describe(number, request)))
-            }
+            [] if is_unreadable => verdict.note(
+                Check::Lost,
+                format!("no dead letter of {}", describe(number, request)),
+            ),
             [] => {}
             // What can't be carried as it came.
             [..] if matches!(request.expected, Expected::Refused) => verdict.dead_letters += 1,
             [first, ..] if !is_unreadable => {
-                let what = format!("a dead letter ({:?}) of {}", first.error, describe(number, request));
+                let what = format!(
+                    "a dead letter ({:?}) of {}",
+                    first.error,
+                    describe(number, request)
+                );
                 verdict.note(Check::Wrong, what);
             }
             letters => {
                 verdict.dead_letters += 1;
                 verdict.dead_letters_again += letters.len() - 1;
-                if letters.iter().any(|letter| letter.body != request.body || letter.error != Some(400)) {
+                if letters
+                    .iter()
+                    .any(|letter| letter.body != request.body || letter.error != Some(400))
+                {
                     verdict.note(
                         Check::Wrong,
-                        format!("a dead letter that is not as it was sent: {}", describe(number, request)),
+                        format!(
+                            "a dead letter that is not as it was sent: {}",
+                            describe(number, request)
+                        ),
                     );
                 }
             }

@@ -37,7 +37,10 @@ async fn hold(file: &Path) -> Result<(), Failure> {
     let end = end()?;
     // Not given up halfway when the end comes: a container that is just being made has no owner yet.
     let servers = Servers::start(None).await?;
-    let words = format!("AMQP_URL={}\nDATABASE_URL={}\n", servers.amqp_url, servers.database_url);
+    let words = format!(
+        "AMQP_URL={}\nDATABASE_URL={}\n",
+        servers.amqp_url, servers.database_url
+    );
     // At once, as somebody waits for it.
     let new = file.with_extension("new");
     std::fs::write(&new, words)?;

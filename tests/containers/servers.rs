@@ -39,14 +39,27 @@ impl Servers {
         // Not one after the other, and not the one without the other if that one fails.
         let (broker, database) = tokio::join!(start_broker(network), start_database(network));
         let (broker, database) = (broker?, database?);
-        let amqp_url = format!("amqp://guest:guest@127.0.0.1:{}/%2f", port(&broker, BROKER_PORT).await?);
-        let database_url =
-            format!("postgres://profile_worker@127.0.0.1:{}/profile_worker", port(&database, DATABASE_PORT).await?);
+        let amqp_url = format!(
+            "amqp://guest:guest@127.0.0.1:{}/%2f",
+            port(&broker, BROKER_PORT).await?
+        );
+        let database_url = format!(
+            "postgres://profile_worker@127.0.0.1:{}/profile_worker",
+            port(&database, DATABASE_PORT).await?
+        );
         tokio::try_join!(
             until_up("RabbitMQ", &broker, async || is_broker_up(&amqp_url).await),
-            until_up("PostgreSQL", &database, async || is_database_up(&database_url).await),
+            until_up("PostgreSQL", &database, async || is_database_up(
+                &database_url
+            )
+            .await),
         )?;
-        Ok(Self { amqp_url, database_url, broker, database })
+        Ok(Self {
+            amqp_url,
+            database_url,
+            broker,
+            database,
+        })
     }
 
     pub(crate) async fn remove(self) -> Result<(), Failure> {
@@ -63,12 +76,17 @@ pub(crate) fn name_in(network: &str, what: &str) -> String {
 /// A container of this image, with one port on a free one of loopback.
 pub(crate) fn container(image: &str, port: u16) -> ContainerRequest<GenericImage> {
     let (name, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
-    GenericImage::new(name, tag).with_label(LABEL, env!("CARGO_MANIFEST_DIR")).with_host_config_modifier(move |host| {
-        // By itself testcontainers publishes every port, on every address of the machine.
-        let here = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: None };
-        host.publish_all_ports = Some(false);
-        host.port_bindings = Some(HashMap::from([(format!("{port}/tcp"), Some(vec![here]))]));
-    })
+    GenericImage::new(name, tag)
+        .with_label(LABEL, env!("CARGO_MANIFEST_DIR"))
+        .with_host_config_modifier(move |host| {
+            // By itself testcontainers publishes every port, on every address of the machine.
+            let here = PortBinding {
+                host_ip: Some("127.0.0.1".to_owned()),
+                host_port: None,
+            };
+            host.publish_all_ports = Some(false);
+            host.port_bindings = Some(HashMap::from([(format!("{port}/tcp"), Some(vec![here]))]));
+        })
 }
 
 /// Where a container's port is on this machine.
@@ -78,7 +96,10 @@ pub(crate) async fn port(container: &Container, port: u16) -> Result<u16, Failur
 
 /// An image by the variable that docker-compose.yml has for it.
 fn image(variable: &str, default: &str) -> String {
-    #[expect(clippy::disallowed_methods, reason = "a test is told of its servers by the environment")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test is told of its servers by the environment"
+    )]
     std::env::var(variable).unwrap_or_else(|_| default.to_owned())
 }
 
@@ -88,19 +109,32 @@ fn placed(
     what: &str,
 ) -> ContainerRequest<GenericImage> {
     match network {
-        Some(network) => request.with_network(network).with_container_name(name_in(network, what)),
+        Some(network) => request
+            .with_network(network)
+            .with_container_name(name_in(network, what)),
         None => request,
     }
 }
 
 async fn start_broker(network: Option<&str>) -> Result<Container, Failure> {
-    let request = container(&image("RABBITMQ_IMAGE", "rabbitmq:4-management"), BROKER_PORT);
+    let request = container(
+        &image("RABBITMQ_IMAGE", "rabbitmq:4-management"),
+        BROKER_PORT,
+    );
     Ok(placed(request, network, "rabbitmq").start().await?)
 }
 
 /// Without the safety against a crash of the machine, as `scripts/servers --fast`.
 async fn start_database(network: Option<&str>) -> Result<Container, Failure> {
-    let options = ["postgres", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200"];
+    let options = [
+        "postgres",
+        "-c",
+        "fsync=off",
+        "-c",
+        "full_page_writes=off",
+        "-c",
+        "max_connections=200",
+    ];
     let request = container(&image("POSTGRES_IMAGE", "postgres:18"), DATABASE_PORT)
         .with_env_var("POSTGRES_USER", "profile_worker")
         .with_env_var("POSTGRES_DB", "profile_worker")
@@ -110,12 +144,20 @@ async fn start_database(network: Option<&str>) -> Result<Container, Failure> {
 }
 
 /// What a server prints when it is up differs by version; that it answers does not.
-async fn until_up(name: &str, container: &Container, is_up: impl AsyncFn() -> bool) -> Result<(), Failure> {
+async fn until_up(
+    name: &str,
+    container: &Container,
+    is_up: impl AsyncFn() -> bool,
+) -> Result<(), Failure> {
     let limit = Instant::now() + UP_MAX;
     let mut looks = interval(LOOK_EVERY);
     while !is_up().await {
         if Instant::now() > limit || !container.is_running().await? {
-            return Err(format!("{name} does not answer; it said:\n{}", last_words(container).await).into());
+            return Err(format!(
+                "{name} does not answer; it said:\n{}",
+                last_words(container).await
+            )
+            .into());
         }
         looks.tick().await;
     }
@@ -137,7 +179,10 @@ async fn is_broker_up(url: &str) -> bool {
         connection.create_channel().await?;
         connection.close(200, "".into()).await
     };
-    matches!(tokio::time::timeout(Duration::from_secs(5), opening).await, Ok(Ok(())))
+    matches!(
+        tokio::time::timeout(Duration::from_secs(5), opening).await,
+        Ok(Ok(()))
+    )
 }
 
 async fn is_database_up(url: &str) -> bool {
@@ -152,5 +197,8 @@ async fn is_database_up(url: &str) -> bool {
         );
         answer
     };
-    matches!(tokio::time::timeout(Duration::from_secs(5), asking).await, Ok(Ok(_)))
+    matches!(
+        tokio::time::timeout(Duration::from_secs(5), asking).await,
+        Ok(Ok(_))
+    )
 }

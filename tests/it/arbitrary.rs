@@ -83,7 +83,12 @@ pub(crate) struct Found {
 }
 
 /// Publishes so many messages to a world's request queue, and waits until all are settled.
-pub(crate) async fn publish_and_collect(world: &World, means: &Means, seed: u64, count: usize) -> Found {
+pub(crate) async fn publish_and_collect(
+    world: &World,
+    means: &Means,
+    seed: u64,
+    count: usize,
+) -> Found {
     let (published, is_published) = oneshot::channel();
     let publishing = async {
         let refused = publish_all(world, means, seed, count).await;
@@ -98,9 +103,15 @@ async fn publish_all(world: &World, means: &Means, seed: u64, count: usize) -> V
     let mut random = Random::new(seed, 7);
     let mut publisher = RawClient::connect_transactional(&world.servers.amqp_url).await;
     let properties_max = publisher.frame_max() - FRAME_OVERHEAD;
-    let place = Place { means, world, properties_max };
+    let place = Place {
+        means,
+        world,
+        properties_max,
+    };
     let mut refused = Vec::new();
-    let messages: Vec<_> = (0..count).map(|number| message(&mut random, number, &place)).collect();
+    let messages: Vec<_> = (0..count)
+        .map(|number| message(&mut random, number, &place))
+        .collect();
     let begun = Instant::now();
     for (part, messages) in messages.chunks(AT_ONCE).enumerate() {
         // What is not published is not settled either.
@@ -113,7 +124,10 @@ async fn publish_all(world: &World, means: &Means, seed: u64, count: usize) -> V
         // One of them is to blame: the broker takes the others.
         for (place, message) in messages.iter().enumerate() {
             publisher = RawClient::connect_transactional(&world.servers.amqp_url).await;
-            if publish(&mut publisher, world, std::slice::from_ref(message)).await.is_err() {
+            if publish(&mut publisher, world, std::slice::from_ref(message))
+                .await
+                .is_err()
+            {
                 refused.push(part * AT_ONCE + place);
             }
         }
@@ -123,10 +137,16 @@ async fn publish_all(world: &World, means: &Means, seed: u64, count: usize) -> V
 }
 
 /// All of them or none.
-async fn publish(publisher: &mut RawClient, world: &World, messages: &[Poison]) -> Result<(), String> {
+async fn publish(
+    publisher: &mut RawClient,
+    world: &World,
+    messages: &[Poison],
+) -> Result<(), String> {
     let queue = world.request_queue();
     for Poison { properties, body } in messages {
-        let published = publisher.try_publish("", queue.as_bytes(), &properties.bytes(), body).await;
+        let published = publisher
+            .try_publish("", queue.as_bytes(), &properties.bytes(), body)
+            .await;
         published.map_err(|error| error.to_string())?;
     }
     publisher.try_commit().await
@@ -134,7 +154,12 @@ async fn publish(publisher: &mut RawClient, world: &World, messages: &[Poison]) 
 
 /// Takes replies and dead letters while the messages are published, and until none is open or time
 /// is over.
-async fn collect(world: &World, means: &Means, count: usize, published: oneshot::Receiver<Vec<usize>>) -> Found {
+async fn collect(
+    world: &World,
+    means: &Means,
+    count: usize,
+    published: oneshot::Receiver<Vec<usize>>,
+) -> Found {
     let mut open: BTreeSet<usize> = (0..count).collect();
     let mut found = Found::default();
     let mut readers = JoinSet::new();
@@ -144,7 +169,9 @@ async fn collect(world: &World, means: &Means, count: usize, published: oneshot:
         let mut reader = RawClient::connect(&world.servers.amqp_url).await;
         reader.consume(queue).await;
         let (sender, is_dead) = (sender.clone(), *queue == dead);
-        readers.spawn(async move { while sender.send((is_dead, reader.next().await)).await.is_ok() {} });
+        readers.spawn(
+            async move { while sender.send((is_dead, reader.next().await)).await.is_ok() {} },
+        );
     }
     let mut ended = None;
     let mut published = std::pin::pin!(published);
@@ -177,7 +204,10 @@ async fn collect(world: &World, means: &Means, count: usize, published: oneshot:
 /// The numbers of all marks in some bytes.
 fn marks(bytes: &[u8]) -> impl Iterator<Item = usize> {
     let number = |found: &[u8]| std::str::from_utf8(&found[MARK.len()..]).ok()?.parse().ok();
-    bytes.windows(MARK.len() + MARK_DIGITS).filter(|found| found.starts_with(MARK)).filter_map(number)
+    bytes
+        .windows(MARK.len() + MARK_DIGITS)
+        .filter(|found| found.starts_with(MARK))
+        .filter_map(number)
 }
 
 /// The message with this number. What stands in its place depends on those before, so all are made
@@ -207,7 +237,10 @@ fn message(random: &mut Random, number: usize, place: &Place) -> Poison {
             body(random, number, means)
         }
     };
-    Poison { properties: headers(random, properties, names, place.properties_max), body }
+    Poison {
+        properties: headers(random, properties, names, place.properties_max),
+        body,
+    }
 }
 
 fn body(random: &mut Random, number: usize, means: &Means) -> Vec<u8> {
@@ -241,13 +274,21 @@ fn properties(random: &mut Random, means: &Means, world: &World) -> Props {
         }
     }
     if random.percent(50) {
-        let types: [&[u8]; 5] =
-            [b"application/json", b"text/xml; charset=latin1", b"text/xml", b"", b"a/b; charset=\xff"];
+        let types: [&[u8]; 5] = [
+            b"application/json",
+            b"text/xml; charset=latin1",
+            b"text/xml",
+            b"",
+            b"a/b; charset=\xff",
+        ];
         properties = properties.content_type(types[random.below(types.len())]);
     }
     if random.percent(15) {
         let encodings: [&[u8]; 5] = [b"gzip", b"deflate", b"zstd", b"identity", b"\xfe\xff"];
-        properties = properties.short(bit::CONTENT_ENCODING, encodings[random.below(encodings.len())]);
+        properties = properties.short(
+            bit::CONTENT_ENCODING,
+            encodings[random.below(encodings.len())],
+        );
     }
     if random.percent(50) {
         properties = properties.raw(bit::DELIVERY_MODE, &[1 + (random.next() & 1) as u8]);
@@ -260,16 +301,27 @@ fn properties(random: &mut Random, means: &Means, world: &World) -> Props {
     }
     // Whom the broker does not know it refuses; what is no number, too.
     if random.percent(5) {
-        properties = properties.short(bit::USER_ID, if random.percent(95) { "guest" } else { "nobody" });
+        properties = properties.short(
+            bit::USER_ID,
+            if random.percent(95) {
+                "guest"
+            } else {
+                "nobody"
+            },
+        );
     }
     if random.percent(5) {
-        properties = properties.short(bit::EXPIRATION, if random.percent(95) { "600000" } else { "soon" });
+        properties = properties.short(
+            bit::EXPIRATION,
+            if random.percent(95) { "600000" } else { "soon" },
+        );
     }
     match random.below(10) {
         0 => properties.reply_to(bytes(random, 255)),
         1 => properties.reply_to(format!("{DIRECT_REPLY_TO}.{}", random.text(40))),
         2 => properties.reply_to([DIRECT_REPLY_TO.as_bytes(), b".", &bytes(random, 100)].concat()),
-        3 => properties.reply_to([world.request_queue(), world.dead_letter_queue()][random.below(2)].as_str()),
+        3 => properties
+            .reply_to([world.request_queue(), world.dead_letter_queue()][random.below(2)].as_str()),
         4 => properties.reply_to("nobody.there"),
         5..8 => properties.reply_to(&means.reply_queue),
         _ => properties,
@@ -283,9 +335,17 @@ fn headers(random: &mut Random, properties: Props, names: &[&[u8]], bytes_max: u
     for _ in 0..count {
         // Every now and then the same name again.
         if !random.percent(10) {
-            name = if random.percent(30) { names[random.below(names.len())].to_vec() } else { bytes(random, 30) };
+            name = if random.percent(30) {
+                names[random.below(names.len())].to_vec()
+            } else {
+                bytes(random, 30)
+            };
         }
-        let (kind, value) = if COPIES.contains(&&name[..]) { copies(random) } else { value(random, 5) };
+        let (kind, value) = if COPIES.contains(&&name[..]) {
+            copies(random)
+        } else {
+            value(random, 5)
+        };
         made = made.header_raw(&name, kind, &value);
     }
     let (kind, value) = match random.below(60) {
@@ -298,12 +358,17 @@ fn headers(random: &mut Random, properties: Props, names: &[&[u8]], bytes_max: u
         _ => (b'V', Vec::new()),
     };
     made = made.header_raw("large", kind, &value);
-    if made.bytes().len() <= bytes_max { made } else { properties }
+    if made.bytes().len() <= bytes_max {
+        made
+    } else {
+        properties
+    }
 }
 
 /// Queues that are not there, in the only form that the broker takes for [`COPIES`].
 fn copies(random: &mut Random) -> (u8, Vec<u8>) {
-    let queues = (0..random.below(3)).flat_map(|_| [b"S", &long(random.text(12).as_bytes())[..]].concat());
+    let queues =
+        (0..random.below(3)).flat_map(|_| [b"S", &long(random.text(12).as_bytes())[..]].concat());
     (b'A', long(&queues.collect::<Vec<_>>()))
 }
 
@@ -347,7 +412,11 @@ fn value(random: &mut Random, depth: usize) -> (u8, Vec<u8>) {
 /// Up to so many bytes; every other time letters only.
 fn bytes(random: &mut Random, most: usize) -> Vec<u8> {
     // Mostly short.
-    let most = if random.percent(80) { most.min(24) } else { most };
+    let most = if random.percent(80) {
+        most.min(24)
+    } else {
+        most
+    };
     let length = random.below(most + 1);
     if random.percent(50) {
         return random.text(length).into_bytes();

@@ -10,7 +10,11 @@ use crate::world::World;
 /// A proxy before the server of this URL, and the URL that leads through it.
 pub(crate) async fn proxied(url: &str) -> (Proxy, String) {
     let mut url = url::Url::parse(url).expect("a URL");
-    let server = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
+    let server = format!(
+        "{}:{}",
+        url.host_str().expect("a host"),
+        url.port().expect("a port")
+    );
     let proxy = Proxy::before(&server).await.expect("a free port");
     url.set_host(Some("127.0.0.1")).expect("a host");
     url.set_port(Some(proxy.port())).expect("a port");
@@ -20,7 +24,12 @@ pub(crate) async fn proxied(url: &str) -> (Proxy, String) {
 /// Publishes requests with the correlation ids from 0 on.
 async fn publish(world: &World, client: &Client, count: usize) {
     for i in 0..count {
-        client.publish(world.request("").as_bytes(), client.replying(&i.to_string())).await;
+        client
+            .publish(
+                world.request("").as_bytes(),
+                client.replying(&i.to_string()),
+            )
+            .await;
     }
 }
 
@@ -32,9 +41,15 @@ async fn are_answered(client: &mut Client, count: usize) {
 
 /// How often the first request in the queue was given back so far; it is given back once more.
 pub(crate) async fn deliveries(world: &World, client: &Client) -> u32 {
-    let got = client.channel.basic_get(world.request_queue().into(), Default::default()).await;
+    let got = client
+        .channel
+        .basic_get(world.request_queue().into(), Default::default())
+        .await;
     let delivery = got.expect("an answer").expect("a request").delivery;
-    let again = lapin::options::BasicNackOptions { requeue: true, ..Default::default() };
+    let again = lapin::options::BasicNackOptions {
+        requeue: true,
+        ..Default::default()
+    };
     delivery.acker.nack(again).await.expect("given back");
     let count = Message::from(delivery).header("x-delivery-count");
     count.map_or(0, |count| count.parse().expect("a number"))
@@ -58,7 +73,10 @@ async fn a_commit_whose_answer_is_lost_is_looked_up() {
     let mut stored = 0;
     for round in 0..8 {
         // After these the worker has no question to the database before it stores something.
-        assert_eq!(client.call(r#"{"token":"nobody","db_id":1}"#).await.error(), 401);
+        assert_eq!(
+            client.call(r#"{"token":"nobody","db_id":1}"#).await.error(),
+            401
+        );
         assert_eq!(client.call(world.request("")).await.error(), 0);
         stored += 1;
         network.set(Network::SwallowAnswers);
@@ -71,7 +89,12 @@ async fn a_commit_whose_answer_is_lost_is_looked_up() {
                 ),
                 _ => r#""data":[{},{"email":"x"},{}]"#.to_owned(),
             };
-            client.publish(world.request(&data).as_bytes(), client.replying(&format!("{round}.{i}"))).await;
+            client
+                .publish(
+                    world.request(&data).as_bytes(),
+                    client.replying(&format!("{round}.{i}")),
+                )
+                .await;
         }
         // At least the first batch is committed, and nobody told the worker.
         until(async || world.number("SELECT count(*) FROM profiles").await > stored).await;
@@ -82,8 +105,16 @@ async fn a_commit_whose_answer_is_lost_is_looked_up() {
             assert_eq!(reply.error(), 0, "{round}.{i}");
         }
         stored += 9 + 3 * 2;
-        assert_eq!(world.number("SELECT count(*) FROM profiles").await, stored, "round {round}");
-        assert_eq!(world.number("SELECT count(*) FROM subscriptions").await, 3 * (round + 1), "round {round}");
+        assert_eq!(
+            world.number("SELECT count(*) FROM profiles").await,
+            stored,
+            "round {round}"
+        );
+        assert_eq!(
+            world.number("SELECT count(*) FROM subscriptions").await,
+            3 * (round + 1),
+            "round {round}"
+        );
     }
     let said = ends_well(worker).await;
     assert!(!said.contains("lost RabbitMQ"), "{said}");
@@ -112,7 +143,9 @@ async fn a_silent_database_is_noticed_and_its_requests_are_held() {
 async fn a_silent_broker_is_noticed_by_its_heartbeats() {
     let world = World::new().await;
     let (network, amqp_url) = proxied(&world.servers.amqp_url).await;
-    let mut worker = world.worker_with(&[("AMQP_URL", &format!("{amqp_url}?heartbeat=1"))]).await;
+    let mut worker = world
+        .worker_with(&[("AMQP_URL", &format!("{amqp_url}?heartbeat=1"))])
+        .await;
     let mut client = world.client().await;
     assert_eq!(client.call(world.request("")).await.error(), 0);
     network.set(Network::Swallow);
@@ -130,10 +163,15 @@ async fn a_slow_network_is_slow_and_nothing_else() {
     let world = World::new().await;
     let (to_broker, amqp_url) = proxied(&world.servers.amqp_url).await;
     let (to_database, database_url) = proxied(&world.database_url).await;
-    let worker = world.worker_with(&[("AMQP_URL", &amqp_url), ("DATABASE_URL", &database_url)]).await;
+    let worker = world
+        .worker_with(&[("AMQP_URL", &amqp_url), ("DATABASE_URL", &database_url)])
+        .await;
     let mut client = world.client().await;
     for network in [&to_broker, &to_database] {
-        network.set(Network::Slow { bytes_per_second: 200_000, latency: Duration::from_millis(40) });
+        network.set(Network::Slow {
+            bytes_per_second: 200_000,
+            latency: Duration::from_millis(40),
+        });
     }
     publish(&world, &client, 300).await;
     are_answered(&mut client, 300).await;
@@ -147,7 +185,9 @@ async fn a_slow_network_is_slow_and_nothing_else() {
 async fn a_parked_worker_gives_its_requests_back_once() {
     let world = World::new().await;
     let (network, database_url) = proxied(&world.database_url).await;
-    let mut parked = world.worker_with(&[("DATABASE_URL", &database_url), ("PARK_AFTER", "1s")]).await;
+    let mut parked = world
+        .worker_with(&[("DATABASE_URL", &database_url), ("PARK_AFTER", "1s")])
+        .await;
     let mut client = world.client().await;
     assert_eq!(client.call(world.request("")).await.error(), 0);
     network.set(Network::Cut);
@@ -161,7 +201,10 @@ async fn a_parked_worker_gives_its_requests_back_once() {
     // From here on it asks the database again and again, and takes nothing.
     parked.until_said("taking no requests until").await;
     let later = deliveries(&world, &client).await;
-    assert!(later <= at_first + 1, "ours was one; {at_first} before, now {later}");
+    assert!(
+        later <= at_first + 1,
+        "ours was one; {at_first} before, now {later}"
+    );
     let other = world.worker().await;
     are_answered(&mut client, 10).await;
     network.set(Network::Pass);

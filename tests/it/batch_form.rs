@@ -9,7 +9,9 @@ use crate::world::World;
 
 /// A request for so many profiles, with the emails `name0@…` and so on.
 fn request(world: &World, name: &str, count: usize) -> String {
-    let profiles: Vec<_> = (0..count).map(|i| format!(r#"{{"email":"{name}{i}@example.com","n":{i}}}"#)).collect();
+    let profiles: Vec<_> = (0..count)
+        .map(|i| format!(r#"{{"email":"{name}{i}@example.com","n":{i}}}"#))
+        .collect();
     world.request(&format!(r#""data":[{}]"#, profiles.join(",")))
 }
 
@@ -28,7 +30,9 @@ fn ids(reply: &Message) -> Vec<String> {
 
 /// The ids in the table, in the order of the request.
 async fn stored_ids(world: &World) -> Vec<String> {
-    world.texts("SELECT id FROM profiles ORDER BY (data->>'n')::int").await
+    world
+        .texts("SELECT id FROM profiles ORDER BY (data->>'n')::int")
+        .await
 }
 
 #[tokio::test]
@@ -44,7 +48,11 @@ async fn ten_thousand_profiles_are_stored_and_each_is_answered_in_order() {
     assert_eq!(client.waiting(&events).await, 10_000);
     worker.signal("TERM").await;
     worker.until_said("finished").await;
-    assert_eq!(client.waiting(&world.request_queue()).await, 0, "it was acknowledged");
+    assert_eq!(
+        client.waiting(&world.request_queue()).await,
+        0,
+        "it was acknowledged"
+    );
 }
 
 #[tokio::test]
@@ -53,10 +61,16 @@ async fn error_413_more_than_ten_thousand_profiles() {
     let _worker = world.worker().await;
     let mut client = world.client().await;
     // Before anybody asks who sent it.
-    for body in [request(&world, "a", 10_001), request(&world, "a", 10_001).replacen(&world.token, "x", 1)] {
+    for body in [
+        request(&world, "a", 10_001),
+        request(&world, "a", 10_001).replacen(&world.token, "x", 1),
+    ] {
         let reply = client.call(body).await;
         let text = "more than 10000 profiles in one request";
-        assert_eq!(reply.json(), serde_json::json!({"error": 413, "error_text": text}));
+        assert_eq!(
+            reply.json(),
+            serde_json::json!({"error": 413, "error_text": text})
+        );
     }
     assert_eq!(world.number("SELECT count(*) FROM profiles").await, 0);
 }
@@ -66,8 +80,13 @@ async fn a_request_that_is_refused_as_a_whole_has_no_results() {
     let world = World::new().await;
     let _worker = world.worker().await;
     let mut client = world.client().await;
-    let reply = client.call(r#"{"token":"wrong","db_id":1,"data":[{}]}"#).await;
-    assert_eq!(reply.json(), serde_json::json!({"error": 401, "error_text": "unknown token"}));
+    let reply = client
+        .call(r#"{"token":"wrong","db_id":1,"data":[{}]}"#)
+        .await;
+    assert_eq!(
+        reply.json(),
+        serde_json::json!({"error": 401, "error_text": "unknown token"})
+    );
 }
 
 /// The request is killed in the middle, by killing the worker; the next worker finds what was done.
@@ -88,15 +107,25 @@ async fn a_replay_gives_the_same_ids_even_if_the_worker_died_in_the_middle() {
     client.publish(body.as_bytes(), first).await;
     crate::worker::until(async || world.number("SELECT count(*) FROM profiles").await > 0).await;
     worker.kill().await;
-    let before = world.texts("SELECT data->>'n' || ' ' || id FROM profiles").await;
-    assert!(!before.is_empty() && before.len() < 10_000, "killed in the middle: {} profiles", before.len());
+    let before = world
+        .texts("SELECT data->>'n' || ' ' || id FROM profiles")
+        .await;
+    assert!(
+        !before.is_empty() && before.len() < 10_000,
+        "killed in the middle: {} profiles",
+        before.len()
+    );
 
     let _another = world.worker_with(&[("LANES", "1")]).await;
     let answered = ids(&client.reply("c").await);
     assert_eq!(stored_ids(&world).await, answered);
     for line in before {
         let (place, id) = line.split_once(' ').expect("a place");
-        assert_eq!(answered[place.parse::<usize>().expect("a number")], id, "stored before the worker died");
+        assert_eq!(
+            answered[place.parse::<usize>().expect("a number")],
+            id,
+            "stored before the worker died"
+        );
     }
     client.publish(body.as_bytes(), second).await;
     assert_eq!(ids(&client.reply("c").await), answered);
@@ -124,12 +153,20 @@ async fn of_two_entries_with_one_email_the_first_is_added() {
     let mut client = world.client().await;
     for round in 0..20 {
         let email = format!("e{round}@example.com");
-        let body = world.request(&format!(r#""data":[{{"email":"{email}"}},{{"email":" {email}"}}]"#));
+        let body = world.request(&format!(
+            r#""data":[{{"email":"{email}"}},{{"email":" {email}"}}]"#
+        ));
         let properties = || props().with_message_id(format!("m{round}").as_str().into());
         let first = client.call_with(&body, properties()).await;
-        let errors: Vec<_> = results(&first).iter().map(|result| result["error"].clone()).collect();
+        let errors: Vec<_> = results(&first)
+            .iter()
+            .map(|result| result["error"].clone())
+            .collect();
         assert_eq!(errors, [0, 409]);
-        assert_eq!(client.call_with(&body, properties()).await.json(), first.json());
+        assert_eq!(
+            client.call_with(&body, properties()).await.json(),
+            first.json()
+        );
     }
 }
 
@@ -144,8 +181,13 @@ async fn small_requests_overtake_a_request_of_many_profiles() {
 #[tokio::test]
 async fn small_requests_overtake_a_request_of_ten_megabytes() {
     let world = World::new().await;
-    let large = request(&world, "a", 10_000).replace(r#""n":"#, &format!(r#""text":"{}","n":"#, "x".repeat(980)));
-    assert!((10_000_000..10 << 20).contains(&large.len()), "{}", large.len());
+    let large = request(&world, "a", 10_000)
+        .replace(r#""n":"#, &format!(r#""text":"{}","n":"#, "x".repeat(980)));
+    assert!(
+        (10_000_000..10 << 20).contains(&large.len()),
+        "{}",
+        large.len()
+    );
     overtake(&world, &large, 10).await;
 }
 
@@ -153,18 +195,33 @@ async fn overtake(world: &World, large: &str, small: usize) {
     let worker = world.worker_with(&[("LANES", "1")]).await;
     worker.signal("STOP").await;
     let mut client = world.client().await;
-    client.publish(large.as_bytes(), client.replying("large")).await;
+    client
+        .publish(large.as_bytes(), client.replying("large"))
+        .await;
     for i in 0..small {
-        client.publish(world.request("").as_bytes(), client.replying(&format!("small{i}"))).await;
+        client
+            .publish(
+                world.request("").as_bytes(),
+                client.replying(&format!("small{i}")),
+            )
+            .await;
     }
     worker.signal("CONT").await;
     for _ in 0..small {
         let reply = client.next_reply().await;
-        let id = reply.properties.correlation_id().as_ref().expect("an id").to_string();
+        let id = reply
+            .properties
+            .correlation_id()
+            .as_ref()
+            .expect("an id")
+            .to_string();
         assert!(id.starts_with("small"), "{id} came before a small one");
     }
     assert_eq!(ids(&client.reply("large").await).len(), 10_000);
-    assert_eq!(world.number("SELECT count(*) FROM profiles").await, 10_000 + small as i64);
+    assert_eq!(
+        world.number("SELECT count(*) FROM profiles").await,
+        10_000 + small as i64
+    );
 }
 
 #[tokio::test]
@@ -174,9 +231,18 @@ async fn many_requests_of_a_few_profiles_are_each_answered_once() {
     worker.signal("STOP").await;
     let mut client = world.client().await;
     for i in 0..300 {
-        let body = if i % 3 == 0 { world.request("") } else { request(&world, &format!("r{i}x"), i % 40) };
+        let body = if i % 3 == 0 {
+            world.request("")
+        } else {
+            request(&world, &format!("r{i}x"), i % 40)
+        };
         let properties = props().with_reply_to(client.reply_queue.as_str().into());
-        client.publish(body.as_bytes(), properties.with_correlation_id(format!("c{i}").as_str().into())).await;
+        client
+            .publish(
+                body.as_bytes(),
+                properties.with_correlation_id(format!("c{i}").as_str().into()),
+            )
+            .await;
     }
     worker.signal("CONT").await;
     let mut added = 0;
@@ -207,7 +273,10 @@ async fn error_500_of_one_entry_spares_the_others_and_keeps_the_request() {
         r#""data":[{"email":"a@example.com"},{"email":"poison@example.com"},{"_tz":"x"},{"email":"b@example.com"}]"#,
     );
     let reply = client.call(&body).await;
-    let errors: Vec<_> = results(&reply).iter().map(|result| result["error"].clone()).collect();
+    let errors: Vec<_> = results(&reply)
+        .iter()
+        .map(|result| result["error"].clone())
+        .collect();
     assert_eq!(errors, [0, 500, 400, 0]);
     let dead = client.take(&world.dead_letter_queue()).await;
     assert_eq!(dead.text(), body);
@@ -219,8 +288,12 @@ async fn a_worker_that_is_stopped_finishes_the_request_it_holds() {
     let world = World::new().await;
     let worker = world.worker().await;
     let mut client = world.client().await;
-    let properties = props().with_reply_to(client.reply_queue.as_str().into()).with_correlation_id("c".into());
-    client.publish(request(&world, "a", 10_000).as_bytes(), properties).await;
+    let properties = props()
+        .with_reply_to(client.reply_queue.as_str().into())
+        .with_correlation_id("c".into());
+    client
+        .publish(request(&world, "a", 10_000).as_bytes(), properties)
+        .await;
     crate::worker::until(async || world.number("SELECT count(*) FROM profiles").await > 0).await;
     worker.signal("TERM").await;
     let (status, said) = worker.end().await;

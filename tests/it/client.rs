@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
-    QueueBindOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions,
+    ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection};
@@ -64,7 +64,10 @@ impl Message {
 
     pub(crate) fn profile_id(&self) -> String {
         let json = self.json();
-        json["profile_id"].as_str().unwrap_or_else(|| panic!("no profile_id: {json}")).to_owned()
+        json["profile_id"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no profile_id: {json}"))
+            .to_owned()
     }
 
     /// A header as text, whatever its type.
@@ -86,12 +89,22 @@ pub(crate) fn props() -> BasicProperties {
 
 impl Client {
     pub(crate) async fn connect(world: &World) -> Self {
-        let connection =
-            Connection::connect(&world.servers.amqp_url, Default::default()).await.expect("RabbitMQ answers");
+        let connection = Connection::connect(&world.servers.amqp_url, Default::default())
+            .await
+            .expect("RabbitMQ answers");
         let channel = connection.create_channel().await.expect("a channel");
-        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
-        let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
-        let queue = channel.queue_declare("".into(), exclusive, FieldTable::default()).await.expect("a queue");
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await
+            .expect("confirms");
+        let exclusive = QueueDeclareOptions {
+            exclusive: true,
+            ..Default::default()
+        };
+        let queue = channel
+            .queue_declare("".into(), exclusive, FieldTable::default())
+            .await
+            .expect("a queue");
         let reply_queue = queue.name().as_str().to_owned();
         let replies = consume(&channel, &reply_queue).await;
         Self {
@@ -113,11 +126,19 @@ impl Client {
     }
 
     /// Publishes many to the request queue, and waits until the broker has all of them.
-    pub(crate) async fn publish_all(&self, requests: impl IntoIterator<Item = (String, BasicProperties)>) {
+    pub(crate) async fn publish_all(
+        &self,
+        requests: impl IntoIterator<Item = (String, BasicProperties)>,
+    ) {
         for (body, properties) in requests {
             let queue = self.request_queue.as_str().into();
-            let publishing =
-                self.channel.basic_publish("".into(), queue, Default::default(), body.as_bytes(), properties);
+            let publishing = self.channel.basic_publish(
+                "".into(),
+                queue,
+                Default::default(),
+                body.as_bytes(),
+                properties,
+            );
             // Confirmed all together below.
             drop(publishing.await.expect("published"));
         }
@@ -126,14 +147,28 @@ impl Client {
 
     /// Properties with this client's reply queue.
     pub(crate) fn replying(&self, correlation_id: &str) -> BasicProperties {
-        props().with_reply_to(self.reply_queue.as_str().into()).with_correlation_id(correlation_id.into())
+        props()
+            .with_reply_to(self.reply_queue.as_str().into())
+            .with_correlation_id(correlation_id.into())
     }
 
     pub(crate) async fn publish_to(&self, queue: &str, body: &[u8], properties: BasicProperties) {
-        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-        let publishing = self.channel.basic_publish("".into(), queue.into(), options, body, properties);
-        let confirm = publishing.await.expect("published").await.expect("confirmed");
-        assert!(confirm.is_ack() && confirm.take_message().is_none(), "there is no queue {queue}");
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..Default::default()
+        };
+        let publishing =
+            self.channel
+                .basic_publish("".into(), queue.into(), options, body, properties);
+        let confirm = publishing
+            .await
+            .expect("published")
+            .await
+            .expect("confirmed");
+        assert!(
+            confirm.is_ack() && confirm.take_message().is_none(),
+            "there is no queue {queue}"
+        );
     }
 
     /// A new correlation id.
@@ -147,7 +182,11 @@ impl Client {
     }
 
     /// The same, with properties besides `reply_to` and `correlation_id`.
-    pub(crate) async fn call_with(&mut self, body: impl AsRef<[u8]>, properties: BasicProperties) -> Message {
+    pub(crate) async fn call_with(
+        &mut self,
+        body: impl AsRef<[u8]>,
+        properties: BasicProperties,
+    ) -> Message {
         let correlation_id = self.correlation_id();
         let properties = properties
             .with_reply_to(self.reply_queue.as_str().into())
@@ -163,7 +202,12 @@ impl Client {
         }
         loop {
             let reply = self.next_reply().await;
-            let id = reply.properties.correlation_id().as_ref().expect("a correlation id").to_string();
+            let id = reply
+                .properties
+                .correlation_id()
+                .as_ref()
+                .expect("a correlation id")
+                .to_string();
             if id == correlation_id {
                 return reply;
             }
@@ -174,17 +218,29 @@ impl Client {
     /// Waits for the next reply, whichever it is.
     pub(crate) async fn next_reply(&mut self) -> Message {
         let next = tokio::time::timeout(self.patience, self.replies.next()).await;
-        next.expect("a reply in time").expect("a reply").expect("a reply").into()
+        next.expect("a reply in time")
+            .expect("a reply")
+            .expect("a reply")
+            .into()
     }
 
     /// Takes the next message of a queue; waits for it.
     pub(crate) async fn take(&self, queue: &str) -> Message {
         let channel = self.connection.create_channel().await.expect("a channel");
-        channel.basic_qos(1, BasicQosOptions::default()).await.expect("a limit of one");
+        channel
+            .basic_qos(1, BasicQosOptions::default())
+            .await
+            .expect("a limit of one");
         let mut consumer = consume(&channel, queue).await;
         let next = tokio::time::timeout(PATIENCE, consumer.next()).await;
-        let delivery = next.expect("a message in time").expect("a message").expect("a message");
-        delivery.ack(Default::default()).await.expect("acknowledged");
+        let delivery = next
+            .expect("a message in time")
+            .expect("a message")
+            .expect("a message");
+        delivery
+            .ack(Default::default())
+            .await
+            .expect("acknowledged");
         channel.close(200, "".into()).await.expect("closed");
         delivery.into()
     }
@@ -196,11 +252,17 @@ impl Client {
         let mut messages = Vec::with_capacity(count);
         while messages.len() < count {
             let next = tokio::time::timeout(PATIENCE, consumer.next()).await;
-            let delivery = next.expect("a message in time").expect("a message").expect("a message");
+            let delivery = next
+                .expect("a message in time")
+                .expect("a message")
+                .expect("a message");
             if messages.len() % 500 == 499 || messages.len() + 1 == count {
                 // Many at once: of many acknowledgements a quorum queue keeps some back for a while, and
                 // forgets them when the channel closes. It delivers at most 2000 without any.
-                delivery.ack(BasicAckOptions { multiple: true }).await.expect("acknowledged");
+                delivery
+                    .ack(BasicAckOptions { multiple: true })
+                    .await
+                    .expect("acknowledged");
             }
             messages.push(delivery.into());
         }
@@ -210,31 +272,54 @@ impl Client {
 
     /// Takes a message that must be there already, if any.
     pub(crate) async fn take_now(&self, queue: &str) -> Option<Message> {
-        let got = self.channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await.expect("an answer");
+        let got = self
+            .channel
+            .basic_get(queue.into(), BasicGetOptions { no_ack: true })
+            .await
+            .expect("an answer");
         got.map(|got| got.delivery.into())
     }
 
     /// How many messages wait in a queue.
     pub(crate) async fn waiting(&self, queue: &str) -> u32 {
-        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
         let channel = self.connection.create_channel().await.expect("a channel");
-        let queue = channel.queue_declare(queue.into(), passive, FieldTable::default()).await.expect("a queue");
+        let queue = channel
+            .queue_declare(queue.into(), passive, FieldTable::default())
+            .await
+            .expect("a queue");
         queue.message_count()
     }
 
     /// A classic queue that others may read as well; it goes when nobody has looked at it for a
     /// quarter of an hour.
     pub(crate) async fn declare_shared(&self, name: &str) {
-        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+        let durable = QueueDeclareOptions {
+            durable: true,
+            ..Default::default()
+        };
         let mut arguments = FieldTable::default();
         arguments.insert("x-expires".into(), AMQPValue::LongInt(900_000));
-        self.channel.queue_declare(name.into(), durable, arguments).await.expect("a queue");
+        self.channel
+            .queue_declare(name.into(), durable, arguments)
+            .await
+            .expect("a queue");
     }
 
     /// A queue that receives this world's trigger events.
     pub(crate) async fn listen_for_events(&self, world: &World, pattern: &str) -> String {
-        let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
-        let queue = self.channel.queue_declare("".into(), exclusive, FieldTable::default()).await.expect("a queue");
+        let exclusive = QueueDeclareOptions {
+            exclusive: true,
+            ..Default::default()
+        };
+        let queue = self
+            .channel
+            .queue_declare("".into(), exclusive, FieldTable::default())
+            .await
+            .expect("a queue");
         let name = queue.name().as_str().to_owned();
         let binding = self.channel.queue_bind(
             name.as_str().into(),
@@ -250,5 +335,8 @@ impl Client {
 
 async fn consume(channel: &Channel, queue: &str) -> lapin::Consumer {
     let options = BasicConsumeOptions::default();
-    channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await.expect("a consumer")
+    channel
+        .basic_consume(queue.into(), "".into(), options, FieldTable::default())
+        .await
+        .expect("a consumer")
 }

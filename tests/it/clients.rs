@@ -67,7 +67,9 @@ fn python(package: &str, file: &str) -> impl Fn() -> Command {
 
 fn node() -> Command {
     let mut command = Command::new("node");
-    command.arg(source("add_profile_amqplib.js")).env("NODE_PATH", prepared("node/node_modules"));
+    command
+        .arg(source("add_profile_amqplib.js"))
+        .env("NODE_PATH", prepared("node/node_modules"));
     command
 }
 
@@ -78,7 +80,10 @@ fn go() -> Command {
 fn java() -> Command {
     let classes = prepared("java");
     let mut command = Command::new("java");
-    command.arg("-cp").arg(format!("{classes}:{classes}/*")).arg("AddProfile");
+    command
+        .arg("-cp")
+        .arg(format!("{classes}:{classes}/*"))
+        .arg("AddProfile");
     command
 }
 
@@ -121,8 +126,15 @@ fn run(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let child = command.spawn().expect("it can be run: `make test` prepares the clients");
-    async { tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("it ends in time").expect("its end") }
+    let child = command
+        .spawn()
+        .expect("it can be run: `make test` prepares the clients");
+    async {
+        tokio::time::timeout(PATIENCE, child.wait_with_output())
+            .await
+            .expect("it ends in time")
+            .expect("its end")
+    }
 }
 
 /// The reply that a client printed.
@@ -138,7 +150,10 @@ async fn failure(run: impl Future<Output = Output>) -> String {
     let output = run.await;
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{words}");
-    assert!(output.stdout.is_empty(), "only replies are printed on standard output");
+    assert!(
+        output.stdout.is_empty(),
+        "only replies are printed on standard output"
+    );
     words
 }
 
@@ -158,9 +173,20 @@ async fn prints_replies(program: impl Fn() -> Command, attempts: Attempts) {
     let other = reply(run(program(), &world, &good, &[])).await;
     assert_eq!(other["error"], 409, "{other}");
     // A refusal is an answer.
-    let bad = reply(run(program(), &world, &world.request(r#""data":{"email":"a"}"#), &[])).await;
+    let bad = reply(run(
+        program(),
+        &world,
+        &world.request(r#""data":{"email":"a"}"#),
+        &[],
+    ))
+    .await;
     assert_eq!(bad["error"], 400, "{bad}");
-    assert_eq!(world.texts("SELECT email || ' ' || (data ->> '_fname') FROM profiles").await, ["a@example.com Фёдор"]);
+    assert_eq!(
+        world
+            .texts("SELECT email || ' ' || (data ->> '_fname') FROM profiles")
+            .await,
+        ["a@example.com Фёдор"]
+    );
     // XML is answered in XML.
     let xml = format!("<xml><token>{}</token><db_id>1</db_id></xml>", world.token);
     let output = run(program(), &world, &xml, &[]).await;
@@ -171,8 +197,11 @@ async fn sends_again_and_gives_up(program: impl Fn() -> Command, attempts: Attem
     let world = World::new().await;
     let queue = world.request_queue();
     let client = world.client().await;
-    let declare =
-        client.channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::default(), FieldTable::default());
+    let declare = client.channel.queue_declare(
+        queue.as_str().into(),
+        QueueDeclareOptions::default(),
+        FieldTable::default(),
+    );
     declare.await.expect("a request queue that nobody reads");
     let body = "<xml><db_id>1</db_id></xml>";
 
@@ -184,16 +213,31 @@ async fn sends_again_and_gives_up(program: impl Fn() -> Command, attempts: Attem
         if attempts == Attempts::Three {
             request = client.take(&queue).await;
             check_request(&request, body, "two", attempts);
-            answer(&client, &request, "another", "<xml>the reply of another</xml>").await;
+            answer(
+                &client,
+                &request,
+                "another",
+                "<xml>the reply of another</xml>",
+            )
+            .await;
         }
         answer(&client, &request, "two", "<xml>ответ</xml>").await;
     });
     let words = String::from_utf8_lossy(&running.0.stderr);
     assert!(running.0.status.success(), "{words}");
-    assert_eq!(String::from_utf8_lossy(&running.0.stdout), "<xml>ответ</xml>\n");
+    assert_eq!(
+        String::from_utf8_lossy(&running.0.stdout),
+        "<xml>ответ</xml>\n"
+    );
 
     let body = r#"{"db_id":1}"#;
-    let words = failure(run(program(), &world, body, &[("MESSAGE_ID", "three"), ("REPLY_TIMEOUT", "1")])).await;
+    let words = failure(run(
+        program(),
+        &world,
+        body,
+        &[("MESSAGE_ID", "three"), ("REPLY_TIMEOUT", "1")],
+    ))
+    .await;
     let mut count = 0;
     while let Some(request) = client.take_now(&queue).await {
         check_request(&request, body, "three", attempts);
@@ -212,21 +256,52 @@ async fn sends_again_and_gives_up(program: impl Fn() -> Command, attempts: Attem
 fn check_request(request: &Message, body: &str, message_id: &str, attempts: Attempts) {
     let properties = &request.properties;
     assert_eq!(request.text(), body);
-    let content_type = if body.starts_with('<') { "application/xml" } else { "application/json" };
-    assert_eq!(properties.content_type().as_ref().map(|value| value.as_str()), Some(content_type));
-    assert_eq!(properties.delivery_mode(), &Some(2), "it survives the broker");
+    let content_type = if body.starts_with('<') {
+        "application/xml"
+    } else {
+        "application/json"
+    };
+    assert_eq!(
+        properties
+            .content_type()
+            .as_ref()
+            .map(|value| value.as_str()),
+        Some(content_type)
+    );
+    assert_eq!(
+        properties.delivery_mode(),
+        &Some(2),
+        "it survives the broker"
+    );
     if attempts == Attempts::Three {
-        assert_eq!(properties.message_id().as_ref().map(|value| value.as_str()), Some(message_id));
+        assert_eq!(
+            properties.message_id().as_ref().map(|value| value.as_str()),
+            Some(message_id)
+        );
     }
 }
 
 async fn answer(client: &Client, request: &Message, correlation_id: &str, body: &str) {
-    let reply_to = request.properties.reply_to().clone().expect("a place for the reply");
+    let reply_to = request
+        .properties
+        .reply_to()
+        .clone()
+        .expect("a place for the reply");
     let properties = props().with_correlation_id(correlation_id.into());
     // Not mandatory: what that means for direct reply-to differs between brokers.
     let options = BasicPublishOptions::default();
-    let publishing = client.channel.basic_publish("".into(), reply_to, options, body.as_bytes(), properties);
-    assert!(publishing.await.expect("published").await.expect("confirmed").is_ack());
+    let publishing =
+        client
+            .channel
+            .basic_publish("".into(), reply_to, options, body.as_bytes(), properties);
+    assert!(
+        publishing
+            .await
+            .expect("published")
+            .await
+            .expect("confirmed")
+            .is_ack()
+    );
 }
 
 /// By the broker's return of the request; from tools that don't ask for it, by what they say when
@@ -234,5 +309,8 @@ async fn answer(client: &Client, request: &Message, correlation_id: &str, body: 
 async fn names_a_missing_queue(program: impl Fn() -> Command) {
     let world = World::new().await;
     let words = failure(run(program(), &world, "{}", &[("REPLY_TIMEOUT", "3")])).await;
-    assert!(words.contains(&format!("queue {}", world.request_queue())), "{words}");
+    assert!(
+        words.contains(&format!("queue {}", world.request_queue())),
+        "{words}"
+    );
 }

@@ -9,7 +9,9 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -44,7 +46,11 @@ impl Collector {
         let received = Arc::<Mutex<Received>>::default();
         let mut serving = JoinSet::new();
         serving.spawn(serve(listener, received.clone()));
-        Self { address, received, _serving: serving }
+        Self {
+            address,
+            received,
+            _serving: serving,
+        }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -81,22 +87,44 @@ async fn serve(listener: TcpListener, received: Arc<Mutex<Received>>) {
         let service = service_fn(move |request| take(request, received.clone()));
         connections.spawn(async move {
             // A worker that is gone may leave it halfway.
-            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
+            hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await
+                .ok();
         });
     }
 }
 
-async fn take(request: Request<Incoming>, received: Arc<Mutex<Received>>) -> Result<Response<Full<Bytes>>, Infallible> {
-    assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/v1/traces"));
+async fn take(
+    request: Request<Incoming>,
+    received: Arc<Mutex<Received>>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    assert_eq!(
+        (request.method().as_str(), request.uri().path()),
+        ("POST", "/v1/traces")
+    );
     assert_eq!(request.headers()["content-type"], "application/x-protobuf");
-    let key = request.headers().get("x-key").map(|key| key.to_str().expect("a text").to_owned());
-    let body = request.into_body().collect().await.expect("a body").to_bytes();
+    let key = request
+        .headers()
+        .get("x-key")
+        .map(|key| key.to_str().expect("a text").to_owned());
+    let body = request
+        .into_body()
+        .collect()
+        .await
+        .expect("a body")
+        .to_bytes();
     let export = ExportTraceServiceRequest::decode(body).expect("spans");
     let mut received = received.lock().expect("unpoisoned");
     received.keys.extend(key);
     for resource in export.resource_spans {
         received.resource = resource.resource.expect("a resource").attributes;
-        received.spans.extend(resource.scope_spans.into_iter().flat_map(|scope| scope.spans));
+        received.spans.extend(
+            resource
+                .scope_spans
+                .into_iter()
+                .flat_map(|scope| scope.spans),
+        );
     }
     let answer = ExportTraceServiceResponse::default().encode_to_vec();
     Ok(Response::new(Full::new(answer.into())))
@@ -106,9 +134,15 @@ async fn take(request: Request<Incoming>, received: Arc<Mutex<Received>>) -> Res
 pub(crate) fn text(attributes: &[KeyValue], name: &str) -> Option<String> {
     let found = attributes.iter().find(|attribute| attribute.key == name)?;
     match found.value.as_ref()? {
-        AnyValue { value: Some(Value::StringValue(text)) } => Some(text.clone()),
-        AnyValue { value: Some(Value::IntValue(number)) } => Some(number.to_string()),
-        AnyValue { value: Some(Value::BoolValue(flag)) } => Some(flag.to_string()),
+        AnyValue {
+            value: Some(Value::StringValue(text)),
+        } => Some(text.clone()),
+        AnyValue {
+            value: Some(Value::IntValue(number)),
+        } => Some(number.to_string()),
+        AnyValue {
+            value: Some(Value::BoolValue(flag)),
+        } => Some(flag.to_string()),
         other => panic!("{name}: {other:?}"),
     }
 }

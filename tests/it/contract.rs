@@ -36,7 +36,8 @@ async fn fixtures_in(format: &str, at_least: usize) -> World {
     let cases = cases(format);
     assert!(cases.len() >= at_least, "only {} cases", cases.len());
     for case in &cases {
-        let request = read(case, "request", format).replace("{token for all databases}", &token_for_all);
+        let request =
+            read(case, "request", format).replace("{token for all databases}", &token_for_all);
         let reply = client.call(request.replace("{token}", &world.token)).await;
         assert_reply(&reply, format, &read(case, "reply", format), case);
     }
@@ -45,14 +46,26 @@ async fn fixtures_in(format: &str, at_least: usize) -> World {
 
 /// Compares a reply with what is expected, in which `{profile_id}` stands for any.
 fn assert_reply(reply: &Message, format: &str, expected: &str, case: &str) {
-    let content_type = reply.properties.content_type().as_ref().map(ToString::to_string);
-    assert_eq!(content_type, Some(format!("application/{format}")), "{case}");
+    let content_type = reply
+        .properties
+        .content_type()
+        .as_ref()
+        .map(ToString::to_string);
+    assert_eq!(
+        content_type,
+        Some(format!("application/{format}")),
+        "{case}"
+    );
     let text = with_placeholders(reply);
     if format == "json" {
         let json = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
         assert_eq!(json(&text), json(expected), "{case}");
     } else {
-        assert_eq!(text, expected.lines().map(str::trim_start).collect::<String>(), "{case}");
+        assert_eq!(
+            text,
+            expected.lines().map(str::trim_start).collect::<String>(),
+            "{case}"
+        );
     }
 }
 
@@ -61,7 +74,10 @@ const PAGE: &str = include_str!("../../docs/contract.md");
 /// The fenced blocks of the page that are marked so.
 fn blocks<'p>(format: &str, what: &str) -> Vec<&'p str> {
     let fence = format!("```{format} {what}\n");
-    PAGE.split(&fence).skip(1).map(|rest| rest.split_once("```").expect("the end of a block").0).collect()
+    PAGE.split(&fence)
+        .skip(1)
+        .map(|rest| rest.split_once("```").expect("the end of a block").0)
+        .collect()
 }
 
 #[tokio::test]
@@ -85,19 +101,40 @@ fn the_page_has_every_field_channel_status_and_code() {
     let rows: String = PAGE.lines().filter(|line| line.starts_with('|')).collect();
     let tables = [request::FIELDS, profile::FIELDS, subscription::FIELDS].concat();
     let fields = tables.iter().map(|field| format!("`{}`", field.name));
-    let channels = Channel::ALL.iter().map(|channel| format!("`{}`", channel.name()));
+    let channels = Channel::ALL
+        .iter()
+        .map(|channel| format!("`{}`", channel.name()));
     let statuses = STATUSES.iter().map(|status| format!("`{status}`"));
-    let codes = Code::ALL.iter().map(|code| format!("| {} |", code.number()));
+    let codes = Code::ALL
+        .iter()
+        .map(|code| format!("| {} |", code.number()));
     for wanted in fields.chain(channels).chain(statuses).chain(codes) {
-        assert!(rows.contains(&wanted), "{wanted} is in no table of docs/contract.md");
+        assert!(
+            rows.contains(&wanted),
+            "{wanted} is in no table of docs/contract.md"
+        );
     }
-    let types = FieldType::ALL.iter().map(|field_type| format!("`{}`", field_type.name()));
-    types.for_each(|wanted| assert!(PAGE.contains(&wanted), "{wanted} is not in docs/contract.md"));
+    let types = FieldType::ALL
+        .iter()
+        .map(|field_type| format!("`{}`", field_type.name()));
+    types.for_each(|wanted| {
+        assert!(
+            PAGE.contains(&wanted),
+            "{wanted} is not in docs/contract.md"
+        )
+    });
 }
 
 /// Database 2 of the fixtures.
 async fn define_fields(world: &World) {
-    assert_eq!(world.store.create_database("two", true).await.expect("a database"), 2);
+    assert_eq!(
+        world
+            .store
+            .create_database("two", true)
+            .await
+            .expect("a database"),
+        2
+    );
     for (name, field_type) in [
         ("nick", FieldType::String),
         ("loyalty_level", FieldType::Integer),
@@ -108,15 +145,26 @@ async fn define_fields(world: &World) {
         ("tags", FieldType::Strings),
         ("address", FieldType::Object),
     ] {
-        world.store.define_field(2, name, field_type).await.expect("a field");
+        world
+            .store
+            .define_field(2, name, field_type)
+            .await
+            .expect("a field");
     }
 }
 
 fn cases(format: &str) -> Vec<String> {
     let files = std::fs::read_dir(fixtures()).expect("the fixtures");
-    let names = files.map(|file| file.expect("a file").file_name().into_string().expect("a name"));
+    let names = files.map(|file| {
+        file.expect("a file")
+            .file_name()
+            .into_string()
+            .expect("a name")
+    });
     let suffix = format!(".request.{format}");
-    let mut cases: Vec<_> = names.filter_map(|name| Some(name.strip_suffix(&suffix)?.to_owned())).collect();
+    let mut cases: Vec<_> = names
+        .filter_map(|name| Some(name.strip_suffix(&suffix)?.to_owned()))
+        .collect();
     cases.sort();
     cases
 }
@@ -133,12 +181,18 @@ fn read(case: &str, what: &str, format: &str) -> String {
 /// The reply with its profile ids replaced, if they have the right form.
 fn with_placeholders(reply: &Message) -> String {
     let mut text = reply.text();
-    for (before, after) in [("\"profile_id\":\"", "\""), ("<profile_id>", "</profile_id>")] {
+    for (before, after) in [
+        ("\"profile_id\":\"", "\""),
+        ("<profile_id>", "</profile_id>"),
+    ] {
         let mut pieces = text.split(before);
         let mut replaced = pieces.next().expect("a text").to_owned();
         for piece in pieces {
             let (id, rest) = piece.split_once(after).expect("the end of an id");
-            let digits = id.len() == 24 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+            let digits = id.len() == 24
+                && id
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
             assert!(digits, "{id}");
             replaced += &format!("{before}{{profile_id}}{after}{rest}");
         }
@@ -148,14 +202,25 @@ fn with_placeholders(reply: &Message) -> String {
 }
 
 /// What a text can be in JSON only: numbers in custom fields that are not defined.
-const ROWS_OF_JSON: [&str; 3] = [r#"{"level": 3, "tags": ["a", "b"], "points": 12.50}"#, "10115", r#"{"a": 1}"#];
-const ROWS_OF_XML: [&str; 3] =
-    [r#"{"level": "3", "tags": ["a", "b"], "points": "12.50"}"#, r#""10115""#, r#"{"a": "1"}"#];
+const ROWS_OF_JSON: [&str; 3] = [
+    r#"{"level": 3, "tags": ["a", "b"], "points": 12.50}"#,
+    "10115",
+    r#"{"a": 1}"#,
+];
+const ROWS_OF_XML: [&str; 3] = [
+    r#"{"level": "3", "tags": ["a", "b"], "points": "12.50"}"#,
+    r#""10115""#,
+    r#"{"a": "1"}"#,
+];
 
 async fn the_right_rows_are_there(world: &World, [loyalty, postal_code, custom_fields]: [&str; 3]) {
-    let profiles =
-        world.texts("SELECT coalesce(email, '-') || ' ' || data FROM profiles WHERE db_id = 1 ORDER BY id").await;
-    let john = serde_json::from_str::<Value>(profiles[2].split_once(' ').expect("data").1).expect("JSON");
+    let profiles = world
+        .texts(
+            "SELECT coalesce(email, '-') || ' ' || data FROM profiles WHERE db_id = 1 ORDER BY id",
+        )
+        .await;
+    let john =
+        serde_json::from_str::<Value>(profiles[2].split_once(' ').expect("data").1).expect("JSON");
     let expected = serde_json::from_str::<Value>(&format!(
         r#"{{
             "_ip": "192.0.2.1", "_os": "Linux", "_tz": "Europe/Berlin", "_sex": "male", "_city": "Berlin",
@@ -167,7 +232,11 @@ async fn the_right_rows_are_there(world: &World, [loyalty, postal_code, custom_f
         }}"#
     ));
     assert_eq!(john, expected.expect("JSON"));
-    let all: Vec<_> = profiles.iter().map(String::as_str).filter(|row| !row.starts_with("john@")).collect();
+    let all: Vec<_> = profiles
+        .iter()
+        .map(String::as_str)
+        .filter(|row| !row.starts_with("john@"))
+        .collect();
     let mut expected = vec![
         r#"- {"_fname": "Fillipp", "_lname": "Doe"}"#,
         "- {}",
@@ -190,7 +259,9 @@ async fn the_right_rows_are_there(world: &World, [loyalty, postal_code, custom_f
     }
     assert_eq!(all, expected);
     assert_eq!(
-        world.texts("SELECT data::text FROM profiles WHERE db_id = 2").await,
+        world
+            .texts("SELECT data::text FROM profiles WHERE db_id = 2")
+            .await,
         [concat!(
             r#"{"vip": true, "nick": "F", "tags": ["a", "b"], "score": 12.50, "address": {"house": {"number": "12a"}, "#,
             r#""street": "Main Street"}, "birthday": "1990-05-17", "last_seen": "2026-11-23T10:00:00Z", "loyalty_level": 3}"#
@@ -230,9 +301,14 @@ async fn the_profile_id_names_the_row() {
     let mut client = world.client().await;
     let reply = client.call(world.request("")).await;
     let id = reply.profile_id();
-    assert_eq!(world.texts("SELECT id FROM profiles").await, std::slice::from_ref(&id));
+    assert_eq!(
+        world.texts("SELECT id FROM profiles").await,
+        std::slice::from_ref(&id)
+    );
     let seconds = i64::from_str_radix(&id[..8], 16).expect("seconds");
-    let created = world.number("SELECT floor(extract(epoch FROM created_at))::bigint FROM profiles").await;
+    let created = world
+        .number("SELECT floor(extract(epoch FROM created_at))::bigint FROM profiles")
+        .await;
     assert_eq!(seconds, created);
 }
 
@@ -241,13 +317,36 @@ async fn a_request_without_content_type_is_read_by_its_first_byte_and_one_with_i
     let world = World::new().await;
     let _worker = world.worker().await;
     let mut client = world.client().await;
-    assert_eq!(client.call(format!(" \n{}", world.request(""))).await.error(), 0);
-    for content_type in ["application/json", "application/json; charset=utf-8", "application/octet-stream"] {
+    assert_eq!(
+        client
+            .call(format!(" \n{}", world.request("")))
+            .await
+            .error(),
+        0
+    );
+    for content_type in [
+        "application/json",
+        "application/json; charset=utf-8",
+        "application/octet-stream",
+    ] {
         let properties = props().with_content_type(content_type.into());
-        assert_eq!(client.call_with(world.request(""), properties).await.error(), 0, "{content_type}");
+        assert_eq!(
+            client
+                .call_with(world.request(""), properties)
+                .await
+                .error(),
+            0,
+            "{content_type}"
+        );
     }
     let properties = props().with_content_type("application/json; charset=windows-1251".into());
-    assert_eq!(client.call_with(world.request(""), properties).await.error(), 400);
+    assert_eq!(
+        client
+            .call_with(world.request(""), properties)
+            .await
+            .error(),
+        400
+    );
 }
 
 #[tokio::test]
@@ -257,7 +356,10 @@ async fn a_body_over_the_limit_is_413_and_leaves_nothing() {
     let mut client = world.client().await;
     let large = world.request(&format!(r#""data":{{"x":"{}"}}"#, "x".repeat(3000)));
     let reply = client.call(&large).await;
-    assert_eq!(reply.json(), serde_json::json!({"error": 413, "error_text": "the body is larger than 2048 bytes"}));
+    assert_eq!(
+        reply.json(),
+        serde_json::json!({"error": 413, "error_text": "the body is larger than 2048 bytes"})
+    );
     assert_eq!(client.call(world.request("")).await.error(), 0);
     assert_eq!(world.number("SELECT count(*) FROM profiles").await, 1);
     assert!(client.take_now(&world.dead_letter_queue()).await.is_none());
@@ -270,7 +372,14 @@ async fn a_request_of_megabytes_is_stored() {
     let _worker = world.worker().await;
     let mut client: Client = world.client().await;
     let text = "ж".repeat(2_000_000);
-    let reply = client.call(world.request(&format!(r#""data":{{"x":"{text}"}}"#))).await;
+    let reply = client
+        .call(world.request(&format!(r#""data":{{"x":"{text}"}}"#)))
+        .await;
     assert_eq!(reply.error(), 0);
-    assert_eq!(world.number("SELECT length(data->>'x')::bigint FROM profiles").await, 2_000_000);
+    assert_eq!(
+        world
+            .number("SELECT length(data->>'x')::bigint FROM profiles")
+            .await,
+        2_000_000
+    );
 }

@@ -21,7 +21,10 @@ fn text(text: &str) -> AMQPValue {
 
 /// The worker's own topology but for the delivery limit, which is low so that this ends soon.
 async fn declare_with_delivery_limit(world: &World, client: &Client, limit: i32) {
-    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
     let quorum = ("x-queue-type", text("quorum"));
     let dead = world.dead_letter_queue();
     let request = table(&[
@@ -35,12 +38,23 @@ async fn declare_with_delivery_limit(world: &World, client: &Client, limit: i32)
         (world.result_queue(), table(std::slice::from_ref(&quorum))),
         (dead, table(std::slice::from_ref(&quorum))),
     ] {
-        client.channel.queue_declare(queue.into(), durable, arguments).await.expect("a queue");
+        client
+            .channel
+            .queue_declare(queue.into(), durable, arguments)
+            .await
+            .expect("a queue");
     }
-    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
     let exchange = world.event_exchange();
-    let declare =
-        client.channel.exchange_declare(exchange.into(), lapin::ExchangeKind::Topic, options, FieldTable::default());
+    let declare = client.channel.exchange_declare(
+        exchange.into(),
+        lapin::ExchangeKind::Topic,
+        options,
+        FieldTable::default(),
+    );
     declare.await.expect("an exchange");
 }
 
@@ -52,14 +66,23 @@ async fn a_message_whose_headers_fill_a_frame_costs_nobody_anything() {
     let mut client = world.client().await;
     declare_with_delivery_limit(&world, &client, 6).await;
     let reply_to = |id: &str, client: &Client| {
-        props().with_reply_to(client.reply_queue.as_str().into()).with_correlation_id(id.into())
+        props()
+            .with_reply_to(client.reply_queue.as_str().into())
+            .with_correlation_id(id.into())
     };
     for i in 0..20 {
         if i == 10 {
             let headers = table(&[("x-big", text(&"x".repeat(130_900)))]);
-            client.publish(b"unreadable", props().with_headers(headers)).await;
+            client
+                .publish(b"unreadable", props().with_headers(headers))
+                .await;
         }
-        client.publish(world.request("").as_bytes(), reply_to(&format!("c{i}"), &client)).await;
+        client
+            .publish(
+                world.request("").as_bytes(),
+                reply_to(&format!("c{i}"), &client),
+            )
+            .await;
     }
     let _worker = world.start_worker(&[("TOPOLOGY", "none")]);
     for i in 0..20 {
@@ -68,7 +91,11 @@ async fn a_message_whose_headers_fill_a_frame_costs_nobody_anything() {
     let dead = client.take(&world.dead_letter_queue()).await;
     assert_eq!(dead.header("x-error").as_deref(), Some("400"));
     assert_eq!(dead.header("x-cut-headers").as_deref(), Some("x-big"));
-    assert_eq!(world.number("SELECT count(*) FROM profiles").await, 20, "nothing was delivered twice");
+    assert_eq!(
+        world.number("SELECT count(*) FROM profiles").await,
+        20,
+        "nothing was delivered twice"
+    );
 }
 
 /// Somebody's transaction holds what one request has to wait for.
@@ -80,9 +107,21 @@ async fn a_request_that_waits_for_a_lock_holds_up_no_other() {
     let somebody = connect(&world.database_url).await;
     let insert = "INSERT INTO profiles (db_id, id, email, email_hash, data)
                   VALUES (1, repeat('0', 24), 'held@example.com', hash_of_email('held@example.com'), '{}')";
-    somebody.batch_execute(&format!("BEGIN; {insert}")).await.expect("a transaction");
-    let properties = props().with_reply_to(client.reply_queue.as_str().into()).with_correlation_id("held".into());
-    client.publish(world.request(r#""data":{"email":"held@example.com"}"#).as_bytes(), properties).await;
+    somebody
+        .batch_execute(&format!("BEGIN; {insert}"))
+        .await
+        .expect("a transaction");
+    let properties = props()
+        .with_reply_to(client.reply_queue.as_str().into())
+        .with_correlation_id("held".into());
+    client
+        .publish(
+            world
+                .request(r#""data":{"email":"held@example.com"}"#)
+                .as_bytes(),
+            properties,
+        )
+        .await;
     let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'";
     crate::worker::until(async || world.number(waiting).await > 0).await;
     for i in 0..20 {
@@ -92,8 +131,14 @@ async fn a_request_that_waits_for_a_lock_holds_up_no_other() {
     // All but the one that waits are settled, although they came after it.
     worker.kill().await;
     crate::worker::until(async || client.waiting(&world.request_queue()).await > 0).await;
-    assert!(client.waiting(&world.request_queue()).await <= 2, "what was answered came back");
-    somebody.batch_execute("ROLLBACK").await.expect("the end of it");
+    assert!(
+        client.waiting(&world.request_queue()).await <= 2,
+        "what was answered came back"
+    );
+    somebody
+        .batch_execute("ROLLBACK")
+        .await
+        .expect("the end of it");
     let _another = world.worker().await;
     assert_eq!(client.reply("held").await.error(), 0);
 }
@@ -110,21 +155,34 @@ async fn large_headers_cost_nobody_anything() {
         let properties = properties.with_correlation_id(format!("c{i}").as_str().into());
         if i % 2 == 0 {
             let headers = table(&[("x-large", text(&large))]);
-            client.publish(b"unreadable", properties.with_headers(headers)).await;
+            client
+                .publish(b"unreadable", properties.with_headers(headers))
+                .await;
         } else {
-            client.publish(world.request("").as_bytes(), properties).await;
+            client
+                .publish(world.request("").as_bytes(), properties)
+                .await;
         }
     }
     for i in 0..4 {
-        assert_eq!(client.reply(&format!("c{i}")).await.error(), if i % 2 == 0 { 400 } else { 0 });
+        assert_eq!(
+            client.reply(&format!("c{i}")).await.error(),
+            if i % 2 == 0 { 400 } else { 0 }
+        );
     }
     for _ in 0..2 {
         let letter = client.take(&world.dead_letter_queue()).await;
-        assert_eq!(letter.header("x-large").map(|value| value.len()), Some(large.len()));
+        assert_eq!(
+            letter.header("x-large").map(|value| value.len()),
+            Some(large.len())
+        );
     }
     worker.signal("TERM").await;
     let (status, said) = worker.end().await;
-    assert!(status.success() && !said.contains("lost RabbitMQ"), "{said}");
+    assert!(
+        status.success() && !said.contains("lost RabbitMQ"),
+        "{said}"
+    );
 }
 
 /// A full queue behind reply_to is the requester's own matter.
@@ -134,14 +192,32 @@ async fn a_reply_queue_that_is_full_costs_nobody_else_anything() {
     let _worker = world.worker().await;
     let mut client = world.client().await;
     let full = format!("{}.full", world.name);
-    let arguments = table(&[("x-max-length", AMQPValue::LongInt(1)), ("x-overflow", text("reject-publish"))]);
-    let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
-    client.channel.queue_declare(full.as_str().into(), exclusive, arguments).await.expect("a queue");
+    let arguments = table(&[
+        ("x-max-length", AMQPValue::LongInt(1)),
+        ("x-overflow", text("reject-publish")),
+    ]);
+    let exclusive = QueueDeclareOptions {
+        exclusive: true,
+        ..Default::default()
+    };
+    client
+        .channel
+        .queue_declare(full.as_str().into(), exclusive, arguments)
+        .await
+        .expect("a queue");
     client.publish_to(&full, b"it is full", props()).await;
     for i in 0..30 {
-        let reply_to = if i % 3 == 0 { full.as_str() } else { client.reply_queue.as_str() };
-        let properties = props().with_reply_to(reply_to.into()).with_correlation_id(format!("c{i}").as_str().into());
-        client.publish(world.request("").as_bytes(), properties).await;
+        let reply_to = if i % 3 == 0 {
+            full.as_str()
+        } else {
+            client.reply_queue.as_str()
+        };
+        let properties = props()
+            .with_reply_to(reply_to.into())
+            .with_correlation_id(format!("c{i}").as_str().into());
+        client
+            .publish(world.request("").as_bytes(), properties)
+            .await;
     }
     for i in (0..30).filter(|i| i % 3 != 0) {
         assert_eq!(client.reply(&format!("c{i}")).await.error(), 0);
@@ -162,22 +238,46 @@ async fn a_reply_queue_that_never_takes_anything_holds_others_up_once() {
     let _worker = world.worker_with(&[("LANES", "1")]).await;
     let mut client = world.client().await;
     let never = format!("{}.never", world.name);
-    let arguments = table(&[("x-max-length", AMQPValue::LongInt(0)), ("x-overflow", text("reject-publish"))]);
-    let transient = QueueDeclareOptions { auto_delete: true, ..Default::default() };
-    client.channel.queue_declare(never.as_str().into(), transient, arguments).await.expect("a queue");
+    let arguments = table(&[
+        ("x-max-length", AMQPValue::LongInt(0)),
+        ("x-overflow", text("reject-publish")),
+    ]);
+    let transient = QueueDeclareOptions {
+        auto_delete: true,
+        ..Default::default()
+    };
+    client
+        .channel
+        .queue_declare(never.as_str().into(), transient, arguments)
+        .await
+        .expect("a queue");
     let all = async {
         for _ in 0..12 {
             let properties = props().with_reply_to(never.as_str().into());
-            client.publish(world.request("").as_bytes(), properties).await;
+            client
+                .publish(world.request("").as_bytes(), properties)
+                .await;
             assert_eq!(client.call(world.request("")).await.error(), 0);
         }
     };
     // Far longer than one wait takes, and shorter than twelve.
-    tokio::time::timeout(PATIENCE, all).await.expect("others are answered");
+    tokio::time::timeout(PATIENCE, all)
+        .await
+        .expect("others are answered");
     for _ in 0..12 {
-        assert_eq!(client.take(&world.result_queue()).await.header("x-original-reply-to"), Some(never.clone()));
+        assert_eq!(
+            client
+                .take(&world.result_queue())
+                .await
+                .header("x-original-reply-to"),
+            Some(never.clone())
+        );
     }
-    client.channel.queue_delete(never.as_str().into(), Default::default()).await.expect("deleted");
+    client
+        .channel
+        .queue_delete(never.as_str().into(), Default::default())
+        .await
+        .expect("deleted");
 }
 
 /// The header that makes a debug build do what the fault of a message would.
@@ -193,8 +293,14 @@ async fn a_message_that_makes_our_code_panic_ends_alone() {
     worker.signal("STOP").await;
     for i in 0..20 {
         let properties = client.replying(&format!("c{i}"));
-        let properties = if i == 10 { properties.with_headers(fault("panic")) } else { properties };
-        client.publish(world.request("").as_bytes(), properties).await;
+        let properties = if i == 10 {
+            properties.with_headers(fault("panic"))
+        } else {
+            properties
+        };
+        client
+            .publish(world.request("").as_bytes(), properties)
+            .await;
     }
     worker.signal("CONT").await;
     for i in 0..20 {
@@ -225,17 +331,31 @@ async fn a_request_over_which_the_process_ends_after_the_commit_is_stored_twice_
     for queue_type in ["quorum", "classic"] {
         let world = World::new().await;
         kills_until_it_is_given_up(&world, queue_type, "abort-after-commit", false).await;
-        let stored = world.number("SELECT count(*) FROM profiles WHERE data->>'_fname' = 'n300'").await;
-        assert!((1..=2).contains(&stored), "{queue_type}: stored {stored} times");
+        let stored = world
+            .number("SELECT count(*) FROM profiles WHERE data->>'_fname' = 'n300'")
+            .await;
+        assert!(
+            (1..=2).contains(&stored),
+            "{queue_type}: stored {stored} times"
+        );
         let twice = "SELECT count(*) FROM (SELECT 1 FROM profiles WHERE data->>'_fname' <> 'n300' \
                      GROUP BY data->'_fname' HAVING count(*) > 2) AS of_each";
-        assert_eq!(world.number(twice).await, 0, "{queue_type}: a neighbour was stored three times");
+        assert_eq!(
+            world.number(twice).await,
+            0,
+            "{queue_type}: a neighbour was stored three times"
+        );
     }
 }
 
 /// One of 600 requests ends the process, with `x-fault`, as often as it is begun. The others are
 /// answered, and it is a dead letter after five deaths at most.
-async fn kills_until_it_is_given_up(world: &World, queue_type: &str, fault_kind: &str, is_named: bool) {
+async fn kills_until_it_is_given_up(
+    world: &World,
+    queue_type: &str,
+    fault_kind: &str,
+    is_named: bool,
+) {
     let settings = [("QUEUE_TYPE", queue_type)];
     world.worker_with(&settings).await.signal("TERM").await;
     let mut client = world.client().await;
@@ -244,8 +364,15 @@ async fn kills_until_it_is_given_up(world: &World, queue_type: &str, fault_kind:
         if is_named {
             properties = properties.with_message_id(format!("m{i}").as_str().into());
         }
-        let properties = if i == 300 { properties.with_headers(fault(fault_kind)) } else { properties };
-        (world.request(&format!(r#""data":{{"_fname":"n{i}"}}"#)), properties)
+        let properties = if i == 300 {
+            properties.with_headers(fault(fault_kind))
+        } else {
+            properties
+        };
+        (
+            world.request(&format!(r#""data":{{"_fname":"n{i}"}}"#)),
+            properties,
+        )
     });
     client.publish_all(requests).await;
     let dead = world.dead_letter_queue();
@@ -265,7 +392,11 @@ async fn kills_until_it_is_given_up(world: &World, queue_type: &str, fault_kind:
     assert!((4..=5).contains(&deaths), "{queue_type}: {deaths} deaths");
     for i in 0..600 {
         let reply = client.reply(&format!("c{i}")).await;
-        assert_eq!(reply.error(), if i == 300 { 500 } else { 0 }, "{queue_type}: {i}");
+        assert_eq!(
+            reply.error(),
+            if i == 300 { 500 } else { 0 },
+            "{queue_type}: {i}"
+        );
     }
     let letter = client.take(&dead).await;
     assert_eq!(letter.header("x-error").as_deref(), Some("500"));
@@ -284,11 +415,21 @@ async fn a_suspect_that_waits_for_the_database_is_not_guilty_of_kills_from_outsi
     let somebody = connect(&world.database_url).await;
     let insert = "INSERT INTO profiles (db_id, id, email, email_hash, data)
                   VALUES (1, repeat('0', 24), 'held@example.com', hash_of_email('held@example.com'), '{}')";
-    somebody.batch_execute(&format!("BEGIN; {insert}")).await.expect("a transaction");
+    somebody
+        .batch_execute(&format!("BEGIN; {insert}"))
+        .await
+        .expect("a transaction");
     let mut worker = world.worker_with(&settings).await;
     let mut client = world.client().await;
     let properties = client.replying("held");
-    client.publish(world.request(r#""data":{"email":"held@example.com"}"#).as_bytes(), properties).await;
+    client
+        .publish(
+            world
+                .request(r#""data":{"email":"held@example.com"}"#)
+                .as_bytes(),
+            properties,
+        )
+        .await;
     let count = async |of: &str| world.number(&format!("SELECT count(*) FROM {of}")).await;
     let waits = "pg_locks WHERE NOT granted AND locktype = 'transactionid'";
     crate::worker::until(async || count(waits).await > 0).await;
@@ -298,9 +439,16 @@ async fn a_suspect_that_waits_for_the_database_is_not_guilty_of_kills_from_outsi
         crate::worker::until(async || count("suspects").await > 0).await;
         crate::worker::until(async || count("suspects").await == 0).await;
         crate::worker::until(async || count(waits).await > 0).await;
-        assert_eq!(client.waiting(&world.dead_letter_queue()).await, 0, "given up in life {life}");
+        assert_eq!(
+            client.waiting(&world.dead_letter_queue()).await,
+            0,
+            "given up in life {life}"
+        );
     }
-    somebody.batch_execute("ROLLBACK").await.expect("the end of it");
+    somebody
+        .batch_execute("ROLLBACK")
+        .await
+        .expect("the end of it");
     assert_eq!(client.reply("held").await.error(), 0);
     assert_eq!(count("profiles").await, 1);
 }
@@ -308,9 +456,19 @@ async fn a_suspect_that_waits_for_the_database_is_not_guilty_of_kills_from_outsi
 /// The name of a queue for events that has no room.
 pub(crate) async fn full_event_queue(world: &World, client: &Client) -> String {
     let full = format!("{}.full", world.name);
-    let arguments = table(&[("x-max-length", AMQPValue::LongInt(1)), ("x-overflow", text("reject-publish"))]);
-    let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
-    client.channel.queue_declare(full.as_str().into(), exclusive, arguments).await.expect("a queue");
+    let arguments = table(&[
+        ("x-max-length", AMQPValue::LongInt(1)),
+        ("x-overflow", text("reject-publish")),
+    ]);
+    let exclusive = QueueDeclareOptions {
+        exclusive: true,
+        ..Default::default()
+    };
+    client
+        .channel
+        .queue_declare(full.as_str().into(), exclusive, arguments)
+        .await
+        .expect("a queue");
     let exchange = world.event_exchange();
     let binding = client.channel.queue_bind(
         full.as_str().into(),
@@ -331,14 +489,26 @@ async fn a_full_event_queue_is_waited_for() {
     let mut worker = world.worker().await;
     let mut client = world.client().await;
     let full = full_event_queue(&world, &client).await;
-    client.publish(world.request("").as_bytes(), client.replying("waits")).await;
+    client
+        .publish(world.request("").as_bytes(), client.replying("waits"))
+        .await;
     let line = worker.until_said("is full, or has no leader").await;
     assert!(line.contains(&world.event_exchange()), "{line}");
-    assert_eq!(client.call(world.request(r#""skip_triggers":true"#)).await.error(), 0, "others go on");
+    assert_eq!(
+        client
+            .call(world.request(r#""skip_triggers":true"#))
+            .await
+            .error(),
+        0,
+        "others go on"
+    );
     assert!(client.take_now(&full).await.is_some());
     worker.until_said("takes messages again").await;
     assert_eq!(client.reply("waits").await.error(), 0);
     worker.signal("TERM").await;
     let (status, said) = worker.end().await;
-    assert!(status.success() && !said.contains("lost RabbitMQ"), "{said}");
+    assert!(
+        status.success() && !said.contains("lost RabbitMQ"),
+        "{said}"
+    );
 }

@@ -17,7 +17,10 @@ async fn store_as_older(world: &World, first: u32, emails: &[&str]) -> u64 {
     let mut added = 0;
     for (number, email) in (first..).zip(emails) {
         let id = format!("{number:024x}");
-        added += client.execute(OLDER_INSERT, &[&1_i64, &id, email]).await.expect("stored");
+        added += client
+            .execute(OLDER_INSERT, &[&1_i64, &id, email])
+            .await
+            .expect("stored");
     }
     added
 }
@@ -42,26 +45,64 @@ async fn fill(world: &World) -> String {
 async fn workers_of_both_versions_see_each_others_emails_until_it_is_contracted() {
     let mut world = World::new().await;
     world.make_older().await;
-    assert_eq!(store_as_older(&world, 1, &["Old@example.com", "older@пример.рф"]).await, 2);
+    assert_eq!(
+        store_as_older(&world, 1, &["Old@example.com", "older@пример.рф"]).await,
+        2
+    );
     let words = migrate(&world).await;
-    assert!(words.ends_with("then `profile-worker email contract`\n"), "{words}");
+    assert!(
+        words.ends_with("then `profile-worker email contract`\n"),
+        "{words}"
+    );
     let mut worker = world.worker().await;
     let mut client = world.client().await;
 
     // By the key of the older one, as the row has no hash yet.
-    assert_eq!(client.call(with_email(&world, "OLD@example.com")).await.error(), 409);
-    assert_eq!(client.call(with_email(&world, "new@example.com")).await.error(), 0);
-    assert_eq!(store_as_older(&world, 10, &["NEW@example.com", "between@example.com"]).await, 1);
+    assert_eq!(
+        client
+            .call(with_email(&world, "OLD@example.com"))
+            .await
+            .error(),
+        409
+    );
+    assert_eq!(
+        client
+            .call(with_email(&world, "new@example.com"))
+            .await
+            .error(),
+        0
+    );
+    assert_eq!(
+        store_as_older(&world, 10, &["NEW@example.com", "between@example.com"]).await,
+        1
+    );
     let both = r#""data":[{"email":"Between@example.com"},{"email":"Two@example.com"},{},{"email":"two@example.com"}]"#;
     let reply = client.call(world.request(both)).await.json();
-    let errors: Vec<_> =
-        reply["result"].as_array().expect("results").iter().map(|each| each["error"].as_i64()).collect();
+    let errors: Vec<_> = reply["result"]
+        .as_array()
+        .expect("results")
+        .iter()
+        .map(|each| each["error"].as_i64())
+        .collect();
     assert_eq!(errors, [Some(409), Some(0), Some(0), Some(409)]);
     // By the hash, once it is there.
-    assert_eq!(fill(&world).await, "6 profiles: 3 filled in, 0 in conflict\n");
-    assert_eq!(client.call(with_email(&world, "older@xn--e1afmkfd.xn--p1ai")).await.error(), 409);
+    assert_eq!(
+        fill(&world).await,
+        "6 profiles: 3 filled in, 0 in conflict\n"
+    );
+    assert_eq!(
+        client
+            .call(with_email(&world, "older@xn--e1afmkfd.xn--p1ai"))
+            .await
+            .error(),
+        409
+    );
 
-    let another = connect(&format!("{}?application_name=profile-worker", world.database_url)).await;
+    let another = connect(&format!(
+        "{}?application_name=profile-worker",
+        world.database_url
+    ))
+    .await;
     let words = fail(&world, &["email", "contract"]).await;
     assert!(words.contains("an older worker is connected"), "{words}");
     drop(another);
@@ -69,25 +110,48 @@ async fn workers_of_both_versions_see_each_others_emails_until_it_is_contracted(
     until(async || world.number(none).await == 0).await;
     store_as_older(&world, 20, &["late@example.com"]).await;
     let words = fail(&world, &["email", "contract"]).await;
-    assert!(words.contains("1 profiles have no email_hash yet"), "{words}");
+    assert!(
+        words.contains("1 profiles have no email_hash yet"),
+        "{words}"
+    );
     fill(&world).await;
     succeed(&world, &["email", "contract"]).await;
-    assert_eq!(err(&run(&world, &["email", "contract"]).await), "nothing to do: that was done before\n");
+    assert_eq!(
+        err(&run(&world, &["email", "contract"]).await),
+        "nothing to do: that was done before\n"
+    );
 
     // The same worker goes on, with what it had prepared before.
-    for (email, error) in [("LATE@example.com", 409), ("after@example.com", 0), ("After@example.com", 409)] {
-        assert_eq!(client.call(with_email(&world, email)).await.error(), error, "{email}");
+    for (email, error) in [
+        ("LATE@example.com", 409),
+        ("after@example.com", 0),
+        ("After@example.com", 409),
+    ] {
+        assert_eq!(
+            client.call(with_email(&world, email)).await.error(),
+            error,
+            "{email}"
+        );
     }
-    let reply = client.call(world.request(r#""data":[{"email":"B@example.com"},{},{"email":"b@example.com"}]"#)).await;
+    let reply = client
+        .call(world.request(r#""data":[{"email":"B@example.com"},{},{"email":"b@example.com"}]"#))
+        .await;
     assert_eq!(reply.json()["result"][2]["error"], 409);
     assert!(!worker.has_ended());
     // An older one can store nothing, and says so by a code that it takes for a fault of the setup.
     let older = connect(&world.database_url).await;
-    let error = older.execute(OLDER_INSERT, &[&1_i64, &"0".repeat(24), &"x@example.com"]).await.expect_err("no column");
+    let error = older
+        .execute(OLDER_INSERT, &[&1_i64, &"0".repeat(24), &"x@example.com"])
+        .await
+        .expect_err("no column");
     assert_eq!(error.code().expect("a code").code(), "42703");
     let holds = "SELECT count(*) FROM pg_constraint WHERE conname = 'profiles_email_hashed' AND convalidated";
     assert_eq!(world.number(holds).await, 1);
-    assert!(migrate(&world).await.starts_with("the schema is up to date"));
+    assert!(
+        migrate(&world)
+            .await
+            .starts_with("the schema is up to date")
+    );
     worker.signal("TERM").await;
     worker.until_said("finished").await;
 }
@@ -100,32 +164,68 @@ async fn a_worker_that_has_not_heard_of_the_change_goes_on() {
     migrate(&world).await;
     let _worker = world.worker().await;
     let mut client = world.client().await;
-    assert_eq!(client.call(with_email(&world, "a@example.com")).await.error(), 0);
-    assert_eq!(client.call(with_email(&world, "A@example.com")).await.error(), 409);
+    assert_eq!(
+        client
+            .call(with_email(&world, "a@example.com"))
+            .await
+            .error(),
+        0
+    );
+    assert_eq!(
+        client
+            .call(with_email(&world, "A@example.com"))
+            .await
+            .error(),
+        409
+    );
     // By hand, so that nobody is told; all lanes meet it at once.
-    world.execute("ALTER TABLE profiles DROP COLUMN email_key").await;
+    world
+        .execute("ALTER TABLE profiles DROP COLUMN email_key")
+        .await;
     let names: Vec<_> = (0..40).map(|i| format!("at-once-{i}")).collect();
-    let requests = names.iter().map(|name| (with_email(&world, "A@example.com"), client.replying(name)));
+    let requests = names
+        .iter()
+        .map(|name| (with_email(&world, "A@example.com"), client.replying(name)));
     client.publish_all(requests.collect::<Vec<_>>()).await;
     for name in &names {
         assert_eq!(client.reply(name).await.error(), 409, "{name}");
     }
-    assert_eq!(client.call(with_email(&world, "A@example.com")).await.error(), 409);
-    assert_eq!(client.call(with_email(&world, "b@example.com")).await.error(), 0);
+    assert_eq!(
+        client
+            .call(with_email(&world, "A@example.com"))
+            .await
+            .error(),
+        409
+    );
+    assert_eq!(
+        client
+            .call(with_email(&world, "b@example.com"))
+            .await
+            .error(),
+        0
+    );
 }
 
 #[tokio::test]
 async fn profiles_that_collide_under_the_rule_are_kept_and_listed() {
     let mut world = World::new().await;
     world.make_older().await;
-    let emails = ["x@пример.рф", "X@xn--e1afmkfd.xn--p1ai", "x@example.com?subject=hi", "fine@example.com"];
+    let emails = [
+        "x@пример.рф",
+        "X@xn--e1afmkfd.xn--p1ai",
+        "x@example.com?subject=hi",
+        "fine@example.com",
+    ];
     assert_eq!(store_as_older(&world, 1, &emails).await, 4);
     migrate(&world).await;
     assert_eq!(
         fill(&world).await,
         "4 profiles: 2 filled in, 2 in conflict\n`profile-worker email check` lists the conflicts\n"
     );
-    assert_eq!(fill(&world).await, "4 profiles: 0 filled in, 0 in conflict\n");
+    assert_eq!(
+        fill(&world).await,
+        "4 profiles: 0 filled in, 0 in conflict\n"
+    );
     succeed(&world, &["email", "contract"]).await;
     let listed = succeed(&world, &["email", "check", "--json"]).await;
     let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
@@ -140,17 +240,37 @@ async fn profiles_that_collide_under_the_rule_are_kept_and_listed() {
              "other_profile_id": null, "other_email": null},
         ])
     );
-    assert!(succeed(&world, &["email", "check"]).await.contains("another profile has this email"));
+    assert!(
+        succeed(&world, &["email", "check"])
+            .await
+            .contains("another profile has this email")
+    );
 
     // One is removed, the other one corrected: then nothing is left.
-    world.execute(&format!("DELETE FROM profiles WHERE id = '{}'", id(1))).await;
-    succeed(&world, &["email", "set", "--db", "1", &id(3), "x@example.com"]).await;
-    assert_eq!(fill(&world).await, "3 profiles: 1 filled in, 0 in conflict\n");
-    assert_eq!(err(&run(&world, &["email", "check"]).await), "no conflicts\n");
+    world
+        .execute(&format!("DELETE FROM profiles WHERE id = '{}'", id(1)))
+        .await;
+    succeed(
+        &world,
+        &["email", "set", "--db", "1", &id(3), "x@example.com"],
+    )
+    .await;
+    assert_eq!(
+        fill(&world).await,
+        "3 profiles: 1 filled in, 0 in conflict\n"
+    );
+    assert_eq!(
+        err(&run(&world, &["email", "check"]).await),
+        "no conflicts\n"
+    );
     let _worker = world.worker().await;
     let mut client = world.client().await;
     for email in ["x@пример.рф", "x@example.com", "fine@example.com"] {
-        assert_eq!(client.call(with_email(&world, email)).await.error(), 409, "{email}");
+        assert_eq!(
+            client.call(with_email(&world, email)).await.error(),
+            409,
+            "{email}"
+        );
     }
 }
 
@@ -168,7 +288,11 @@ async fn to_fill_goes_on_where_it_was_killed_and_two_do_not_meet() {
     migrate(&world).await;
     let filled = "SELECT count(*) FROM profiles WHERE email_hash IS NOT NULL";
     let mut filling = command();
-    filling.args(["email", "fill"]).envs(world.settings()).stderr(Stdio::null()).kill_on_drop(true);
+    filling
+        .args(["email", "fill"])
+        .envs(world.settings())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
     let mut filling = filling.spawn().expect("a process");
     until(async || world.number(filled).await > 0).await;
     let busy = fail(&world, &["email", "fill"]).await;
@@ -181,9 +305,16 @@ async fn to_fill_goes_on_where_it_was_killed_and_two_do_not_meet() {
     let before = world.number(filled).await;
     assert!((1..COUNT).contains(&before), "{before}");
     let words = err(&run(&world, &["email", "fill", "--full-speed"]).await);
-    assert_eq!(words, format!("{COUNT} profiles: {} filled in, 0 in conflict\n", COUNT - before));
+    assert_eq!(
+        words,
+        format!(
+            "{COUNT} profiles: {} filled in, 0 in conflict\n",
+            COUNT - before
+        )
+    );
     assert_eq!(world.number(filled).await, COUNT);
-    let wrong = "SELECT count(*) FROM profiles WHERE email_hash IS DISTINCT FROM hash_of_email(email)";
+    let wrong =
+        "SELECT count(*) FROM profiles WHERE email_hash IS DISTINCT FROM hash_of_email(email)";
     assert_eq!(world.number(wrong).await, 0);
 }
 
@@ -196,10 +327,15 @@ async fn to_fill_waits_for_a_lock_and_takes_part_in_no_quarrel() {
     migrate(&world).await;
     let mut somebody = connect(&world.database_url).await;
     let transaction = somebody.transaction().await.expect("a transaction");
-    transaction.execute("SELECT 1 FROM profiles WHERE email LIKE 'b%' FOR UPDATE", &[]).await.expect("a lock");
+    transaction
+        .execute(
+            "SELECT 1 FROM profiles WHERE email LIKE 'b%' FOR UPDATE",
+            &[],
+        )
+        .await
+        .expect("a lock");
     let unlocking = async {
-        let waits =
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
         until(async || world.number(waits).await > 0).await;
         until(async || world.number(waits).await == 0).await;
         transaction.commit().await.expect("unlocked");
@@ -214,11 +350,19 @@ async fn another_rule_is_noticed_at_start_and_hashes_are_made_anew() {
     let world = World::new().await;
     let mut worker = world.worker().await;
     let mut client = world.client().await;
-    for email in ["ascii@example.com", "jürgen@example.de", "x@xn--e1afmkfd.xn--p1ai"] {
+    for email in [
+        "ascii@example.com",
+        "jürgen@example.de",
+        "x@xn--e1afmkfd.xn--p1ai",
+    ] {
         assert_eq!(client.call(with_email(&world, email)).await.error(), 0);
     }
-    world.execute("UPDATE email_rule SET unicode = '7.0', checksum = sha256('')").await;
-    world.execute("UPDATE profiles SET email_hash = gen_random_uuid() WHERE email NOT LIKE 'ascii%'").await;
+    world
+        .execute("UPDATE email_rule SET unicode = '7.0', checksum = sha256('')")
+        .await;
+    world
+        .execute("UPDATE profiles SET email_hash = gen_random_uuid() WHERE email NOT LIKE 'ascii%'")
+        .await;
     let words = fail(&world, &["email", "fill"]).await;
     assert!(words.contains("stop all workers first"), "{words}");
     worker.signal("TERM").await;
@@ -226,7 +370,10 @@ async fn another_rule_is_noticed_at_start_and_hashes_are_made_anew() {
     drop(worker);
     let (status, words) = world.start_worker(&[]).end().await;
     assert_eq!(status.code(), Some(1));
-    assert!(words.contains("told apart by another rule (Unicode 7.0)"), "{words}");
+    assert!(
+        words.contains("told apart by another rule (Unicode 7.0)"),
+        "{words}"
+    );
     let none = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'profile-worker/%'";
     // The sessions of this test itself, which it made its tables by.
     world
@@ -237,10 +384,17 @@ async fn another_rule_is_noticed_at_start_and_hashes_are_made_anew() {
         .await;
     until(async || world.number(none).await == 0).await;
     let words = fill(&world).await;
-    assert!(words.ends_with("3 profiles: 2 filled in, 0 in conflict\n"), "{words}");
+    assert!(
+        words.ends_with("3 profiles: 2 filled in, 0 in conflict\n"),
+        "{words}"
+    );
     let _worker = world.worker().await;
     for email in ["JÜRGEN@example.de", "x@пример.рф", "ascii@example.com"] {
-        assert_eq!(client.call(with_email(&world, email)).await.error(), 409, "{email}");
+        assert_eq!(
+            client.call(with_email(&world, email)).await.error(),
+            409,
+            "{email}"
+        );
     }
     assert!(out(&run(&world, &["email", "check", "--json"]).await).starts_with("[]"));
 }
@@ -258,9 +412,14 @@ async fn partitions_are_brought_under_the_rule_as_well() {
              CREATE TABLE profiles_db_1 PARTITION OF profiles FOR VALUES IN (1)",
         )
         .await;
-    assert_eq!(store_as_older(&world, 1, &["a@пример.рф", "b@example.com"]).await, 2);
+    assert_eq!(
+        store_as_older(&world, 1, &["a@пример.рф", "b@example.com"]).await,
+        2
+    );
     // As docs/scaling.md has it for large ones.
-    world.execute("ALTER TABLE profiles ADD COLUMN email_hash uuid").await;
+    world
+        .execute("ALTER TABLE profiles ADD COLUMN email_hash uuid")
+        .await;
     for partition in ["profiles_db_1", "profiles_default"] {
         world
             .execute(&format!(
@@ -269,15 +428,35 @@ async fn partitions_are_brought_under_the_rule_as_well() {
             .await;
     }
     migrate(&world).await;
-    let indexes =
-        "SELECT count(*) FROM pg_indexes WHERE tablename LIKE 'profiles_d%' AND indexdef LIKE '%email_hash)%'";
-    assert_eq!(world.number(indexes).await, 2, "those that were there are used");
+    let indexes = "SELECT count(*) FROM pg_indexes WHERE tablename LIKE 'profiles_d%' AND indexdef LIKE '%email_hash)%'";
+    assert_eq!(
+        world.number(indexes).await,
+        2,
+        "those that were there are used"
+    );
     let _worker = world.worker().await;
     let mut client = world.client().await;
-    assert_eq!(client.call(with_email(&world, "B@example.com")).await.error(), 409);
-    assert_eq!(fill(&world).await, "2 profiles: 2 filled in, 0 in conflict\n");
+    assert_eq!(
+        client
+            .call(with_email(&world, "B@example.com"))
+            .await
+            .error(),
+        409
+    );
+    assert_eq!(
+        fill(&world).await,
+        "2 profiles: 2 filled in, 0 in conflict\n"
+    );
     succeed(&world, &["email", "contract"]).await;
-    for (email, error) in [("A@xn--e1afmkfd.xn--p1ai", 409), ("c@example.com", 0), ("C@example.com", 409)] {
-        assert_eq!(client.call(with_email(&world, email)).await.error(), error, "{email}");
+    for (email, error) in [
+        ("A@xn--e1afmkfd.xn--p1ai", 409),
+        ("c@example.com", 0),
+        ("C@example.com", 409),
+    ] {
+        assert_eq!(
+            client.call(with_email(&world, email)).await.error(),
+            error,
+            "{email}"
+        );
     }
 }

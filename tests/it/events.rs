@@ -13,7 +13,10 @@ async fn every_added_profile_is_announced_unless_skip_triggers() {
     let events = client.listen_for_events(&world, "profile.added.*").await;
     let quiet = client.call(world.request(r#""skip_triggers":true"#)).await;
     assert_eq!(quiet.error(), 0);
-    for refused in [r#""data":{"email":"x"}"#, r#""data":{"subscriptions":[{}]}"#] {
+    for refused in [
+        r#""data":{"email":"x"}"#,
+        r#""data":{"subscriptions":[{}]}"#,
+    ] {
         assert_eq!(client.call(world.request(refused)).await.error(), 400);
     }
     let data = r#""data":{"email":" A@example.com ","subscriptions":[{"resource_id":2,"channel":"email","email":"a@example.com","priority":2}]}"#;
@@ -36,7 +39,12 @@ async fn every_added_profile_is_announced_unless_skip_triggers() {
         })
     );
     assert_eq!(event.routing_key, "profile.added.1");
-    let message_id = event.properties.message_id().as_ref().expect("a message id").to_string();
+    let message_id = event
+        .properties
+        .message_id()
+        .as_ref()
+        .expect("a message id")
+        .to_string();
     assert_eq!(message_id, format!("{}.profile.added", reply.profile_id()));
     assert_eq!(*event.properties.delivery_mode(), Some(2), "persistent");
     assert!(client.take_now(&events).await.is_none(), "one event only");
@@ -51,7 +59,13 @@ async fn a_repeated_request_announces_its_profile_again_with_the_same_id() {
     let body = world.request(r#""data":{"email":"a@example.com"}"#);
     let mut seen = Vec::new();
     for _ in 0..2 {
-        assert_eq!(client.call_with(&body, props().with_message_id("m".into())).await.error(), 0);
+        assert_eq!(
+            client
+                .call_with(&body, props().with_message_id("m".into()))
+                .await
+                .error(),
+            0
+        );
         let event = client.take(&events).await;
         seen.push((event.text(), event.properties.message_id().clone()));
     }

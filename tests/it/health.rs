@@ -16,8 +16,14 @@ use crate::world::{World, connect};
 
 /// Where the worker listens; it says so before it connects to anything.
 async fn admin_of(worker: &mut Worker) -> String {
-    let line = worker.until_said("health, status and metrics at http://").await;
-    line.rsplit("http://").next().expect("an address").trim().to_owned()
+    let line = worker
+        .until_said("health, status and metrics at http://")
+        .await;
+    line.rsplit("http://")
+        .next()
+        .expect("an address")
+        .trim()
+        .to_owned()
 }
 
 /// A worker that takes requests, and where it listens.
@@ -29,17 +35,22 @@ pub(crate) async fn observed(world: &World, settings: &[(&'static str, &str)]) -
 }
 
 pub(crate) async fn get(admin: &str, path: &str) -> (bool, String) {
-    client::ask(admin.parse().expect("an address"), path).await.expect("an answer")
+    client::ask(admin.parse().expect("an address"), path)
+        .await
+        .expect("an answer")
 }
 
 /// All samples by their names with labels.
 pub(crate) async fn samples(admin: &str) -> HashMap<String, f64> {
     let (is_good, text) = get(admin, "/metrics").await;
     assert!(is_good && text.ends_with("# EOF\n"));
-    let samples = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
-        let (name, value) = line.rsplit_once(' ').expect("a name and a value");
-        (name.to_owned(), value.parse().expect("a number"))
-    });
+    let samples = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let (name, value) = line.rsplit_once(' ').expect("a name and a value");
+            (name.to_owned(), value.parse().expect("a number"))
+        });
     samples.collect()
 }
 
@@ -67,8 +78,14 @@ async fn metrics_tell_what_became_of_each_request() {
         (world.request(r#""data":{"email":"a@example.com"}"#), 0),
         (world.request(r#""data":{"email":"a@example.com"}"#), 409),
         (world.request(r#""data":{"email":"no address"}"#), 400),
-        (world.request(r#""data":{"email":"poison@example.com"}"#), 500),
-        (world.request(r#""data":[{"email":"b@example.com"},{"email":"c@example.com"}]"#), 0),
+        (
+            world.request(r#""data":{"email":"poison@example.com"}"#),
+            500,
+        ),
+        (
+            world.request(r#""data":[{"email":"b@example.com"},{"email":"c@example.com"}]"#),
+            0,
+        ),
         (r#"{"token":"nobody's","db_id":1}"#.to_owned(), 401),
         ("{".to_owned(), 400),
     ] {
@@ -80,12 +97,18 @@ async fn metrics_tell_what_became_of_each_request() {
     }
     let one = client.reply("again").await.profile_id();
     assert_eq!(client.reply("again").await.profile_id(), one);
-    client.publish(world.request("").as_bytes(), props().with_reply_to("nobody".into())).await;
+    client
+        .publish(
+            world.request("").as_bytes(),
+            props().with_reply_to("nobody".into()),
+        )
+        .await;
     client.take(&world.result_queue()).await;
     client.publish(world.request("").as_bytes(), props()).await;
     client.take(&world.result_queue()).await;
     // The last one is acknowledged a moment after its reply.
-    until(async || samples(&admin).await["profile_worker_request_duration_seconds_count"] >= 11.0).await;
+    until(async || samples(&admin).await["profile_worker_request_duration_seconds_count"] >= 11.0)
+        .await;
     let samples = samples(&admin).await;
     let expected = [
         (r#"decisions_total{code="0"}"#, 6.0),
@@ -125,17 +148,32 @@ async fn metrics_tell_what_became_of_each_request() {
     assert!(wrong.is_empty(), "{wrong:?}");
     // After the first requests the worker subscribes anew, to ask for more at a time. What the broker
     // sends at that moment it takes back and sends again: the first of it is counted as redelivered.
-    let deliveries = |again| samples[&format!("profile_worker_deliveries_total{{redelivered=\"{again}\"}}")];
-    assert_eq!(deliveries(false) + deliveries(true), 11.0, "{} again", deliveries(true));
+    let deliveries =
+        |again| samples[&format!("profile_worker_deliveries_total{{redelivered=\"{again}\"}}")];
+    assert_eq!(
+        deliveries(false) + deliveries(true),
+        11.0,
+        "{} again",
+        deliveries(true)
+    );
     for stage in ["decide", "store", "publish", "settle"] {
-        let count = samples[&format!("profile_worker_stage_duration_seconds_count{{stage=\"{stage}\"}}")];
+        let count =
+            samples[&format!("profile_worker_stage_duration_seconds_count{{stage=\"{stage}\"}}")];
         assert!((1.0..=13.0).contains(&count), "{stage}: {count}");
     }
     assert!(samples["profile_worker_database_connections_opened_total"] >= 1.0);
-    assert!(samples["process_resident_memory_bytes"] > 1e6 && samples["process_start_time_seconds"] > 1.7e9);
-    let named: Vec<_> = metrics::catalogue().iter().map(|entry| entry.name).collect();
-    let strangers: Vec<_> =
-        samples.keys().filter(|sample| !named.iter().any(|name| sample.starts_with(name))).collect();
+    assert!(
+        samples["process_resident_memory_bytes"] > 1e6
+            && samples["process_start_time_seconds"] > 1.7e9
+    );
+    let named: Vec<_> = metrics::catalogue()
+        .iter()
+        .map(|entry| entry.name)
+        .collect();
+    let strangers: Vec<_> = samples
+        .keys()
+        .filter(|sample| !named.iter().any(|name| sample.starts_with(name)))
+        .collect();
     assert!(strangers.is_empty(), "{strangers:?}");
 }
 
@@ -147,10 +185,22 @@ async fn status_and_health_say_the_same() {
     let (is_good, text) = get(&admin, "/status").await;
     let status: Value = serde_json::from_str(&text).expect("JSON");
     assert!(is_good);
-    assert_eq!((&status["ready"], &status["lanes"]["idle"]), (&Value::Bool(true), &4.into()));
-    assert!(!text.contains("guest:") && !text.contains(&world.token), "no secrets");
+    assert_eq!(
+        (&status["ready"], &status["lanes"]["idle"]),
+        (&Value::Bool(true), &4.into())
+    );
+    assert!(
+        !text.contains("guest:") && !text.contains(&world.token),
+        "no secrets"
+    );
     let health = async |arguments: &[&str]| {
-        let output = command().arg("health").args(arguments).env("ADMIN_ADDR", &admin).output().await.expect("its end");
+        let output = command()
+            .arg("health")
+            .args(arguments)
+            .env("ADMIN_ADDR", &admin)
+            .output()
+            .await
+            .expect("its end");
         let text = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8(text).expect("text"))
     };
@@ -161,14 +211,21 @@ async fn status_and_health_say_the_same() {
     let (code, text) = health(&[]).await;
     assert_eq!(code, Some(1));
     assert!(text.contains("no worker answers"), "{text}");
-    let output = command().arg("health").env("ADMIN_ADDR", "none").output().await.expect("its end");
+    let output = command()
+        .arg("health")
+        .env("ADMIN_ADDR", "none")
+        .output()
+        .await
+        .expect("its end");
     assert_eq!(output.status.code(), Some(64));
 }
 
 #[tokio::test]
 async fn a_port_that_is_asked_for_must_be_free() {
     let world = World::new().await;
-    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     let (status, said) = world.start_worker(&[("ADMIN_ADDR", &address)]).end().await;
     assert_eq!(status.code(), Some(1));
@@ -185,18 +242,36 @@ async fn silent_and_talkative_visitors_are_no_trouble() {
     let admin = admin_of(&mut worker).await;
     let mut visitors = Vec::new();
     for _ in 0..40 {
-        visitors.push(tokio::net::TcpStream::connect(&admin).await.expect("let in"));
+        visitors.push(
+            tokio::net::TcpStream::connect(&admin)
+                .await
+                .expect("let in"),
+        );
     }
     // These ask again and again and never read.
     for visitor in &mut visitors[1..] {
-        visitor.write_all("GET /metrics HTTP/1.1\r\n\r\n".repeat(200).as_bytes()).await.ok();
+        visitor
+            .write_all("GET /metrics HTTP/1.1\r\n\r\n".repeat(200).as_bytes())
+            .await
+            .ok();
     }
-    visitors[0].write_all(format!("GET /ready HTTP/1.1\r\nx: {}\r\n", "y".repeat(64 * 1024)).as_bytes()).await.ok();
+    visitors[0]
+        .write_all(format!("GET /ready HTTP/1.1\r\nx: {}\r\n", "y".repeat(64 * 1024)).as_bytes())
+        .await
+        .ok();
     let mut answer = Vec::new();
     visitors[0].read_to_end(&mut answer).await.ok();
-    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
-    until(async || client::ask(admin.parse().expect("an address"), "/live").await.is_ok_and(|(is_good, _)| is_good))
-        .await;
+    assert!(
+        answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+    until(async || {
+        client::ask(admin.parse().expect("an address"), "/live")
+            .await
+            .is_ok_and(|(is_good, _)| is_good)
+    })
+    .await;
 }
 
 /// One row that somebody has locked is no fault of the database.
@@ -209,8 +284,13 @@ async fn a_locked_row_leaves_a_worker_ready() {
     assert_eq!(client.call(&profile).await.error(), 0);
     let mut somebody = connect(&world.database_url).await;
     let transaction = somebody.transaction().await.expect("a transaction");
-    transaction.execute("DELETE FROM profiles", &[]).await.expect("a locked row");
-    client.publish(profile.as_bytes(), client.replying("locked")).await;
+    transaction
+        .execute("DELETE FROM profiles", &[])
+        .await
+        .expect("a locked row");
+    client
+        .publish(profile.as_bytes(), client.replying("locked"))
+        .await;
     worker.until_said("requests wait in the database").await;
     assert!(is_ready(&admin).await, "{}", get(&admin, "/ready").await.1);
     assert_eq!(client.call(world.request("")).await.error(), 0);
@@ -236,13 +316,24 @@ async fn a_refusal_with_a_code_of_its_own_is_told_to_nobody_else() {
     // The lock makes the lane wait before it is refused: that is over then, too.
     let mut somebody = connect(&world.database_url).await;
     let transaction = somebody.transaction().await.expect("a transaction");
-    transaction.batch_execute("LOCK TABLE profiles IN SHARE MODE").await.expect("a lock");
+    transaction
+        .batch_execute("LOCK TABLE profiles IN SHARE MODE")
+        .await
+        .expect("a lock");
     let poison = world.request(r#""data":{"email":"poison@example.com"}"#);
-    client.publish(poison.as_bytes(), client.replying("refused")).await;
+    client
+        .publish(poison.as_bytes(), client.replying("refused"))
+        .await;
     until_not_ready(&admin, "requests are held").await;
     transaction.commit().await.expect("unlocked");
     assert_eq!(client.reply("refused").await.error(), 500);
-    assert_eq!(client.call(world.request(r#""data":{"email":"b@example.com"}"#)).await.error(), 0);
+    assert_eq!(
+        client
+            .call(world.request(r#""data":{"email":"b@example.com"}"#))
+            .await
+            .error(),
+        0
+    );
     assert!(is_ready(&admin).await, "{}", get(&admin, "/ready").await.1);
     worker.signal("TERM").await;
     let said = worker.end().await.1;
@@ -257,11 +348,17 @@ async fn a_queue_that_was_full_before_a_reconnect_is_forgotten() {
     let (_worker, admin) = observed(&world, &[("AMQP_URL", &amqp_url)]).await;
     let mut client = world.client().await;
     let full = full_event_queue(&world, &client).await;
-    client.publish(world.request("").as_bytes(), client.replying("waits")).await;
+    client
+        .publish(world.request("").as_bytes(), client.replying("waits"))
+        .await;
     until_not_ready(&admin, "is full").await;
     network.set(Network::Cut);
     until_not_ready(&admin, "RabbitMQ").await;
-    client.channel.queue_delete(full.into(), Default::default()).await.expect("gone");
+    client
+        .channel
+        .queue_delete(full.into(), Default::default())
+        .await
+        .expect("gone");
     network.set(Network::Pass);
     assert_eq!(client.reply("waits").await.error(), 0);
     until(async || is_ready(&admin).await).await;
@@ -300,7 +397,9 @@ async fn restart_of_a_server_makes_a_worker_unready_and_it_says_why() {
     // Held requests: the lane says so before the directory does.
     own.tell_one("stop", "database");
     let mut client = world.client().await;
-    client.publish(world.request("").as_bytes(), client.replying("held")).await;
+    client
+        .publish(world.request("").as_bytes(), client.replying("held"))
+        .await;
     until_not_ready(&admin, "requests are held").await;
 
     // A broker that is low on memory says so to those who publish.

@@ -10,27 +10,51 @@ use crate::world::World;
 
 /// The lines of our own as JSON.
 fn ours(said: &str) -> Vec<Value> {
-    let lines = said.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")));
-    lines.filter(|line: &Value| line["target"].as_str().is_some_and(|t| t.starts_with("profile_worker"))).collect()
+    let lines = said
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")));
+    lines
+        .filter(|line: &Value| {
+            line["target"]
+                .as_str()
+                .is_some_and(|t| t.starts_with("profile_worker"))
+        })
+        .collect()
 }
 
 #[tokio::test]
 async fn each_line_is_json_with_the_same_fields_and_nothing_personal_or_secret() {
     let world = World::new().await;
     world.refuse_poison().await;
-    let worker = world.worker_with(&[("RUST_LOG", "trace,h2=off"), ("LOG_FORMAT", "json")]).await;
+    let worker = world
+        .worker_with(&[("RUST_LOG", "trace,h2=off"), ("LOG_FORMAT", "json")])
+        .await;
     let mut client = world.client().await;
     let data = |email: &str| {
-        let data = format!(r#""data":{{"email":"{email}@example.com","phones":["+79001112233"],"_lname":"Hush"}}"#);
+        let data = format!(
+            r#""data":{{"email":"{email}@example.com","phones":["+79001112233"],"_lname":"Hush"}}"#
+        );
         world.request(&data)
     };
     let named = || props().with_message_id("m-1".into());
     let added = client.call_with(data("whisper"), named()).await;
     assert_eq!(client.call(data("whisper")).await.error(), 409);
-    assert_eq!(client.call_with(data("poison.whisper"), named()).await.error(), 500);
+    assert_eq!(
+        client
+            .call_with(data("poison.whisper"), named())
+            .await
+            .error(),
+        500
+    );
     assert_eq!(client.call("whisper").await.error(), 400);
     let long = props().with_message_id("x".repeat(200).as_str().into());
-    assert_eq!(client.call_with(r#"{"db_id":1,"token":"whisper"}"#, long).await.error(), 401);
+    assert_eq!(
+        client
+            .call_with(r#"{"db_id":1,"token":"whisper"}"#, long)
+            .await
+            .error(),
+        401
+    );
     worker.signal("TERM").await;
     let (status, said) = worker.end().await;
     assert!(status.success(), "{said}");
@@ -43,17 +67,37 @@ async fn each_line_is_json_with_the_same_fields_and_nothing_personal_or_secret()
             assert!(!line.to_string().contains(secret), "{line}");
         }
     }
-    let answers: Vec<_> = lines.iter().filter(|line| line["message"] == "answered").collect();
-    let codes: Vec<_> = answers.iter().filter_map(|line| line["code"].as_u64()).collect();
+    let answers: Vec<_> = lines
+        .iter()
+        .filter(|line| line["message"] == "answered")
+        .collect();
+    let codes: Vec<_> = answers
+        .iter()
+        .filter_map(|line| line["code"].as_u64())
+        .collect();
     assert_eq!(codes, [0, 409, 500, 400, 401]);
-    assert!(answers.iter().all(|line| line["level"] == "DEBUG" && line["correlation_id"].is_string()), "{answers:?}");
+    assert!(
+        answers
+            .iter()
+            .all(|line| line["level"] == "DEBUG" && line["correlation_id"].is_string()),
+        "{answers:?}"
+    );
     let first = answers[0];
-    assert_eq!((&first["message_id"], &first["db_id"]), (&"m-1".into(), &1.into()));
+    assert_eq!(
+        (&first["message_id"], &first["db_id"]),
+        (&"m-1".into(), &1.into())
+    );
     assert_eq!(first["profile_id"], added.profile_id());
     assert_eq!(answers[4]["message_id"], "x".repeat(128));
-    let failures: Vec<_> = lines.iter().filter(|line| line["level"] == "ERROR").collect();
+    let failures: Vec<_> = lines
+        .iter()
+        .filter(|line| line["level"] == "ERROR")
+        .collect();
     assert_eq!(failures.len(), 1);
-    assert_eq!((&failures[0]["message_id"], &failures[0]["code"]), (&"m-1".into(), &500.into()));
+    assert_eq!(
+        (&failures[0]["message_id"], &failures[0]["code"]),
+        (&"m-1".into(), &500.into())
+    );
     assert_eq!(failures[0]["correlation_id"], answers[2]["correlation_id"]);
     // The last word is not lost.
     assert_eq!(lines.last().expect("a line")["message"], "finished");
@@ -84,7 +128,9 @@ async fn a_worker_whose_words_nobody_reads_goes_on_and_says_later_what_was_dropp
     // More than the pipe and the queue of lines take.
     let count = 12_000;
     for i in 0..count / 1000 {
-        client.publish_all((0..1000).map(|k| ("{}".to_owned(), client.replying(&format!("{i}-{k}"))))).await;
+        client
+            .publish_all((0..1000).map(|k| ("{}".to_owned(), client.replying(&format!("{i}-{k}")))))
+            .await;
         for k in 0..1000 {
             assert_eq!(client.reply(&format!("{i}-{k}")).await.error(), 400);
         }
@@ -92,9 +138,16 @@ async fn a_worker_whose_words_nobody_reads_goes_on_and_says_later_what_was_dropp
     let dropped = async || samples(&admin).await["profile_worker_log_lines_dropped_total"];
     assert!(dropped().await > 1000.0);
     let line = worker.until_said("log lines were dropped").await;
-    let told: f64 = line.rsplit("lines=").next().and_then(|lines| lines.parse().ok()).expect("a number");
+    let told: f64 = line
+        .rsplit("lines=")
+        .next()
+        .and_then(|lines| lines.parse().ok())
+        .expect("a number");
     let dropped = dropped().await;
-    assert!(line.contains(" WARN ") && told <= dropped && told > 1000.0, "{dropped}: {line}");
+    assert!(
+        line.contains(" WARN ") && told <= dropped && told > 1000.0,
+        "{dropped}: {line}"
+    );
     worker.signal("TERM").await;
     let (status, said) = worker.end().await;
     assert!(status.success() && said.contains("finished"), "{said}");
@@ -106,7 +159,9 @@ async fn a_worker_whose_words_nobody_reads_ends() {
     let world = World::new().await;
     let worker = world.worker_with(&[("RUST_LOG", "debug")]).await;
     let mut client = world.client().await;
-    client.publish_all((0..2000).map(|i| ("{}".to_owned(), client.replying(&i.to_string())))).await;
+    client
+        .publish_all((0..2000).map(|i| ("{}".to_owned(), client.replying(&i.to_string()))))
+        .await;
     for _ in 0..2000 {
         client.next_reply().await;
     }

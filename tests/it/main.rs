@@ -4,7 +4,11 @@
 //! One file per section of the contract or promise; each test has its own PostgreSQL database and
 //! its own queues ([`world`]), so all of them can run side by side.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that can't go on fails"
+)]
 
 mod arbitrary;
 mod away;

@@ -34,10 +34,26 @@ struct Worst {
 
 /// The bodies that take the most memory once they are read (`benches/worst_case`).
 const WORST: [Worst; 4] = [
-    Worst { head: "<xml><token>TOKEN</token><db_id>1</db_id><data>", repeated: "<a@/>", tail: "</data></xml>" },
-    Worst { head: r#"{"token":"TOKEN","db_id":1,"data":{"a":0"#, repeated: r#","@":0"#, tail: "}}" },
-    Worst { head: "<xml><token>TOKEN</token><db_id>1</db_id><data><x", repeated: " a@=''", tail: "/></data></xml>" },
-    Worst { head: r#"{"token":"TOKEN","db_id":1,"data":{"x":["#, repeated: "0,", tail: "0]}}" },
+    Worst {
+        head: "<xml><token>TOKEN</token><db_id>1</db_id><data>",
+        repeated: "<a@/>",
+        tail: "</data></xml>",
+    },
+    Worst {
+        head: r#"{"token":"TOKEN","db_id":1,"data":{"a":0"#,
+        repeated: r#","@":0"#,
+        tail: "}}",
+    },
+    Worst {
+        head: "<xml><token>TOKEN</token><db_id>1</db_id><data><x",
+        repeated: " a@=''",
+        tail: "/></data></xml>",
+    },
+    Worst {
+        head: r#"{"token":"TOKEN","db_id":1,"data":{"x":["#,
+        repeated: "0,",
+        tail: "0]}}",
+    },
 ];
 
 impl Worst {
@@ -64,7 +80,9 @@ struct Limited {
 
 impl Limited {
     async fn start(world: &World) -> Self {
-        let limit = MemoryLimit::new(&world.name, LIMIT).map_err(without_limit).ok();
+        let limit = MemoryLimit::new(&world.name, LIMIT)
+            .map_err(without_limit)
+            .ok();
         let mut worker = match &limit {
             Some(limit) => Worker::start_as(limit.command(), &world.settings()),
             None => world.start_worker(&[]),
@@ -79,22 +97,37 @@ impl Limited {
         loop {
             looking.tick().await;
             let peak = self.limit.as_ref().and_then(MemoryLimit::peak);
-            assert!(!self.worker.has_ended(), "the worker was killed, its group at {peak:?} bytes");
+            assert!(
+                !self.worker.has_ended(),
+                "the worker was killed, its group at {peak:?} bytes"
+            );
         }
     }
 
     fn check(self) {
-        let (own, group) = (self.worker.peak_memory(), self.limit.as_ref().and_then(MemoryLimit::peak));
-        say(&format!("peak: {} MiB of its own, {:?} MiB of its group", own >> 20, group.map(|bytes| bytes >> 20)));
+        let (own, group) = (
+            self.worker.peak_memory(),
+            self.limit.as_ref().and_then(MemoryLimit::peak),
+        );
+        say(&format!(
+            "peak: {} MiB of its own, {:?} MiB of its group",
+            own >> 20,
+            group.map(|bytes| bytes >> 20)
+        ));
         assert!(own < LIMIT, "{} MiB", own >> 20);
     }
 }
 
 fn without_limit(why: String) {
-    say(&format!("no limit of memory ({why}): only the worker's own peak is checked"));
+    say(&format!(
+        "no limit of memory ({why}): only the worker's own peak is checked"
+    ));
 }
 
-#[expect(clippy::print_stderr, reason = "figures for who runs it with --nocapture")]
+#[expect(
+    clippy::print_stderr,
+    reason = "figures for who runs it with --nocapture"
+)]
 fn say(what: &str) {
     eprintln!("{what}");
 }
@@ -105,15 +138,25 @@ async fn longest_wait(world: &World, tokens: &[&str], count: usize) -> Duration 
     let mut attacker = world.client().await;
     let mut neighbour = world.client().await;
     (attacker.patience, neighbour.patience) = (PATIENCE, PATIENCE);
-    let bodies: Vec<_> = WORST.iter().flat_map(|worst| tokens.iter().map(|token| worst.body(token))).collect();
+    let bodies: Vec<_> = WORST
+        .iter()
+        .flat_map(|worst| tokens.iter().map(|token| worst.body(token)))
+        .collect();
     let attack = async {
         for (i, body) in (0..count).zip(bodies.iter().cycle()) {
-            attacker.publish(body, attacker.replying(&i.to_string())).await;
+            attacker
+                .publish(body, attacker.replying(&i.to_string()))
+                .await;
         }
         for i in 0..count {
             let reply = attacker.reply(&i.to_string()).await;
             let text = reply.text();
-            assert!(!["{\"error\":500", "<xml><error>500"].iter().any(|failed| text.starts_with(failed)), "{text}");
+            assert!(
+                !["{\"error\":500", "<xml><error>500"]
+                    .iter()
+                    .any(|failed| text.starts_with(failed)),
+                "{text}"
+            );
         }
     };
     let mut longest = Duration::ZERO;
@@ -122,7 +165,9 @@ async fn longest_wait(world: &World, tokens: &[&str], count: usize) -> Duration 
         loop {
             asking.tick().await;
             let start = Instant::now();
-            let reply = neighbour.call(world.request(r#""data":{"_fname":"Eve"}"#)).await;
+            let reply = neighbour
+                .call(world.request(r#""data":{"_fname":"Eve"}"#))
+                .await;
             assert_eq!(reply.error(), 0);
             longest = longest.max(start.elapsed());
         }
@@ -144,7 +189,10 @@ async fn survives(tokens: impl FnOnce(&World) -> Vec<String>, count: usize, wait
         longest = longest_wait(&world, &tokens, count) => longest,
         () = limited.stays_alive() => unreachable!("it looks for ever"),
     };
-    say(&format!("{count} bodies, {} kinds of token: a neighbour waited {longest:?} at most", tokens.len()));
+    say(&format!(
+        "{count} bodies, {} kinds of token: a neighbour waited {longest:?} at most",
+        tokens.len()
+    ));
     limited.check();
     assert!(longest < wait_max, "a neighbour waited {longest:?}");
 }
@@ -155,7 +203,10 @@ async fn twelve_of_the_worst_bodies_without_a_token_fit_into_the_memory() {
 }
 
 #[tokio::test]
-#[cfg_attr(debug_assertions, ignore = "takes minutes in a debug build: cargo test --release --test it memory")]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "takes minutes in a debug build: cargo test --release --test it memory"
+)]
 async fn many_of_the_worst_bodies_without_a_token_fit_into_the_memory() {
     survives(|_| vec!["nobody".to_owned()], 40, WAIT_MAX).await;
 }
@@ -163,9 +214,17 @@ async fn many_of_the_worst_bodies_without_a_token_fit_into_the_memory() {
 /// With a token each of them is stored, as a profile of a million fields. Those are sound requests: who
 /// comes behind them in the queue waits until they are taken.
 #[tokio::test]
-#[cfg_attr(debug_assertions, ignore = "takes minutes in a debug build: cargo test --release --test it memory")]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "takes minutes in a debug build: cargo test --release --test it memory"
+)]
 async fn many_of_the_worst_bodies_with_and_without_a_token_fit_into_the_memory() {
-    survives(|world| vec!["nobody".to_owned(), world.token.clone()], 40, PATIENCE).await;
+    survives(
+        |world| vec!["nobody".to_owned(), world.token.clone()],
+        40,
+        PATIENCE,
+    )
+    .await;
 }
 
 /// Headers count for what a worker takes at a time, as bodies do. These fill a frame each.
@@ -179,10 +238,15 @@ async fn many_messages_with_headers_that_fill_a_frame_fit_into_the_memory() {
     let mut neighbour = world.client().await;
     (attacker.patience, neighbour.patience) = (PATIENCE, PATIENCE);
     let mut headers = FieldTable::default();
-    headers.insert("x-large".into(), AMQPValue::LongString("x".repeat(130_000).into()));
+    headers.insert(
+        "x-large".into(),
+        AMQPValue::LongString("x".repeat(130_000).into()),
+    );
     let attack = async {
         for i in 0..COUNT {
-            let properties = attacker.replying(&i.to_string()).with_headers(headers.clone());
+            let properties = attacker
+                .replying(&i.to_string())
+                .with_headers(headers.clone());
             attacker.publish(b"no request", properties).await;
         }
         for i in 0..COUNT {
@@ -203,7 +267,9 @@ async fn many_messages_with_headers_that_fill_a_frame_fit_into_the_memory() {
         () = neighbours => unreachable!("it asks for ever"),
         () = limited.stays_alive() => unreachable!("it looks for ever"),
     }
-    say(&format!("{COUNT} large headers: a neighbour waited {longest:?} at most"));
+    say(&format!(
+        "{COUNT} large headers: a neighbour waited {longest:?} at most"
+    ));
     limited.check();
     assert!(longest < WAIT_MAX, "a neighbour waited {longest:?}");
 }

@@ -28,8 +28,12 @@ const VERSION_1: Files = Files {
     swap_is_apart: false,
     peak: "memory.max_usage_in_bytes",
 };
-const VERSION_2: Files =
-    Files { limit: "memory.max", swap: "memory.swap.max", swap_is_apart: true, peak: "memory.peak" };
+const VERSION_2: Files = Files {
+    limit: "memory.max",
+    swap: "memory.swap.max",
+    swap_is_apart: true,
+    peak: "memory.peak",
+};
 
 impl MemoryLimit {
     /// A new group; an error says why this machine has none.
@@ -37,7 +41,9 @@ impl MemoryLimit {
         let root = Path::new("/sys/fs/cgroup");
         let (parent, files) = if root.join("memory").join(VERSION_1.limit).exists() {
             (root.join("memory"), &VERSION_1)
-        } else if fs::read_to_string(root.join("cgroup.subtree_control")).is_ok_and(|on| on.contains("memory")) {
+        } else if fs::read_to_string(root.join("cgroup.subtree_control"))
+            .is_ok_and(|on| on.contains("memory"))
+        {
             (root.to_owned(), &VERSION_2)
         } else {
             return Err("the kernel offers no control group for memory".to_owned());
@@ -62,7 +68,10 @@ impl MemoryLimit {
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new("sh");
         let processes = self.folder.join("cgroup.procs");
-        command.args(["-c", r#"echo $$ > "$0" && exec "$@""#]).arg(processes).arg(BINARY);
+        command
+            .args(["-c", r#"echo $$ > "$0" && exec "$@""#])
+            .arg(processes)
+            .arg(BINARY);
         // As the image has it: else glibc keeps for later what large requests have taken (README, "Run it").
         command.env("MALLOC_MMAP_THRESHOLD_", "1048576");
         without_settings(command)
@@ -70,7 +79,11 @@ impl MemoryLimit {
 
     /// The most memory that the group has had, in bytes, with what the kernel keeps for it.
     pub(crate) fn peak(&self) -> Option<u64> {
-        fs::read_to_string(self.folder.join(self.files.peak)).ok()?.trim().parse().ok()
+        fs::read_to_string(self.folder.join(self.files.peak))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
     }
 }
 

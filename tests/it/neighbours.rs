@@ -66,23 +66,53 @@ impl Neighbours {
 
     /// The same, with fields at the end of each request.
     pub(crate) async fn start_with(world: &World, fields: &str) -> Self {
-        let connection =
-            Connection::connect(&world.servers.amqp_url, Default::default()).await.expect("RabbitMQ answers");
+        let connection = Connection::connect(&world.servers.amqp_url, Default::default())
+            .await
+            .expect("RabbitMQ answers");
         let channel = connection.create_channel().await.expect("a channel");
-        let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
-        let queue = channel.queue_declare("".into(), exclusive, FieldTable::default()).await.expect("a queue");
+        let exclusive = QueueDeclareOptions {
+            exclusive: true,
+            ..Default::default()
+        };
+        let queue = channel
+            .queue_declare("".into(), exclusive, FieldTable::default())
+            .await
+            .expect("a queue");
         let queue = queue.name().as_str().to_owned();
-        let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
-        let replies = channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default());
+        let options = BasicConsumeOptions {
+            no_ack: true,
+            ..Default::default()
+        };
+        let replies = channel.basic_consume(
+            queue.as_str().into(),
+            "".into(),
+            options,
+            FieldTable::default(),
+        );
         let replies = replies.await.expect("a consumer");
         let sent = Arc::new(Mutex::new(Vec::new()));
         let mut reader = JoinSet::new();
         reader.spawn(read(replies, sent.clone()));
         let mut publisher = JoinSet::new();
         let (stop, stopped) = watch::channel(());
-        let bodies = world.request(&format!(r#""data":{{"email":"neighbour-N@example.com"}}{fields}"#));
-        publisher.spawn(publish(channel, world.request_queue(), queue, bodies, sent.clone(), stopped));
-        Self { sent, stop, publisher, _reader: reader, _connection: connection }
+        let bodies = world.request(&format!(
+            r#""data":{{"email":"neighbour-N@example.com"}}{fields}"#
+        ));
+        publisher.spawn(publish(
+            channel,
+            world.request_queue(),
+            queue,
+            bodies,
+            sent.clone(),
+            stopped,
+        ));
+        Self {
+            sent,
+            stop,
+            publisher,
+            _reader: reader,
+            _connection: connection,
+        }
     }
 
     fn sent(&self) -> MutexGuard<'_, Vec<Sent>> {
@@ -91,7 +121,10 @@ impl Neighbours {
 
     /// How many are answered so far.
     pub(crate) fn answered(&self) -> usize {
-        self.sent().iter().filter(|one| one.answered.is_some()).count()
+        self.sent()
+            .iter()
+            .filter(|one| one.answered.is_some())
+            .count()
     }
 
     /// Sends no more, and waits so long for the last answers.
@@ -105,7 +138,10 @@ impl Neighbours {
             looks.tick().await;
         }
         let sent = self.sent();
-        let mut waits: Vec<_> = sent.iter().map(|one| one.answered.unwrap_or_else(|| one.at.elapsed())).collect();
+        let mut waits: Vec<_> = sent
+            .iter()
+            .map(|one| one.answered.unwrap_or_else(|| one.at.elapsed()))
+            .collect();
         waits.sort_unstable();
         Waits {
             waits,
@@ -138,11 +174,25 @@ async fn publish(
             .with_correlation_id(name.as_str().into())
             .with_reply_to(reply_to.as_str().into());
         let body = bodies.replace("neighbour-N", &format!("neighbour-{name}"));
-        let one = Sent { at: Instant::now(), answered: None, replies: 0, is_refused: false };
-        sent.lock().unwrap_or_else(PoisonError::into_inner).push(one);
+        let one = Sent {
+            at: Instant::now(),
+            answered: None,
+            replies: 0,
+            is_refused: false,
+        };
+        sent.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(one);
         let options = Default::default();
-        let publishing =
-            channel.basic_publish("".into(), to.as_str().into(), options, body.as_bytes(), properties).await;
+        let publishing = channel
+            .basic_publish(
+                "".into(),
+                to.as_str().into(),
+                options,
+                body.as_bytes(),
+                properties,
+            )
+            .await;
         // That it was answered says more than a confirm.
         drop(publishing.expect("published"));
     }
@@ -150,7 +200,11 @@ async fn publish(
 
 async fn read(mut replies: lapin::Consumer, sent: Arc<Mutex<Vec<Sent>>>) {
     while let Some(Ok(reply)) = replies.next().await {
-        let name = reply.properties.correlation_id().as_ref().expect("a correlation id");
+        let name = reply
+            .properties
+            .correlation_id()
+            .as_ref()
+            .expect("a correlation id");
         let number: usize = name.as_str().parse().expect("one of ours");
         let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
         let one = &mut sent[number];
@@ -166,7 +220,10 @@ impl Waits {
     }
 
     pub(crate) fn median(&self) -> Duration {
-        self.waits.get(self.waits.len() / 2).copied().unwrap_or_default()
+        self.waits
+            .get(self.waits.len() / 2)
+            .copied()
+            .unwrap_or_default()
     }
 
     pub(crate) fn longest(&self) -> Duration {
@@ -177,13 +234,20 @@ impl Waits {
     pub(crate) fn broken(&self) -> Vec<String> {
         let mut broken = Vec::new();
         if self.median() > MEDIAN_MAX {
-            broken.push(format!("neighbours wait {:.1?} in the median", self.median()));
+            broken.push(format!(
+                "neighbours wait {:.1?} in the median",
+                self.median()
+            ));
         }
         if self.longest() > LONGEST_MAX {
             broken.push(format!("a neighbour waits {:.1?}", self.longest()));
         }
         if self.unanswered > 0 {
-            broken.push(format!("{} of {} neighbours have no answer", self.unanswered, self.count()));
+            broken.push(format!(
+                "{} of {} neighbours have no answer",
+                self.unanswered,
+                self.count()
+            ));
         }
         if self.refused > 0 {
             broken.push(format!("{} neighbours are refused", self.refused));

@@ -6,15 +6,17 @@ use std::collections::HashSet;
 use crate::client::props;
 use crate::world::World;
 
-const WITH_EMAIL: &str =
-    r#""data":{"email":"a@example.com","subscriptions":[{"resource_id":2,"channel":"email","email":"a@example.com"}]}"#;
+const WITH_EMAIL: &str = r#""data":{"email":"a@example.com","subscriptions":[{"resource_id":2,"channel":"email","email":"a@example.com"}]}"#;
 
 #[tokio::test]
 async fn the_same_request_with_its_message_id_gets_its_first_answer() {
     let world = World::new().await;
     let _worker = world.worker().await;
     let mut client = world.client().await;
-    for (i, data) in [WITH_EMAIL, r#""data":{"_fname":"Ann"}"#].into_iter().enumerate() {
+    for (i, data) in [WITH_EMAIL, r#""data":{"_fname":"Ann"}"#]
+        .into_iter()
+        .enumerate()
+    {
         let body = world.request(data);
         let named = || props().with_message_id(format!("m{i}").as_str().into());
         let first = client.call_with(&body, named()).await;
@@ -32,10 +34,14 @@ async fn the_answer_is_the_same_from_another_worker_at_a_later_time() {
     let mut client = world.client().await;
     let body = world.request(WITH_EMAIL);
     let worker = world.worker().await;
-    let first = client.call_with(&body, props().with_message_id("m".into())).await;
+    let first = client
+        .call_with(&body, props().with_message_id("m".into()))
+        .await;
     worker.kill().await;
     let _another = world.worker().await;
-    let again = client.call_with(&body, props().with_message_id("m".into())).await;
+    let again = client
+        .call_with(&body, props().with_message_id("m".into()))
+        .await;
     assert_eq!(again.json(), first.json());
 }
 
@@ -45,8 +51,12 @@ async fn the_same_message_id_with_another_body_is_another_request() {
     let _worker = world.worker().await;
     let mut client = world.client().await;
     let named = || props().with_message_id("m".into());
-    let first = client.call_with(world.request(r#""data":{"_fname":"Ann"}"#), named()).await;
-    let second = client.call_with(world.request(r#""data":{"_fname":"Bob"}"#), named()).await;
+    let first = client
+        .call_with(world.request(r#""data":{"_fname":"Ann"}"#), named())
+        .await;
+    let second = client
+        .call_with(world.request(r#""data":{"_fname":"Bob"}"#), named())
+        .await;
     assert_ne!(first.profile_id(), second.profile_id());
 }
 
@@ -56,48 +66,81 @@ async fn without_message_id_two_equal_requests_are_two_requests() {
     let _worker = world.worker().await;
     let mut client = world.client().await;
     let empty = world.request("");
-    assert_ne!(client.call(&empty).await.profile_id(), client.call(&empty).await.profile_id());
+    assert_ne!(
+        client.call(&empty).await.profile_id(),
+        client.call(&empty).await.profile_id()
+    );
     let body = world.request(WITH_EMAIL);
-    assert_eq!((client.call(&body).await.error(), client.call(&body).await.error()), (0, 409));
+    assert_eq!(
+        (
+            client.call(&body).await.error(),
+            client.call(&body).await.error()
+        ),
+        (0, 409)
+    );
 }
 
 /// Publishes while no worker runs, lets one be killed after its commit and before its
 /// acknowledgement, and looks at what the next one answers.
-async fn answers_after_a_crash(data: &str, properties: lapin::BasicProperties) -> (World, i64, String) {
+async fn answers_after_a_crash(
+    data: &str,
+    properties: lapin::BasicProperties,
+) -> (World, i64, String) {
     let world = World::new().await;
     let mut client = world.client().await;
     // The reply can't be published, as the disk of the broker would be full: the exchange of events
     // is what a worker publishes to as well, and here it is gone, which closes the channel.
     let worker = world.worker().await;
-    client.channel.exchange_delete(world.event_exchange().into(), Default::default()).await.expect("deleted");
-    let properties = properties.with_reply_to(client.reply_queue.as_str().into()).with_correlation_id("c".into());
-    client.publish(world.request(data).as_bytes(), properties).await;
+    client
+        .channel
+        .exchange_delete(world.event_exchange().into(), Default::default())
+        .await
+        .expect("deleted");
+    let properties = properties
+        .with_reply_to(client.reply_queue.as_str().into())
+        .with_correlation_id("c".into());
+    client
+        .publish(world.request(data).as_bytes(), properties)
+        .await;
     let stored = async || world.number("SELECT count(*) FROM profiles").await == 1;
     crate::worker::until(stored).await;
     worker.kill().await;
     let _another = world.worker().await;
     let reply = client.reply("c").await;
     let error = reply.error();
-    let id = reply.json()["profile_id"].as_str().unwrap_or_default().to_owned();
+    let id = reply.json()["profile_id"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     (world, error, id)
 }
 
 #[tokio::test]
 async fn a_redelivered_request_with_message_id_and_email_is_the_one_that_was_stored() {
-    let (world, error, id) = answers_after_a_crash(WITH_EMAIL, props().with_message_id("m".into())).await;
-    assert_eq!((error, world.texts("SELECT id FROM profiles").await), (0, vec![id]));
+    let (world, error, id) =
+        answers_after_a_crash(WITH_EMAIL, props().with_message_id("m".into())).await;
+    assert_eq!(
+        (error, world.texts("SELECT id FROM profiles").await),
+        (0, vec![id])
+    );
 }
 
 #[tokio::test]
 async fn a_redelivered_request_with_message_id_and_no_email_is_the_one_that_was_stored() {
     let (world, error, id) = answers_after_a_crash("", props().with_message_id("m".into())).await;
-    assert_eq!((error, world.texts("SELECT id FROM profiles").await), (0, vec![id]));
+    assert_eq!(
+        (error, world.texts("SELECT id FROM profiles").await),
+        (0, vec![id])
+    );
 }
 
 #[tokio::test]
 async fn a_redelivered_request_without_message_id_but_with_email_is_the_one_that_was_stored() {
     let (world, error, id) = answers_after_a_crash(WITH_EMAIL, props()).await;
-    assert_eq!((error, world.texts("SELECT id FROM profiles").await), (0, vec![id]));
+    assert_eq!(
+        (error, world.texts("SELECT id FROM profiles").await),
+        (0, vec![id])
+    );
 }
 
 #[tokio::test]
@@ -111,7 +154,10 @@ async fn two_workers_racing_for_one_email_give_one_0_and_else_409() {
     let emails = 20;
     for i in 0..200 {
         let case = if i % 3 == 0 { "RACER" } else { "racer" };
-        let body = world.request(&format!(r#""data":{{"email":"{case}{}@example.com"}}"#, i % emails));
+        let body = world.request(&format!(
+            r#""data":{{"email":"{case}{}@example.com"}}"#,
+            i % emails
+        ));
         let properties = props()
             .with_reply_to(client.reply_queue.as_str().into())
             .with_correlation_id(format!("c{i}").as_str().into());
@@ -138,10 +184,23 @@ async fn the_email_is_unique_in_a_database_and_not_across_them() {
     let world = World::new().await;
     let _worker = world.worker().await;
     let mut client = world.client().await;
-    let other = world.store.create_database("two", false).await.expect("a database");
-    let (_, token) = world.new_token(&profile_worker::domain::token::Scope::AllDatabases).await;
+    let other = world
+        .store
+        .create_database("two", false)
+        .await
+        .expect("a database");
+    let (_, token) = world
+        .new_token(&profile_worker::domain::token::Scope::AllDatabases)
+        .await;
     for db_id in [1, other] {
-        let body = format!(r#"{{"token":"{token}","db_id":{db_id},"data":{{"email":"a@example.com"}}}}"#);
-        assert_eq!((client.call(&body).await.error(), client.call(&body).await.error()), (0, 409));
+        let body =
+            format!(r#"{{"token":"{token}","db_id":{db_id},"data":{{"email":"a@example.com"}}}}"#);
+        assert_eq!(
+            (
+                client.call(&body).await.error(),
+                client.call(&body).await.error()
+            ),
+            (0, 409)
+        );
     }
 }

@@ -23,9 +23,14 @@ impl Operator {
 
     async fn tell(&self, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new(&self.0[0]);
-        command.args(&self.0[1..]).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        command
+            .args(&self.0[1..])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
         let output = timeout(COMMAND_MAX, command.output()).await;
-        let output = output.map_err(|_| format!("rabbitmqctl {arguments:?} takes more than {COMMAND_MAX:?}"))?;
+        let output = output
+            .map_err(|_| format!("rabbitmqctl {arguments:?} takes more than {COMMAND_MAX:?}"))?;
         let output = output.map_err(|error| format!("rabbitmqctl can't be run: {error}"))?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
@@ -45,7 +50,16 @@ impl Operator {
     pub(crate) async fn fill(&self, queue: &str) -> Result<(), String> {
         let pattern = format!("^{}$", queue.replace('.', "[.]"));
         let definition = r#"{"max-length":1,"overflow":"reject-publish"}"#;
-        self.tell(&["set_policy", queue, &pattern, definition, "--apply-to", "queues"]).await.map(drop)
+        self.tell(&[
+            "set_policy",
+            queue,
+            &pattern,
+            definition,
+            "--apply-to",
+            "queues",
+        ])
+        .await
+        .map(drop)
     }
 
     pub(crate) async fn make_room(&self, queue: &str) -> Result<(), String> {
@@ -77,22 +91,31 @@ impl Operator {
              persistent_term:put(max_message_size,{bytes}), B."
         );
         let said = self.tell(&["eval", &code]).await?;
-        said.trim().parse().map_err(|_| format!("max_message_size is {said}"))
+        said.trim()
+            .parse()
+            .map_err(|_| format!("max_message_size is {said}"))
     }
 
     /// How many connections there may be at most; those that are there stay. Any number with -1.
     pub(crate) async fn limit_connections(&self, most: i64) -> Result<(), String> {
         let definition = format!(r#"{{"max-connections":{most}}}"#);
-        self.tell(&["set_vhost_limits", &definition]).await.map(drop)
+        self.tell(&["set_vhost_limits", &definition])
+            .await
+            .map(drop)
     }
 
     /// A message as RabbitMQ 3.x keeps it for an AMQP 1.0 client whose ids are numbers: delivered by
     /// AMQP 0-9-1, its properties can't be encoded, and the broker ends the connection.
-    pub(crate) async fn publish_what_can_not_be_delivered(&self, queue: &str) -> Result<(), String> {
+    pub(crate) async fn publish_what_can_not_be_delivered(
+        &self,
+        queue: &str,
+    ) -> Result<(), String> {
         let properties = "{'P_basic',undefined,undefined,[],2,undefined,12345,undefined,undefined,777,undefined,\
                           undefined,undefined,undefined,undefined}";
         let exchange = r#"rabbit_misc:r(<<"/">>,exchange,<<>>)"#;
-        let code = format!(r#"ok = rabbit_basic:publish({exchange}, <<"{queue}">>, {properties}, <<"{{}}">>)."#);
+        let code = format!(
+            r#"ok = rabbit_basic:publish({exchange}, <<"{queue}">>, {properties}, <<"{{}}">>)."#
+        );
         self.tell(&["eval", &code]).await.map(drop)
     }
 
@@ -103,7 +126,9 @@ impl Operator {
 
     /// What a user may write to, by a pattern for exchanges.
     pub(crate) async fn let_write(&self, user: &str, pattern: &str) -> Result<(), String> {
-        self.tell(&["set_permissions", user, ".*", pattern, ".*"]).await.map(drop)
+        self.tell(&["set_permissions", user, ".*", pattern, ".*"])
+            .await
+            .map(drop)
     }
 
     /// What a user may configure, write to and read from.
@@ -114,17 +139,28 @@ impl Operator {
         write: &str,
         read: &str,
     ) -> Result<(), String> {
-        self.tell(&["set_permissions", user, configure, write, read]).await.map(drop)
+        self.tell(&["set_permissions", user, configure, write, read])
+            .await
+            .map(drop)
     }
 
     /// Ends what a user has open: a channel remembers what it was allowed once.
     pub(crate) async fn close_connections(&self, user: &str) -> Result<(), String> {
-        self.tell(&["close_all_user_connections", user, "rights have changed"]).await.map(drop)
+        self.tell(&["close_all_user_connections", user, "rights have changed"])
+            .await
+            .map(drop)
     }
 
     /// Which routing keys a user may write to a topic exchange.
-    pub(crate) async fn let_write_topic(&self, user: &str, exchange: &str, pattern: &str) -> Result<(), String> {
-        self.tell(&["set_topic_permissions", user, exchange, pattern, ".*"]).await.map(drop)
+    pub(crate) async fn let_write_topic(
+        &self,
+        user: &str,
+        exchange: &str,
+        pattern: &str,
+    ) -> Result<(), String> {
+        self.tell(&["set_topic_permissions", user, exchange, pattern, ".*"])
+            .await
+            .map(drop)
     }
 
     pub(crate) async fn remove_user(&self, name: &str) -> Result<(), String> {

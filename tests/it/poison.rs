@@ -48,14 +48,30 @@ impl Street {
         let neighbours = Neighbours::start(&world).await;
         let reply_queue = format!("{}.poison", world.name);
         client.declare_shared(&reply_queue).await;
-        let means = Means { token: world.token.clone(), reply_queue };
+        let means = Means {
+            token: world.token.clone(),
+            reply_queue,
+        };
         crate::worker::until(async || neighbours.answered() > 10).await;
-        Self { worker, neighbours, client, raw, means, world }
+        Self {
+            worker,
+            neighbours,
+            client,
+            raw,
+            means,
+            world,
+        }
     }
 
     async fn publish(&mut self, poison: &Poison) {
-        let properties = poison.properties.clone().raw(bit::DELIVERY_MODE, &[2]).bytes();
-        self.raw.publish("", self.world.request_queue(), &properties, &poison.body).await;
+        let properties = poison
+            .properties
+            .clone()
+            .raw(bit::DELIVERY_MODE, &[2])
+            .bytes();
+        self.raw
+            .publish("", self.world.request_queue(), &properties, &poison.body)
+            .await;
         self.raw.confirmed().await;
     }
 
@@ -79,7 +95,10 @@ impl Street {
             if (dead - dead_before).max(answered - answered_before) >= poisons.len() {
                 return;
             }
-            assert!(begun.elapsed() < SETTLED_MAX, "{what}: not settled after {SETTLED_MAX:?}");
+            assert!(
+                begun.elapsed() < SETTLED_MAX,
+                "{what}: not settled after {SETTLED_MAX:?}"
+            );
             sleep(Duration::from_millis(50)).await;
         }
     }
@@ -90,18 +109,33 @@ impl Street {
         let waits = self.neighbours.finish(ANSWERS_MAX).await;
         assert_eq!(waits.broken(), Vec::<String>::new(), "{queue_type}");
         assert_eq!(waits.repeats, 0, "{queue_type}: a session was lost");
-        assert!(!self.worker.has_ended(), "{queue_type}: the worker has ended");
+        assert!(
+            !self.worker.has_ended(),
+            "{queue_type}: the worker has ended"
+        );
         while let Some(letter) = self.raw.get(&self.world.dead_letter_queue()).await {
-            assert!(has_reason(&letter), "{queue_type}: a dead letter without a reason");
+            assert!(
+                has_reason(&letter),
+                "{queue_type}: a dead letter without a reason"
+            );
         }
         self.worker.signal("TERM").await;
         let (status, said) = self.worker.end().await;
-        assert!(status.success() && !said.contains("lost RabbitMQ"), "{queue_type}: {said}");
-        assert_eq!(self.client.waiting(&self.world.request_queue()).await, 0, "{queue_type}: requests are left");
+        assert!(
+            status.success() && !said.contains("lost RabbitMQ"),
+            "{queue_type}: {said}"
+        );
+        assert_eq!(
+            self.client.waiting(&self.world.request_queue()).await,
+            0,
+            "{queue_type}: requests are left"
+        );
     }
 
     async fn stored(&self) -> i64 {
-        self.world.number("SELECT count(*) FROM profiles WHERE data ? 'poison'").await
+        self.world
+            .number("SELECT count(*) FROM profiles WHERE data ? 'poison'")
+            .await
     }
 }
 
@@ -129,7 +163,9 @@ async fn headers_in_one_another_end_nothing() {
 #[tokio::test]
 async fn a_reply_address_that_was_never_given_out_costs_no_session() {
     let forged = |means: &Means| {
-        let mut all: Vec<_> = ["x.y", "!!!.x", "aaa.bbb", ""].map(poisons::direct_reply_to).into();
+        let mut all: Vec<_> = ["x.y", "!!!.x", "aaa.bbb", ""]
+            .map(poisons::direct_reply_to)
+            .into();
         all.push(poisons::direct_reply_to_in_request("x.y", means));
         all
     };
@@ -142,11 +178,26 @@ async fn a_requester_that_is_gone_is_stored_once_and_one_that_waits_is_answered(
     for queue_type in ["quorum", "classic"] {
         let mut street = Street::on(World::new().await, queue_type).await;
         let gone = given_out(&street.world.servers.amqp_url, &street.means.reply_queue).await;
-        street.publish(&Poison { properties: Props::new().reply_to(gone), body: street.means.request(0) }).await;
+        street
+            .publish(&Poison {
+                properties: Props::new().reply_to(gone),
+                body: street.means.request(0),
+            })
+            .await;
         let mut requester = RawClient::connect(&street.world.servers.amqp_url).await;
         requester.consume(DIRECT_REPLY_TO).await;
-        let properties = Props::new().reply_to(DIRECT_REPLY_TO).correlation_id("waits").bytes();
-        requester.publish("", street.world.request_queue(), &properties, &street.means.request(1)).await;
+        let properties = Props::new()
+            .reply_to(DIRECT_REPLY_TO)
+            .correlation_id("waits")
+            .bytes();
+        requester
+            .publish(
+                "",
+                street.world.request_queue(),
+                &properties,
+                &street.means.request(1),
+            )
+            .await;
         let reply = requester.next().await;
         assert_eq!(reply.correlation_id(), Some(&b"waits"[..]), "{queue_type}");
         assert!(reply.body.starts_with(br#"{"error":0,"#), "{queue_type}");
@@ -168,10 +219,19 @@ async fn an_address_of_an_unknown_node_costs_nobody_else_a_reply() {
         let mut requester = RawClient::connect(&street.world.servers.amqp_url).await;
         requester.consume(DIRECT_REPLY_TO).await;
         for number in 0..COUNT {
-            let reply_to = if number % EVERY == 0 { unknown.as_str() } else { DIRECT_REPLY_TO };
-            let properties = Props::new().reply_to(reply_to).correlation_id(number.to_string()).bytes();
+            let reply_to = if number % EVERY == 0 {
+                unknown.as_str()
+            } else {
+                DIRECT_REPLY_TO
+            };
+            let properties = Props::new()
+                .reply_to(reply_to)
+                .correlation_id(number.to_string())
+                .bytes();
             let body = street.means.request(number);
-            requester.publish("", street.world.request_queue(), &properties, &body).await;
+            requester
+                .publish("", street.world.request_queue(), &properties, &body)
+                .await;
         }
         let mut answered = BTreeSet::new();
         while answered.len() < COUNT - COUNT / EVERY {
@@ -181,15 +241,27 @@ async fn an_address_of_an_unknown_node_costs_nobody_else_a_reply() {
         // Some versions of RabbitMQ drop what nobody can receive without a word; others end the connection, and
         // the reply goes to the result queue.
         let begun = Instant::now();
-        while street.client.waiting(&street.world.request_queue()).await > 0 || street.stored().await < COUNT as i64 {
-            assert!(begun.elapsed() < SETTLED_MAX, "{queue_type}: not settled after {SETTLED_MAX:?}");
+        while street.client.waiting(&street.world.request_queue()).await > 0
+            || street.stored().await < COUNT as i64
+        {
+            assert!(
+                begun.elapsed() < SETTLED_MAX,
+                "{queue_type}: not settled after {SETTLED_MAX:?}"
+            );
             sleep(Duration::from_millis(50)).await;
         }
         assert_eq!(street.stored().await, COUNT as i64, "{queue_type}");
         let results = street.client.waiting(&street.world.result_queue()).await;
         for _ in 0..results {
-            let result = street.raw.get(&street.world.result_queue()).await.expect("a reply");
-            assert_eq!(result.header("x-original-reply-to").map(|(_, text)| text), Some(unknown.as_bytes()));
+            let result = street
+                .raw
+                .get(&street.world.result_queue())
+                .await
+                .expect("a reply");
+            assert_eq!(
+                result.header("x-original-reply-to").map(|(_, text)| text),
+                Some(unknown.as_bytes())
+            );
         }
         street.end_well(queue_type).await;
     }
@@ -198,7 +270,13 @@ async fn an_address_of_an_unknown_node_costs_nobody_else_a_reply() {
 #[tokio::test]
 async fn properties_that_are_no_text_cost_no_session() {
     let no_text = |means: &Means| {
-        let bits = [bit::CORRELATION_ID, bit::MESSAGE_ID, bit::REPLY_TO, bit::CONTENT_TYPE, bit::TYPE];
+        let bits = [
+            bit::CORRELATION_ID,
+            bit::MESSAGE_ID,
+            bit::REPLY_TO,
+            bit::CONTENT_TYPE,
+            bit::TYPE,
+        ];
         let mut all: Vec<_> = bits.map(poisons::no_text).into();
         all.extend([poisons::no_text_as_name(), poisons::no_text_as_inner_name()]);
         all.push(poisons::no_text_in_request(bit::CORRELATION_ID, means));
@@ -217,14 +295,18 @@ async fn headers_that_fill_a_frame_are_cut_in_the_dead_letter() {
 async fn a_hundred_messages_in_a_row_do_no_more_harm_than_one() {
     for queue_type in ["quorum", "classic"] {
         let mut street = Street::on(World::new().await, queue_type).await;
-        let kinds =
-            [poisons::direct_reply_to("x.y"), poisons::no_text(bit::CORRELATION_ID), poisons::no_text_as_name()];
+        let kinds = [
+            poisons::direct_reply_to("x.y"),
+            poisons::no_text(bit::CORRELATION_ID),
+            poisons::no_text_as_name(),
+        ];
         // Few deep headers, as each costs RabbitMQ itself some time.
         let deep = std::iter::repeat_n(poisons::arrays(5000), 4);
         let hundred: Vec<_> = kinds.into_iter().cycle().take(96).chain(deep).collect();
         let mut raw = RawClient::connect(&street.world.servers.amqp_url).await;
         for Poison { properties, body } in &hundred {
-            raw.publish("", street.world.request_queue(), &properties.bytes(), body).await;
+            raw.publish("", street.world.request_queue(), &properties.bytes(), body)
+                .await;
         }
         raw.confirmed().await;
         let begun = Instant::now();
@@ -234,7 +316,10 @@ async fn a_hundred_messages_in_a_row_do_no_more_harm_than_one() {
             if dead + answered >= hundred.len() {
                 break;
             }
-            assert!(begun.elapsed() < SETTLED_MAX, "{queue_type}: {dead} dead, {answered} answered");
+            assert!(
+                begun.elapsed() < SETTLED_MAX,
+                "{queue_type}: {dead} dead, {answered} answered"
+            );
             sleep(Duration::from_millis(50)).await;
         }
         sleep(WATCHED).await;
@@ -247,14 +332,29 @@ async fn a_hundred_messages_in_a_row_do_no_more_harm_than_one() {
 async fn arbitrary_messages_are_answered_or_kept_and_harm_nobody() {
     for queue_type in ["quorum", "classic"] {
         let street = Street::on(World::new().await, queue_type).await;
-        let Found { unsettled, refused, letters_without_reason, .. } =
-            arbitrary::publish_and_collect(&street.world, &street.means, SEED, 1000).await;
-        assert_eq!(unsettled, Vec::<usize>::new(), "{queue_type}: neither answered nor dead letters");
+        let Found {
+            unsettled,
+            refused,
+            letters_without_reason,
+            ..
+        } = arbitrary::publish_and_collect(&street.world, &street.means, SEED, 1000).await;
+        assert_eq!(
+            unsettled,
+            Vec::<usize>::new(),
+            "{queue_type}: neither answered nor dead letters"
+        );
         assert_eq!(letters_without_reason, 0, "{queue_type}");
-        assert!(refused < 100, "{queue_type}: the broker itself refuses {refused}");
+        assert!(
+            refused < 100,
+            "{queue_type}: the broker itself refuses {refused}"
+        );
         let twice = "SELECT count(*) FROM (SELECT 1 FROM profiles WHERE data ? 'poison' \
                      GROUP BY data->'poison' HAVING count(*) > 1) AS of_each";
-        assert_eq!(street.world.number(twice).await, 0, "{queue_type}: stored twice");
+        assert_eq!(
+            street.world.number(twice).await,
+            0,
+            "{queue_type}: stored twice"
+        );
         street.end_well(queue_type).await;
     }
 }
@@ -264,22 +364,31 @@ async fn arbitrary_messages_are_answered_or_kept_and_harm_nobody() {
 #[tokio::test]
 async fn restart_a_queue_that_takes_nothing_holds_up_only_what_needs_it() {
     let own = PrivateServers::start("restart-poison");
-    let operator = Operator::new(&format!("scripts/servers ctl {}", own.folder().display())).expect("a command");
+    let operator = Operator::new(&format!("scripts/servers ctl {}", own.folder().display()))
+        .expect("a command");
     for queue_type in ["quorum", "classic"] {
         let mut street = Street::on(World::on(own.servers.clone()).await, queue_type).await;
         let silent = format!("{}.silent", street.world.name);
         street.client.declare_shared(&silent).await;
         operator.suspend(&silent).await.expect("it stands still");
         let slow: Vec<_> = (0..8)
-            .map(|number| Poison { properties: Props::new().reply_to(&silent), body: street.means.request(number) })
+            .map(|number| Poison {
+                properties: Props::new().reply_to(&silent),
+                body: street.means.request(number),
+            })
             .collect();
-        street.settles("replies to a queue that does not confirm", &slow).await;
+        street
+            .settles("replies to a queue that does not confirm", &slow)
+            .await;
         operator.resume(&silent).await.expect("it goes on");
         assert_eq!(street.stored().await, 8);
 
         let dead = street.world.dead_letter_queue();
         operator.fill(&dead).await.expect("a policy");
-        street.client.publish_to(&dead, b"it is full", props()).await;
+        street
+            .client
+            .publish_to(&dead, b"it is full", props())
+            .await;
         for _ in 0..20 {
             street.publish(&Poison::garbage(Props::new())).await;
             sleep(Duration::from_millis(100)).await;
@@ -287,7 +396,10 @@ async fn restart_a_queue_that_takes_nothing_holds_up_only_what_needs_it() {
         operator.make_room(&dead).await.expect("no policy");
         let begun = Instant::now();
         while street.client.waiting(&dead).await < 21 {
-            assert!(begun.elapsed() < SETTLED_MAX, "{queue_type}: no dead letters though there is room");
+            assert!(
+                begun.elapsed() < SETTLED_MAX,
+                "{queue_type}: no dead letters though there is room"
+            );
             sleep(Duration::from_millis(50)).await;
         }
         assert_eq!(street.client.take(&dead).await.body, b"it is full");
@@ -299,21 +411,43 @@ async fn restart_a_queue_that_takes_nothing_holds_up_only_what_needs_it() {
 #[tokio::test]
 async fn restart_a_broker_that_allows_no_further_connection_holds_up_only_direct_reply_to() {
     let own = PrivateServers::start("restart-connections");
-    let operator = Operator::new(&format!("scripts/servers ctl {}", own.folder().display())).expect("a command");
+    let operator = Operator::new(&format!("scripts/servers ctl {}", own.folder().display()))
+        .expect("a command");
     let street = Street::on(World::on(own.servers.clone()).await, "quorum").await;
     let mut requester = RawClient::connect(&own.servers.amqp_url).await;
     requester.consume(DIRECT_REPLY_TO).await;
     let mut later = RawClient::connect(&own.servers.amqp_url).await;
     later.consume(DIRECT_REPLY_TO).await;
     operator.limit_connections(1).await.expect("a limit");
-    let properties = Props::new().reply_to(DIRECT_REPLY_TO).correlation_id("waits").bytes();
-    requester.publish("", street.world.request_queue(), &properties, &street.means.request(0)).await;
+    let properties = Props::new()
+        .reply_to(DIRECT_REPLY_TO)
+        .correlation_id("waits")
+        .bytes();
+    requester
+        .publish(
+            "",
+            street.world.request_queue(),
+            &properties,
+            &street.means.request(0),
+        )
+        .await;
     // It waits as long as a reply may, and then goes to where all replies go that can't be sent.
     let reply = street.client.take(&street.world.result_queue()).await;
     assert_eq!(reply.error(), 0);
-    assert!(reply.header("x-original-reply-to").is_some_and(|address| address.starts_with(DIRECT_REPLY_TO)));
+    assert!(
+        reply
+            .header("x-original-reply-to")
+            .is_some_and(|address| address.starts_with(DIRECT_REPLY_TO))
+    );
     operator.limit_connections(-1).await.expect("no limit");
-    later.publish("", street.world.request_queue(), &properties, &street.means.request(1)).await;
+    later
+        .publish(
+            "",
+            street.world.request_queue(),
+            &properties,
+            &street.means.request(1),
+        )
+        .await;
     assert_eq!(later.next().await.correlation_id(), Some(&b"waits"[..]));
     assert_eq!(street.stored().await, 2);
     street.end_well("quorum").await;
@@ -327,36 +461,70 @@ async fn restart_what_the_broker_can_not_deliver_is_given_up_by_the_broker() {
     // A dozen seconds on a machine that has nothing else to do.
     const GIVEN_UP_MAX: Duration = Duration::from_secs(300);
     let own = PrivateServers::start("restart-undeliverable");
-    let operator = Operator::new(&format!("scripts/servers ctl {}", own.folder().display())).expect("a command");
+    let operator = Operator::new(&format!("scripts/servers ctl {}", own.folder().display()))
+        .expect("a command");
     let version = operator.version().await.expect("a version");
     if !version.starts_with("3.") {
-        tell(&format!("nothing to try: RabbitMQ {version} delivers every message"));
+        tell(&format!(
+            "nothing to try: RabbitMQ {version} delivers every message"
+        ));
         return;
     }
     let mut street = Street::on(World::on(own.servers.clone()).await, "quorum").await;
     let begun = Instant::now();
-    operator.publish_what_can_not_be_delivered(&street.world.request_queue()).await.expect("it is in the queue");
-    while street.client.waiting(&street.world.dead_letter_queue()).await == 0 {
+    operator
+        .publish_what_can_not_be_delivered(&street.world.request_queue())
+        .await
+        .expect("it is in the queue");
+    while street
+        .client
+        .waiting(&street.world.dead_letter_queue())
+        .await
+        == 0
+    {
         if begun.elapsed() > GIVEN_UP_MAX {
             street.worker.signal("KILL").await;
-            panic!("not given up after {GIVEN_UP_MAX:?}: {}", street.worker.end().await.1);
+            panic!(
+                "not given up after {GIVEN_UP_MAX:?}: {}",
+                street.worker.end().await.1
+            );
         }
         sleep(Duration::from_millis(100)).await;
     }
     let took = begun.elapsed();
     let waits = street.neighbours.finish(GIVEN_UP_MAX).await;
-    tell(&format!("given up after {took:?}; neighbours waited {:?}, {:?} at most", waits.median(), waits.longest()));
+    tell(&format!(
+        "given up after {took:?}; neighbours waited {:?}, {:?} at most",
+        waits.median(),
+        waits.longest()
+    ));
     assert_eq!((waits.unanswered, waits.refused), (0, 0));
     assert!(!street.worker.has_ended());
     street.worker.signal("TERM").await;
     let (status, said) = street.worker.end().await;
     // Where neighbours get through between two losses nobody has to be cautious.
-    assert!(status.success() && said.contains("541: INTERNAL_ERROR"), "{said}");
-    assert_eq!(street.client.waiting(&street.world.request_queue()).await, 0);
-    assert_eq!(street.client.waiting(&street.world.dead_letter_queue()).await, 1, "nobody else was given up");
+    assert!(
+        status.success() && said.contains("541: INTERNAL_ERROR"),
+        "{said}"
+    );
+    assert_eq!(
+        street.client.waiting(&street.world.request_queue()).await,
+        0
+    );
+    assert_eq!(
+        street
+            .client
+            .waiting(&street.world.dead_letter_queue())
+            .await,
+        1,
+        "nobody else was given up"
+    );
 }
 
-#[expect(clippy::print_stderr, reason = "figures for who runs it with --nocapture")]
+#[expect(
+    clippy::print_stderr,
+    reason = "figures for who runs it with --nocapture"
+)]
 fn tell(what: &str) {
     eprintln!("{what}");
 }

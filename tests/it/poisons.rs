@@ -5,7 +5,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::raw_amqp::{Props, RawClient, RawMessage, bit, long, nested_arrays, nested_tables, short_bytes};
+use crate::raw_amqp::{
+    Props, RawClient, RawMessage, bit, long, nested_arrays, nested_tables, short_bytes,
+};
 
 /// A header that is larger than this makes a message that no client library can be sent: one frame
 /// of RabbitMQ's default size holds all properties.
@@ -41,19 +43,29 @@ impl Means {
 
     /// The same, with fields at its end.
     pub(crate) fn request_with(&self, number: usize, fields: &str) -> Vec<u8> {
-        format!(r#"{{"token":"{}","db_id":1,"data":{{"{MARKER}":{number}}}{fields}}}"#, self.token).into_bytes()
+        format!(
+            r#"{{"token":"{}","db_id":1,"data":{{"{MARKER}":{number}}}{fields}}}"#,
+            self.token
+        )
+        .into_bytes()
     }
 }
 
 impl Poison {
     /// A message without a token: sound JSON, to be refused.
     pub(crate) fn refused(properties: Props) -> Self {
-        Self { properties, body: b"{}".to_vec() }
+        Self {
+            properties,
+            body: b"{}".to_vec(),
+        }
     }
 
     /// One that can't be read.
     pub(crate) fn garbage(properties: Props) -> Self {
-        Self { properties, body: b"garbage".to_vec() }
+        Self {
+            properties,
+            body: b"garbage".to_vec(),
+        }
     }
 }
 
@@ -75,8 +87,13 @@ pub(crate) fn no_text(bit: usize) -> Poison {
 
 /// The same in a sound request, which is to be stored and answered.
 pub(crate) fn no_text_in_request(bit: usize, means: &Means) -> Poison {
-    let properties = Props::new().reply_to(&means.reply_queue).short(bit, NO_TEXT);
-    Poison { properties, body: means.request(0) }
+    let properties = Props::new()
+        .reply_to(&means.reply_queue)
+        .short(bit, NO_TEXT);
+    Poison {
+        properties,
+        body: means.request(0),
+    }
 }
 
 /// A header whose name is no text.
@@ -99,7 +116,9 @@ pub(crate) fn large_header() -> Poison {
 
 /// Ten thousand headers.
 pub(crate) fn many_headers() -> Poison {
-    let properties = (0..10_000).fold(Props::new(), |properties, i| properties.header_raw(format!("h{i}"), b't', &[1]));
+    let properties = (0..10_000).fold(Props::new(), |properties, i| {
+        properties.header_raw(format!("h{i}"), b't', &[1])
+    });
     Poison::garbage(properties)
 }
 
@@ -111,7 +130,10 @@ pub(crate) fn direct_reply_to(rest: &str) -> Poison {
 /// The same in a sound request with neither email nor `message_id`.
 pub(crate) fn direct_reply_to_in_request(rest: &str, means: &Means) -> Poison {
     let properties = Props::new().reply_to(format!("{DIRECT_REPLY_TO}.{rest}"));
-    Poison { properties, body: means.request(0) }
+    Poison {
+        properties,
+        body: means.request(0),
+    }
 }
 
 /// Begins all addresses of direct reply-to (RabbitMQ, "Direct Reply-to").
@@ -124,16 +146,26 @@ pub(crate) async fn given_out(amqp_url: &str, by_way_of: &str) -> String {
     let properties = Props::new().reply_to(DIRECT_REPLY_TO).bytes();
     requester.publish("", by_way_of, &properties, b"").await;
     requester.confirmed().await;
-    let message = requester.get(by_way_of).await.expect("the message is there");
+    let message = requester
+        .get(by_way_of)
+        .await
+        .expect("the message is there");
     String::from_utf8(message.short(bit::REPLY_TO).expect("an address").to_vec()).expect("a text")
 }
 
 /// The same with another node: well formed, and of no cluster that this broker is in.
 pub(crate) fn of_unknown_node(address: &str) -> String {
-    let suffix = address.strip_prefix(DIRECT_REPLY_TO).and_then(|rest| rest.strip_prefix('.')).expect("a suffix");
+    let suffix = address
+        .strip_prefix(DIRECT_REPLY_TO)
+        .and_then(|rest| rest.strip_prefix('.'))
+        .expect("a suffix");
     let (process, key) = suffix.split_once('.').expect("two parts");
     let mut process = STANDARD.decode(process).expect("Base64");
-    let digit = process.iter().position(|byte| *byte == b'@').expect("a node") + 1;
+    let digit = process
+        .iter()
+        .position(|byte| *byte == b'@')
+        .expect("a node")
+        + 1;
     process[digit] = if process[digit] == b'1' { b'2' } else { b'1' };
     format!("{DIRECT_REPLY_TO}.{}.{key}", STANDARD.encode(process))
 }
@@ -145,12 +177,17 @@ pub(crate) fn xml(fields: usize) -> Poison {
         body.extend(format!("<a{field}/>").into_bytes());
     }
     body.extend(b"</data></xml>");
-    Poison { properties: Props::new(), body }
+    Poison {
+        properties: Props::new(),
+        body,
+    }
 }
 
 /// Whether a dead letter says why it is one. A look at the bytes, as not every header before it can
 /// be read.
 pub(crate) fn has_reason(letter: &RawMessage) -> bool {
     const NAME: &[u8] = b"\x07x-error";
-    letter.property(bit::HEADERS).is_some_and(|headers| headers.windows(NAME.len()).any(|bytes| bytes == NAME))
+    letter
+        .property(bit::HEADERS)
+        .is_some_and(|headers| headers.windows(NAME.len()).any(|bytes| bytes == NAME))
 }

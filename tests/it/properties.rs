@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::raw_amqp::{Props, RawClient, RawMessage, bit, long, nested_arrays, nested_tables, table};
+use crate::raw_amqp::{
+    Props, RawClient, RawMessage, bit, long, nested_arrays, nested_tables, table,
+};
 use crate::servers::PrivateServers;
 use crate::world::World;
 
@@ -16,11 +18,22 @@ async fn the_broker_takes_what_the_raw_client_writes_and_gives_it_back() {
     let _worker = world.worker().await;
     let mut client = RawClient::connect(&world.servers.amqp_url).await;
     let id = [0xff, 0, 0x80, 1];
-    let properties = Props::new().correlation_id(id).header("a", "b").header_raw("deep", b'A', &nested_arrays(5_000));
-    let properties = properties.header_raw("tables", b'F', &nested_tables(500)).bytes();
-    client.publish("", world.dead_letter_queue(), &properties, b"body").await;
+    let properties = Props::new().correlation_id(id).header("a", "b").header_raw(
+        "deep",
+        b'A',
+        &nested_arrays(5_000),
+    );
+    let properties = properties
+        .header_raw("tables", b'F', &nested_tables(500))
+        .bytes();
+    client
+        .publish("", world.dead_letter_queue(), &properties, b"body")
+        .await;
     client.confirmed().await;
-    let message = client.get(&world.dead_letter_queue()).await.expect("a message");
+    let message = client
+        .get(&world.dead_letter_queue())
+        .await
+        .expect("a message");
     // Not by assert_eq: nobody wants to read 28 KB of numbers.
     assert!(message.header("deep") == Some((b'A', &nested_arrays(5_000)[4..])));
     assert!(message.header("tables") == Some((b'F', &nested_tables(500)[4..])));
@@ -32,24 +45,55 @@ async fn the_broker_takes_what_the_raw_client_writes_and_gives_it_back() {
 
 /// Properties that nobody expects, by name, with what they are on the wire.
 fn poisons(reply_to: &str) -> Vec<(&'static str, Props)> {
-    let sound = || Props::new().reply_to(reply_to).correlation_id("c").content_type("application/json");
-    let not_text = [0xff_u8, 0xfe, 0, 0x80, 0x81, 0xc3, 0x28, 0xa0, 0xf0, 0x9f, 1, 2, 3, 4, 5, 0xed];
+    let sound = || {
+        Props::new()
+            .reply_to(reply_to)
+            .correlation_id("c")
+            .content_type("application/json")
+    };
+    let not_text = [
+        0xff_u8, 0xfe, 0, 0x80, 0x81, 0xc3, 0x28, 0xa0, 0xf0, 0x9f, 1, 2, 3, 4, 5, 0xed,
+    ];
     vec![
-        ("5,000 arrays", sound().header_raw("x", b'A', &nested_arrays(5_000))),
-        ("20,000 arrays", sound().header_raw("x", b'A', &nested_arrays(20_000))),
-        ("15,000 tables", sound().header_raw("x", b'F', &nested_tables(15_000))),
+        (
+            "5,000 arrays",
+            sound().header_raw("x", b'A', &nested_arrays(5_000)),
+        ),
+        (
+            "20,000 arrays",
+            sound().header_raw("x", b'A', &nested_arrays(20_000)),
+        ),
+        (
+            "15,000 tables",
+            sound().header_raw("x", b'F', &nested_tables(15_000)),
+        ),
         ("correlation_id", sound().correlation_id(not_text)),
         ("message_id", sound().message_id(not_text)),
         ("content_type", sound().content_type(not_text)),
         ("type", sound().short(bit::TYPE, not_text)),
         ("app_id", sound().short(bit::APP_ID, not_text)),
         ("cluster_id", sound().short(bit::CLUSTER_ID, not_text)),
-        ("content_encoding", sound().short(bit::CONTENT_ENCODING, not_text)),
+        (
+            "content_encoding",
+            sound().short(bit::CONTENT_ENCODING, not_text),
+        ),
         ("name of a header", sound().header(not_text, "x")),
-        ("name of a header in a table", sound().header_raw("x", b'F', &table(&[(&not_text, b'V', b"")]))),
-        ("our own header", sound().header_raw("x-profile-worker-internal-set-aside", b'l', &[0; 8])),
-        ("our other header", sound().header("x-profile-worker-internal-correlation-id", "forged")),
-        ("many values", sound().header_raw("x", b'A', &long(&[b'V'; 100_000]))),
+        (
+            "name of a header in a table",
+            sound().header_raw("x", b'F', &table(&[(&not_text, b'V', b"")])),
+        ),
+        (
+            "our own header",
+            sound().header_raw("x-profile-worker-internal-set-aside", b'l', &[0; 8]),
+        ),
+        (
+            "our other header",
+            sound().header("x-profile-worker-internal-correlation-id", "forged"),
+        ),
+        (
+            "many values",
+            sound().header_raw("x", b'A', &long(&[b'V'; 100_000])),
+        ),
     ]
 }
 
@@ -67,24 +111,45 @@ async fn poisons_are_taken_as_bytes(world: World, settings: &[(&'static str, &st
     let poisons = poisons(&replies);
     for (name, properties) in &poisons {
         for (body, code) in [(world.request("").as_bytes(), 0), (b"garbage", 400)] {
-            client.publish("", world.request_queue(), &properties.bytes(), body).await;
+            client
+                .publish("", world.request_queue(), &properties.bytes(), body)
+                .await;
             // RabbitMQ itself takes seconds to store 20,000 arrays in one another in a quorum queue.
             client.confirmed().await;
             let stored = Instant::now();
             let reply = client.next().await;
-            assert!(stored.elapsed() < AT_ONCE, "{name}: answered after {:?}", stored.elapsed());
+            assert!(
+                stored.elapsed() < AT_ONCE,
+                "{name}: answered after {:?}",
+                stored.elapsed()
+            );
             assert_eq!(error(&reply), code, "{name}");
-            assert_eq!(reply.correlation_id(), properties.value(bit::CORRELATION_ID).map(|id| &id[1..]), "{name}");
+            assert_eq!(
+                reply.correlation_id(),
+                properties.value(bit::CORRELATION_ID).map(|id| &id[1..]),
+                "{name}"
+            );
         }
         let answered = Instant::now();
         let dead = client.take(&world.dead_letter_queue()).await;
-        assert!(answered.elapsed() < AT_ONCE, "{name}: dead-lettered after {:?}", answered.elapsed());
+        assert!(
+            answered.elapsed() < AT_ONCE,
+            "{name}: dead-lettered after {:?}",
+            answered.elapsed()
+        );
         assert_eq!(dead.body, b"garbage");
-        assert_eq!(dead.header("x-error"), Some((b'I', &400_i32.to_be_bytes()[..])), "{name}");
+        assert_eq!(
+            dead.header("x-error"),
+            Some((b'I', &400_i32.to_be_bytes()[..])),
+            "{name}"
+        );
         assert!(dead.header("x-original-properties").is_some(), "{name}");
         assert_eq!(neighbour.call(world.request("")).await.error(), 0);
     }
-    assert_eq!(world.number("SELECT count(*) FROM profiles").await, 2 * poisons.len() as i64);
+    assert_eq!(
+        world.number("SELECT count(*) FROM profiles").await,
+        2 * poisons.len() as i64
+    );
     assert!(!worker.has_ended());
 }
 
@@ -121,17 +186,31 @@ async fn a_routing_key_is_taken_as_bytes() {
     let client = world.client().await;
     let options = lapin::options::QueueBindOptions::default();
     let (queue, exchange) = (world.request_queue(), world.event_exchange());
-    let binding =
-        client.channel.queue_bind(queue.into(), exchange.as_str().into(), "#".into(), options, Default::default());
+    let binding = client.channel.queue_bind(
+        queue.into(),
+        exchange.as_str().into(),
+        "#".into(),
+        options,
+        Default::default(),
+    );
     binding.await.expect("bound");
     let mut raw = RawClient::connect(&world.servers.amqp_url).await;
     let replies = raw.consume_new().await;
     for key in [&b"\xff\x00\xfe"[..], b"x-profile-worker-internal-0"] {
-        raw.publish(&exchange, key, &Props::new().reply_to(&replies).bytes(), b"garbage").await;
+        raw.publish(
+            &exchange,
+            key,
+            &Props::new().reply_to(&replies).bytes(),
+            b"garbage",
+        )
+        .await;
         assert_eq!(error(&raw.next().await), 400);
         let dead = raw.take(&world.dead_letter_queue()).await;
         assert_eq!(dead.header("x-original-routing-key"), Some((b'S', key)));
-        assert_eq!(dead.header("x-original-exchange"), Some((b'S', exchange.as_bytes())));
+        assert_eq!(
+            dead.header("x-original-exchange"),
+            Some((b'S', exchange.as_bytes()))
+        );
     }
 }
 
@@ -147,8 +226,18 @@ async fn a_reply_to_that_is_no_address_means_the_result_queue() {
         b"amq.rabbitmq.reply-to.!!!.x",
         b"amq.rabbitmq.reply-to.aaa.bbb",
     ] {
-        let properties = Props::new().reply_to(address).correlation_id([0xff, 1]).bytes();
-        client.publish("", world.request_queue(), &properties, world.request("").as_bytes()).await;
+        let properties = Props::new()
+            .reply_to(address)
+            .correlation_id([0xff, 1])
+            .bytes();
+        client
+            .publish(
+                "",
+                world.request_queue(),
+                &properties,
+                world.request("").as_bytes(),
+            )
+            .await;
         let reply = client.take(&world.result_queue()).await;
         assert_eq!(error(&reply), 0);
         assert_eq!(reply.header("x-original-reply-to"), Some((b'S', address)));
@@ -164,10 +253,23 @@ async fn direct_reply_to_works() {
     let _worker = world.worker().await;
     let mut client = RawClient::connect(&world.servers.amqp_url).await;
     client.consume("amq.rabbitmq.reply-to").await;
-    let properties = Props::new().reply_to("amq.rabbitmq.reply-to").correlation_id("1").bytes();
-    client.publish("", world.request_queue(), &properties, world.request("").as_bytes()).await;
+    let properties = Props::new()
+        .reply_to("amq.rabbitmq.reply-to")
+        .correlation_id("1")
+        .bytes();
+    client
+        .publish(
+            "",
+            world.request_queue(),
+            &properties,
+            world.request("").as_bytes(),
+        )
+        .await;
     let reply = client.next().await;
-    assert_eq!((error(&reply), reply.correlation_id()), (0, Some(&b"1"[..])));
+    assert_eq!(
+        (error(&reply), reply.correlation_id()),
+        (0, Some(&b"1"[..]))
+    );
 }
 
 /// The broker can carry headers that fill a frame, but not with ours beside them.
@@ -180,18 +282,46 @@ async fn a_dead_letter_whose_headers_are_too_large_is_cut_until_it_fits() {
     let not_text = [&large.as_bytes()[..100_000], &[0xff]].concat();
     let deep = nested_arrays(26_190);
     for (properties, cut) in [
-        (Props::new().header("a", "1").header("large", &large), "large"),
-        (Props::new().header("a", "1").header_raw("large", b'x', &long(large.as_bytes())), "large"),
+        (
+            Props::new().header("a", "1").header("large", &large),
+            "large",
+        ),
+        (
+            Props::new()
+                .header("a", "1")
+                .header_raw("large", b'x', &long(large.as_bytes())),
+            "large",
+        ),
         // All of it is in the list as well.
-        (Props::new().header("a", "1").header("large", &not_text).correlation_id([0xff]), "large"),
-        (Props::new().header("a", "1").header_raw("deep", b'A', &deep), "x-original-properties"),
+        (
+            Props::new()
+                .header("a", "1")
+                .header("large", &not_text)
+                .correlation_id([0xff]),
+            "large",
+        ),
+        (
+            Props::new()
+                .header("a", "1")
+                .header_raw("deep", b'A', &deep),
+            "x-original-properties",
+        ),
     ] {
-        client.publish("", world.request_queue(), &properties.bytes(), b"garbage").await;
+        client
+            .publish("", world.request_queue(), &properties.bytes(), b"garbage")
+            .await;
         let dead = client.take(&world.dead_letter_queue()).await;
         assert_eq!(dead.header("a"), Some((b'S', &b"1"[..])));
         assert_eq!(dead.header("x-cut-headers"), Some((b'S', cut.as_bytes())));
-        assert_eq!(dead.header("x-error"), Some((b'I', &400_i32.to_be_bytes()[..])));
-        assert!(dead.properties.len() > 100_000, "as much as there is room for: {}", dead.properties.len());
+        assert_eq!(
+            dead.header("x-error"),
+            Some((b'I', &400_i32.to_be_bytes()[..]))
+        );
+        assert!(
+            dead.properties.len() > 100_000,
+            "as much as there is room for: {}",
+            dead.properties.len()
+        );
         client.take(&world.result_queue()).await;
     }
     assert!(!worker.has_ended());

@@ -19,7 +19,10 @@ pub(crate) enum Network {
     /// All connections are reset, and new ones, too.
     Cut,
     /// Chunks of at most a tenth of a second's bytes, each late.
-    Slow { bytes_per_second: usize, latency: Duration },
+    Slow {
+        bytes_per_second: usize,
+        latency: Duration,
+    },
     /// A black hole: whatever is sent is taken and gone, new connections as well. Nobody is told.
     Swallow,
     /// The server hears everything and its answers are gone: a commit nobody hears of.
@@ -42,7 +45,11 @@ impl Proxy {
         let (network, now) = watch::channel(Network::Pass);
         let mut accepting = JoinSet::new();
         accepting.spawn(accept(listener, server.to_owned(), now));
-        Ok(Self { address, network, _accepting: accepting })
+        Ok(Self {
+            address,
+            network,
+            _accepting: accepting,
+        })
     }
 
     /// Where it listens.
@@ -118,7 +125,9 @@ async fn pump(
             return false;
         }
         let most = match now {
-            Network::Slow { bytes_per_second, .. } => (bytes_per_second / 10).clamp(1, buffer.len()),
+            Network::Slow {
+                bytes_per_second, ..
+            } => (bytes_per_second / 10).clamp(1, buffer.len()),
             _ => buffer.len(),
         };
         let read = tokio::select! {
@@ -137,7 +146,11 @@ async fn pump(
         if read == 0 {
             return true;
         }
-        if let Network::Slow { bytes_per_second, latency } = now {
+        if let Network::Slow {
+            bytes_per_second,
+            latency,
+        } = now
+        {
             let seconds = read as f64 / bytes_per_second.max(1) as f64;
             let late = latency + Duration::from_secs_f64(seconds);
             // The latency itself, which ends with the slow network.

@@ -72,8 +72,12 @@ impl RawClient {
     async fn open(url: &str) -> Result<Self, String> {
         let url = url::Url::parse(url).expect("a URL");
         let host = url.host_str().expect("a host");
-        let stream = TcpStream::connect((host, url.port().unwrap_or(5672))).await.map_err(|error| error.to_string())?;
-        stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        let stream = TcpStream::connect((host, url.port().unwrap_or(5672)))
+            .await
+            .map_err(|error| error.to_string())?;
+        stream
+            .set_nodelay(true)
+            .map_err(|error| error.to_string())?;
         let mut client = Self {
             stream: BufReader::new(stream),
             frame_max: 4096,
@@ -81,20 +85,43 @@ impl RawClient {
             unconfirmed: BTreeSet::new(),
             delivered: VecDeque::new(),
         };
-        client.stream.write_all(b"AMQP\x00\x00\x09\x01").await.map_err(|error| error.to_string())?;
+        client
+            .stream
+            .write_all(b"AMQP\x00\x00\x09\x01")
+            .await
+            .map_err(|error| error.to_string())?;
         client.try_answer((10, 10)).await?;
-        let response = format!("\0{}\0{}", decoded(url.username()), decoded(url.password().unwrap_or_default()));
-        let start_ok = [table(&[]), short("PLAIN"), long(response.as_bytes()), short("en_US")].concat();
+        let response = format!(
+            "\0{}\0{}",
+            decoded(url.username()),
+            decoded(url.password().unwrap_or_default())
+        );
+        let start_ok = [
+            table(&[]),
+            short("PLAIN"),
+            long(response.as_bytes()),
+            short("en_US"),
+        ]
+        .concat();
         client.try_method(0, (10, 11), &start_ok).await?;
         let tune = client.try_answer((10, 30)).await?;
         client.frame_max = u32::from_be_bytes([tune[2], tune[3], tune[4], tune[5]]) as usize;
         // The same, but for the heartbeat: none.
-        client.try_method(0, (10, 31), &[&tune[..6], &[0, 0]].concat()).await?;
+        client
+            .try_method(0, (10, 31), &[&tune[..6], &[0, 0]].concat())
+            .await?;
         let vhost = match url.path() {
             "" => "/".to_owned(),
             path => decoded(&path[1..]),
         };
-        client.try_call(0, (10, 40), &[short(&vhost), short(""), vec![0]].concat(), (10, 41)).await?;
+        client
+            .try_call(
+                0,
+                (10, 40),
+                &[short(&vhost), short(""), vec![0]].concat(),
+                (10, 41),
+            )
+            .await?;
         client.try_call(1, (20, 10), &short(""), (20, 11)).await?;
         Ok(client)
     }
@@ -113,7 +140,9 @@ impl RawClient {
         properties: &[u8],
         body: &[u8],
     ) {
-        let result = self.try_publish(exchange, routing_key.as_ref(), properties, body).await;
+        let result = self
+            .try_publish(exchange, routing_key.as_ref(), properties, body)
+            .await;
         result.expect("the broker takes the message");
     }
 
@@ -125,9 +154,21 @@ impl RawClient {
         properties: &[u8],
         body: &[u8],
     ) -> io::Result<()> {
-        let publish = [&[0, 0][..], &short(exchange), &short_bytes(routing_key), &[0]].concat();
+        let publish = [
+            &[0, 0][..],
+            &short(exchange),
+            &short_bytes(routing_key),
+            &[0],
+        ]
+        .concat();
         let mut bytes = frame(METHOD, 1, &[&method_id((BASIC, 40))[..], &publish].concat());
-        let head = [&BASIC.to_be_bytes()[..], &[0, 0], &(body.len() as u64).to_be_bytes(), properties].concat();
+        let head = [
+            &BASIC.to_be_bytes()[..],
+            &[0, 0],
+            &(body.len() as u64).to_be_bytes(),
+            properties,
+        ]
+        .concat();
         bytes.extend(frame(HEADER, 1, &head));
         for part in body.chunks(self.frame_max - FRAME_OVERHEAD) {
             bytes.extend(frame(BODY, 1, part));
@@ -167,7 +208,9 @@ impl RawClient {
             match (class, method) {
                 (BASIC, 71) => return Some(self.content().await.expect("a message")),
                 (BASIC, 72) => return None,
-                other => self.unasked(other, &arguments).expect("the connection lives"),
+                other => self
+                    .unasked(other, &arguments)
+                    .expect("the connection lives"),
             }
         }
     }
@@ -182,7 +225,9 @@ impl RawClient {
                 tokio::time::sleep(ASK_EVERY).await;
             }
         };
-        timeout(ANSWER_MAX, waiting).await.expect("a message in time")
+        timeout(ANSWER_MAX, waiting)
+            .await
+            .expect("a message in time")
     }
 
     /// Makes a queue of its own and subscribes to it; its name.
@@ -190,7 +235,8 @@ impl RawClient {
         const EXCLUSIVE: u8 = 0b100;
         let declare = [&[0, 0][..], &short(""), &[EXCLUSIVE], &table(&[])].concat();
         let declared = self.call(1, (50, 10), &declare, (50, 11)).await;
-        let name = String::from_utf8(declared[1..=usize::from(declared[0])].to_vec()).expect("a name");
+        let name =
+            String::from_utf8(declared[1..=usize::from(declared[0])].to_vec()).expect("a name");
         self.consume(&name).await;
         name
     }
@@ -208,7 +254,8 @@ impl RawClient {
                 return message;
             }
             let (class, method, arguments) = self.next_method().await.expect("a delivery");
-            self.unasked((class, method), &arguments).expect("the connection lives");
+            self.unasked((class, method), &arguments)
+                .expect("the connection lives");
         }
     }
 
@@ -225,13 +272,24 @@ impl RawClient {
                 }
                 Ok(())
             }
-            (20 | 10, _) => Err(format!("closed by the broker: {}", String::from_utf8_lossy(arguments))),
+            (20 | 10, _) => Err(format!(
+                "closed by the broker: {}",
+                String::from_utf8_lossy(arguments)
+            )),
             _ => Ok(()),
         }
     }
 
-    async fn call(&mut self, channel: u16, id: (u16, u16), arguments: &[u8], answer: (u16, u16)) -> Vec<u8> {
-        self.try_call(channel, id, arguments, answer).await.expect("an answer")
+    async fn call(
+        &mut self,
+        channel: u16,
+        id: (u16, u16),
+        arguments: &[u8],
+        answer: (u16, u16),
+    ) -> Vec<u8> {
+        self.try_call(channel, id, arguments, answer)
+            .await
+            .expect("an answer")
     }
 
     async fn try_call(
@@ -246,12 +304,22 @@ impl RawClient {
     }
 
     async fn method(&mut self, channel: u16, id: (u16, u16), arguments: &[u8]) {
-        self.try_method(channel, id, arguments).await.expect("the connection lives");
+        self.try_method(channel, id, arguments)
+            .await
+            .expect("the connection lives");
     }
 
-    async fn try_method(&mut self, channel: u16, id: (u16, u16), arguments: &[u8]) -> Result<(), String> {
+    async fn try_method(
+        &mut self,
+        channel: u16,
+        id: (u16, u16),
+        arguments: &[u8],
+    ) -> Result<(), String> {
         let bytes = frame(METHOD, channel, &[&method_id(id)[..], arguments].concat());
-        self.stream.write_all(&bytes).await.map_err(|error| error.to_string())
+        self.stream
+            .write_all(&bytes)
+            .await
+            .map_err(|error| error.to_string())
     }
 
     async fn try_answer(&mut self, expected: (u16, u16)) -> Result<Vec<u8>, String> {
@@ -288,7 +356,10 @@ impl RawClient {
         while (body.len() as u64) < size {
             body.extend(self.frame().await?.1);
         }
-        Ok(RawMessage { properties: head[12..].to_vec(), body })
+        Ok(RawMessage {
+            properties: head[12..].to_vec(),
+            body,
+        })
     }
 
     async fn frame(&mut self) -> Result<(u8, Vec<u8>), String> {
@@ -301,18 +372,29 @@ impl RawClient {
             assert_eq!(payload.pop(), Some(FRAME_END));
             Ok::<_, io::Error>((head[0], payload))
         };
-        let read = timeout(ANSWER_MAX, reading).await.map_err(|_| "the broker is silent".to_owned())?;
+        let read = timeout(ANSWER_MAX, reading)
+            .await
+            .map_err(|_| "the broker is silent".to_owned())?;
         read.map_err(|error| format!("the connection is lost: {error}"))
     }
 }
 
 fn decoded(text: &str) -> String {
-    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+    percent_encoding::percent_decode_str(text)
+        .decode_utf8_lossy()
+        .into_owned()
 }
 
 fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
     let size = u32::try_from(payload.len()).expect("a frame's size");
-    [&[kind][..], &channel.to_be_bytes(), &size.to_be_bytes(), payload, &[FRAME_END]].concat()
+    [
+        &[kind][..],
+        &channel.to_be_bytes(),
+        &size.to_be_bytes(),
+        payload,
+        &[FRAME_END],
+    ]
+    .concat()
 }
 
 fn method_id((class, method): (u16, u16)) -> [u8; 4] {
@@ -452,7 +534,9 @@ impl Props {
             values[bit::HEADERS] = Some(long(headers));
         }
         let given = |bit: &usize| values[*bit].is_some();
-        let flags = (0..16).filter(given).fold(0_u16, |flags, bit| flags | 1 << bit);
+        let flags = (0..16)
+            .filter(given)
+            .fold(0_u16, |flags, bit| flags | 1 << bit);
         let mut bytes = flags.to_be_bytes().to_vec();
         for value in values.iter().rev().flatten() {
             bytes.extend(value);
@@ -468,7 +552,9 @@ impl RawMessage {
         let mut rest = &self.properties[2..];
         for place in (0..16).rev().filter(|place| flags & 1 << place != 0) {
             let size = match place {
-                bit::HEADERS => 4 + u32::from_be_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize,
+                bit::HEADERS => {
+                    4 + u32::from_be_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize
+                }
                 bit::DELIVERY_MODE | bit::PRIORITY => 1,
                 bit::TIMESTAMP => 8,
                 _ => 1 + usize::from(rest[0]),
@@ -499,7 +585,10 @@ impl RawMessage {
             let (name, kind) = (&rest[1..name_end], rest[name_end]);
             rest = &rest[name_end + 1..];
             let (start, end) = match kind {
-                b'S' | b'x' | b'A' | b'F' => (4, 4 + u32::from_be_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize),
+                b'S' | b'x' | b'A' | b'F' => (
+                    4,
+                    4 + u32::from_be_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize,
+                ),
                 b'I' | b'i' | b'f' => (0, 4),
                 b'T' | b'l' | b'L' | b'd' => (0, 8),
                 b't' | b'b' | b'B' => (0, 1),

@@ -15,15 +15,22 @@ async fn publish(world: &World, count: usize, message_id: &str) {
     let client = world.client().await;
     for i in 0..count {
         let properties = props().with_message_id(format!("{message_id}{i}").as_str().into());
-        client.publish(world.request(&format!(r#""data":{{"n":{i}}}"#)).as_bytes(), properties).await;
+        client
+            .publish(
+                world.request(&format!(r#""data":{{"n":{i}}}"#)).as_bytes(),
+                properties,
+            )
+            .await;
     }
 }
 
 /// Waits until so many profiles are stored and nothing is left to do.
 async fn until_done(world: &World, count: i64) {
-    crate::worker::until(async || world.number("SELECT count(*) FROM profiles").await >= count).await;
+    crate::worker::until(async || world.number("SELECT count(*) FROM profiles").await >= count)
+        .await;
     let client = world.client().await;
-    crate::worker::until(async || client.waiting(&world.result_queue()).await as i64 >= count).await;
+    crate::worker::until(async || client.waiting(&world.result_queue()).await as i64 >= count)
+        .await;
     assert_eq!(world.number("SELECT count(*) FROM profiles").await, count);
 }
 
@@ -79,7 +86,9 @@ async fn restart_of_both_while_the_worker_starts_is_waited_for() {
     own.tell_one("stop", "database");
     own.tell_one("stop", "broker");
     let mut worker = world.start_worker(&[]);
-    worker.until_said("waiting for PostgreSQL at 127.0.0.1").await;
+    worker
+        .until_said("waiting for PostgreSQL at 127.0.0.1")
+        .await;
     own.tell_one("start", "database");
     worker.until_said("waiting for RabbitMQ").await;
     own.tell_one("start", "broker");
@@ -112,11 +121,16 @@ async fn restart_of_the_session_by_the_acknowledgement_timeout_is_survived() {
     publish(&world, 20, "a").await;
     until_done(&world, 20).await;
     let lock = crate::world::connect(&world.database_url).await;
-    lock.batch_execute("BEGIN; LOCK TABLE profiles").await.expect("locked");
+    lock.batch_execute("BEGIN; LOCK TABLE profiles")
+        .await
+        .expect("locked");
     publish(&world, 30, "b").await;
     let line = worker.until_said("lost RabbitMQ").await;
     // The first words are those of RabbitMQ before 4.3, which closes the channel.
-    assert!(line.contains("timed out") || line.contains("consumer_timeout"), "{line}");
+    assert!(
+        line.contains("timed out") || line.contains("consumer_timeout"),
+        "{line}"
+    );
     lock.batch_execute("ROLLBACK").await.expect("unlocked");
     until_done(&world, 50).await;
     ends_well(worker).await;
@@ -132,13 +146,17 @@ async fn restart_of_a_primary_shows_rows_that_are_answered_only_once_a_standby_h
     let worker = world.worker().await;
     let mut client = world.client().await;
     assert_eq!(client.call(world.request("")).await.error(), 0);
-    world.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
+    world
+        .execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        .await;
     world.execute("SELECT pg_reload_conf()").await;
     // It is so from some moment on, which nothing tells but a commit that waits.
     crate::worker::until(async || {
         let writing = crate::world::connect(&world.database_url).await;
         let commit = writing.batch_execute("SELECT pg_logical_emit_message(true, 'test', '')");
-        tokio::time::timeout(Duration::from_millis(200), commit).await.is_err()
+        tokio::time::timeout(Duration::from_millis(200), commit)
+            .await
+            .is_err()
     })
     .await;
     let others = world.number(WAITING).await;
@@ -150,7 +168,9 @@ async fn restart_of_a_primary_shows_rows_that_are_answered_only_once_a_standby_h
     // The worker has found the row, and waits again.
     crate::worker::until(async || world.number(WAITING).await > 0).await;
     assert_eq!(client.waiting(&world.result_queue()).await, 0);
-    world.execute("ALTER SYSTEM RESET synchronous_standby_names").await;
+    world
+        .execute("ALTER SYSTEM RESET synchronous_standby_names")
+        .await;
     world.execute("SELECT pg_reload_conf()").await;
     assert_eq!(client.take(&world.result_queue()).await.error(), 0);
     assert_eq!(world.number("SELECT count(*) FROM profiles").await, 2);
@@ -166,20 +186,39 @@ async fn restart_is_not_needed_to_leave_a_server_that_takes_no_writes_any_more()
     // One server is two here: what counts is that the one which takes writes is meant.
     let (before, server) = world.database_url.split_once('@').expect("a user");
     let (host, name) = server.split_once('/').expect("a name");
-    let mut worker =
-        world.worker_with(&[("DATABASE_URL", &format!("{before}@{host},{host}/{name}?application_name=two"))]).await;
+    let mut worker = world
+        .worker_with(&[(
+            "DATABASE_URL",
+            &format!("{before}@{host},{host}/{name}?application_name=two"),
+        )])
+        .await;
     let mut client = world.client().await;
     assert_eq!(client.call(world.request("")).await.error(), 0);
     let admin = crate::world::connect(&world.database_url).await;
-    admin.batch_execute("ALTER SYSTEM SET default_transaction_read_only = on").await.expect("set");
-    admin.batch_execute("SELECT pg_reload_conf()").await.expect("reloaded");
+    admin
+        .batch_execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        .await
+        .expect("set");
+    admin
+        .batch_execute("SELECT pg_reload_conf()")
+        .await
+        .expect("reloaded");
     // Also those that nobody uses.
     crate::worker::until(async || world.number(OURS).await == 0).await;
     publish(&world, 10, "a").await;
     worker.until_said("does not allow writes").await;
-    admin.batch_execute("SET default_transaction_read_only = off").await.expect("set");
-    admin.batch_execute("ALTER SYSTEM RESET default_transaction_read_only").await.expect("reset");
-    admin.batch_execute("SELECT pg_reload_conf()").await.expect("reloaded");
+    admin
+        .batch_execute("SET default_transaction_read_only = off")
+        .await
+        .expect("set");
+    admin
+        .batch_execute("ALTER SYSTEM RESET default_transaction_read_only")
+        .await
+        .expect("reset");
+    admin
+        .batch_execute("SELECT pg_reload_conf()")
+        .await
+        .expect("reloaded");
     crate::worker::until(async || client.waiting(&world.result_queue()).await == 10).await;
     assert_eq!(world.number("SELECT count(*) FROM profiles").await, 11);
     ends_well(worker).await;
@@ -190,30 +229,60 @@ async fn restart_is_not_needed_to_leave_a_server_that_takes_no_writes_any_more()
 #[tokio::test]
 async fn restart_of_a_node_that_led_reply_queues_leads_no_reply_astray() {
     const QUEUES: usize = 30;
-    let own = PrivateServers::up("scripts/cluster", &format!("cluster-{}", std::process::id()), &["--asynchronous"]);
+    let own = PrivateServers::up(
+        "scripts/cluster",
+        &format!("cluster-{}", std::process::id()),
+        &["--asynchronous"],
+    );
     let of = |url: &str, place: usize| {
         let (before, rest) = url.split_once('@').expect("a user");
         let (hosts, after) = rest.split_once('/').expect("a path");
-        format!("{before}@{}/{after}", hosts.split(',').nth(place).expect("a host"))
+        format!(
+            "{before}@{}/{after}",
+            hosts.split(',').nth(place).expect("a host")
+        )
     };
     let amqp_url = of(&own.servers.amqp_url, 1);
-    let world = World::on(Servers { amqp_url, database_url: of(&own.servers.database_url, 0) }).await;
+    let world = World::on(Servers {
+        amqp_url,
+        database_url: of(&own.servers.database_url, 0),
+    })
+    .await;
     let worker = world.worker().await;
     let client = world.client().await;
     // A queue is led from where it is declared.
-    let first = lapin::Connection::connect(&of(&own.servers.amqp_url, 0), Default::default()).await.expect("node1");
+    let first = lapin::Connection::connect(&of(&own.servers.amqp_url, 0), Default::default())
+        .await
+        .expect("node1");
     let channel = first.create_channel().await.expect("a channel");
     let queue = |i: usize| format!("{}.replies.{i}", world.name);
     for i in 0..QUEUES {
-        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+        let durable = QueueDeclareOptions {
+            durable: true,
+            ..Default::default()
+        };
         let mut arguments = FieldTable::default();
-        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-        channel.queue_declare(queue(i).as_str().into(), durable, arguments).await.expect("a queue");
+        arguments.insert(
+            "x-queue-type".into(),
+            AMQPValue::LongString("quorum".into()),
+        );
+        channel
+            .queue_declare(queue(i).as_str().into(), durable, arguments)
+            .await
+            .expect("a queue");
     }
     own.tell_one("kill", "node1");
-    let request = |i: usize| (world.request(""), props().with_reply_to(queue(i).as_str().into()));
+    let request = |i: usize| {
+        (
+            world.request(""),
+            props().with_reply_to(queue(i).as_str().into()),
+        )
+    };
     client.publish_all((0..QUEUES).map(request)).await;
-    crate::worker::until(async || world.number("SELECT count(*) FROM profiles").await == QUEUES as i64).await;
+    crate::worker::until(async || {
+        world.number("SELECT count(*) FROM profiles").await == QUEUES as i64
+    })
+    .await;
     for i in 0..QUEUES {
         assert_eq!(client.take(&queue(i)).await.error(), 0);
     }
@@ -232,9 +301,18 @@ async fn restart_is_no_help_without_permission() {
     let (status, said) = world.start_worker(&[("AMQP_URL", &amqp_url)]).end().await;
     assert_eq!(status.code(), Some(1), "{said}");
     let line = said.lines().last().expect("a line");
-    assert!(line.contains("ACCESS_REFUSED") && line.contains("give the user its permissions"), "{line}");
-    let (status, said) = world.start_worker(&[("AMQP_URL", &amqp_url.replace(":weak@", ":wrong@"))]).end().await;
+    assert!(
+        line.contains("ACCESS_REFUSED") && line.contains("give the user its permissions"),
+        "{line}"
+    );
+    let (status, said) = world
+        .start_worker(&[("AMQP_URL", &amqp_url.replace(":weak@", ":wrong@"))])
+        .end()
+        .await;
     assert_eq!(status.code(), Some(1), "{said}");
     let line = said.lines().last().expect("a line");
-    assert!(line.contains("refuses the login") && !line.contains("wrong@"), "{line}");
+    assert!(
+        line.contains("refuses the login") && !line.contains("wrong@"),
+        "{line}"
+    );
 }

@@ -2,7 +2,9 @@
 //! start, with the command that mends it; while running it is charged to no request. Users are made for
 //! it, so the broker is this test's own, and its name contains "restart".
 
-use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::{
+    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::FieldTable;
 use profile_worker::domain::token::Scope;
 
@@ -34,19 +36,30 @@ impl Setup {
         let mut url = url::Url::parse(&servers.servers.amqp_url).expect("a URL");
         url.set_username(USER).expect("a user");
         url.set_password(Some(USER)).expect("a password");
-        let setup = Self { world, operator, amqp_url: url.into() };
+        let setup = Self {
+            world,
+            operator,
+            amqp_url: url.into(),
+        };
         setup.let_write_all().await;
         setup
     }
 
     /// Exactly what `docs/faults.md` says that a worker needs.
     async fn let_write_all(&self) {
-        self.let_write(&format!(r"^(amq\.default|{})$", self.world.event_exchange().replace('.', r"\."))).await;
+        self.let_write(&format!(
+            r"^(amq\.default|{})$",
+            self.world.event_exchange().replace('.', r"\.")
+        ))
+        .await;
     }
 
     async fn let_write(&self, pattern: &str) {
         let read = format!("^{}$", self.world.request_queue().replace('.', r"\."));
-        self.operator.set_permissions(USER, "", pattern, &read).await.expect("rights");
+        self.operator
+            .set_permissions(USER, "", pattern, &read)
+            .await
+            .expect("rights");
         // A channel remembers what it was allowed once.
         self.operator.close_connections(USER).await.expect("closed");
     }
@@ -63,20 +76,41 @@ impl Setup {
 /// The topology as an operator makes it.
 async fn declare(world: &World) {
     let client = world.client().await;
-    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
-    for queue in [world.request_queue(), world.result_queue(), world.dead_letter_queue()] {
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
+    for queue in [
+        world.request_queue(),
+        world.result_queue(),
+        world.dead_letter_queue(),
+    ] {
         let mut arguments = FieldTable::default();
-        arguments.insert("x-queue-type".into(), lapin::types::AMQPValue::LongString("quorum".into()));
-        client.channel.queue_declare(queue.into(), durable, arguments).await.expect("a queue");
+        arguments.insert(
+            "x-queue-type".into(),
+            lapin::types::AMQPValue::LongString("quorum".into()),
+        );
+        client
+            .channel
+            .queue_declare(queue.into(), durable, arguments)
+            .await
+            .expect("a queue");
     }
     declare_exchange(world, &client).await;
 }
 
 async fn declare_exchange(world: &World, client: &Client) {
-    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
     let exchange = world.event_exchange();
-    let declare =
-        client.channel.exchange_declare(exchange.into(), lapin::ExchangeKind::Topic, options, FieldTable::default());
+    let declare = client.channel.exchange_declare(
+        exchange.into(),
+        lapin::ExchangeKind::Topic,
+        options,
+        FieldTable::default(),
+    );
     declare.await.expect("an exchange");
 }
 
@@ -95,8 +129,12 @@ async fn restart_rights_queues_and_an_exchange_that_are_missing_are_charged_to_n
 
 async fn publish(setup: &Setup, client: &Client, from: usize, count: usize) {
     for i in from..from + count {
-        let properties = client.replying(&format!("c{i}")).with_message_id(format!("m{i}").as_str().into());
-        client.publish(setup.world.request("").as_bytes(), properties).await;
+        let properties = client
+            .replying(&format!("c{i}"))
+            .with_message_id(format!("m{i}").as_str().into());
+        client
+            .publish(setup.world.request("").as_bytes(), properties)
+            .await;
     }
 }
 
@@ -114,18 +152,33 @@ async fn a_worker_with_the_least_rights_works(servers: &PrivateServers) {
     ends_well(worker).await;
 }
 
-async fn a_missing_right_is_told_at_start_with_the_command_that_grants_it(servers: &PrivateServers) {
+async fn a_missing_right_is_told_at_start_with_the_command_that_grants_it(
+    servers: &PrivateServers,
+) {
     let setup = Setup::new(servers).await;
     let exchange = setup.world.event_exchange();
-    for (pattern, missing) in [(r"^amq\.default$", exchange.as_str()), (r"^.*\.events$", "amq.default")] {
+    for (pattern, missing) in [
+        (r"^amq\.default$", exchange.as_str()),
+        (r"^.*\.events$", "amq.default"),
+    ] {
         setup.let_write(pattern).await;
         let (status, said) = setup.world.start_worker(&setup.settings()).end().await;
         assert_eq!(status.code(), Some(1), "{said}");
         let last = said.lines().last().expect("a line");
-        assert!(last.contains(missing) && last.contains("rabbitmqctl set_permissions -p '/' 'least' ''"), "{last}");
+        assert!(
+            last.contains(missing)
+                && last.contains("rabbitmqctl set_permissions -p '/' 'least' ''"),
+            "{last}"
+        );
         let command: Vec<_> = last.split('\'').collect();
-        let [.., write, _, read, _] = command[..] else { panic!("{last}") };
-        setup.operator.set_permissions(USER, "", write, read).await.expect("the command is right");
+        let [.., write, _, read, _] = command[..] else {
+            panic!("{last}")
+        };
+        setup
+            .operator
+            .set_permissions(USER, "", write, read)
+            .await
+            .expect("the command is right");
         let (worker, _) = setup.worker().await;
         ends_well(worker).await;
     }
@@ -133,12 +186,17 @@ async fn a_missing_right_is_told_at_start_with_the_command_that_grants_it(server
 
 /// Rights that are taken under load: nothing is lost, nothing is answered twice or dead-lettered, no
 /// request is charged.
-async fn a_right_that_is_taken_away_stops_the_intake_until_it_is_given_back(servers: &PrivateServers) {
+async fn a_right_that_is_taken_away_stops_the_intake_until_it_is_given_back(
+    servers: &PrivateServers,
+) {
     let setup = Setup::new(servers).await;
     let (mut worker, admin) = setup.worker().await;
     let mut client = setup.world.client().await;
     let mut published = 0;
-    for (pattern, missing) in [(r"^amq\.default$", ".events"), (r"^.*\.events$", "amq.default")] {
+    for (pattern, missing) in [
+        (r"^amq\.default$", ".events"),
+        (r"^.*\.events$", "amq.default"),
+    ] {
         publish(&setup, &client, published, 5).await;
         for i in published..published + 5 {
             assert_eq!(client.reply(&format!("c{i}")).await.error(), 0);
@@ -146,7 +204,10 @@ async fn a_right_that_is_taken_away_stops_the_intake_until_it_is_given_back(serv
         published += 5;
         setup.let_write(pattern).await;
         let line = worker.until_said("requests stay in the queue").await;
-        assert!(line.contains(missing) && line.contains("rabbitmqctl set_permissions"), "{line}");
+        assert!(
+            line.contains(missing) && line.contains("rabbitmqctl set_permissions"),
+            "{line}"
+        );
         publish(&setup, &client, published, 5).await;
         until_not_ready(&admin, missing).await;
         let request_queue = setup.world.request_queue();
@@ -159,10 +220,16 @@ async fn a_right_that_is_taken_away_stops_the_intake_until_it_is_given_back(serv
         until(async || is_ready(&admin).await).await;
         worker.until_said("taking requests").await;
     }
-    assert_eq!(setup.world.number("SELECT count(*) FROM profiles").await, published as i64);
+    assert_eq!(
+        setup.world.number("SELECT count(*) FROM profiles").await,
+        published as i64
+    );
     assert_eq!(client.waiting(&setup.world.dead_letter_queue()).await, 0);
     let again = samples(&admin).await["profile_worker_deliveries_total{redelivered=\"true\"}"];
-    assert!(again <= published as f64 / 2.0, "each was delivered again once at most, and not in a loop: {again}");
+    assert!(
+        again <= published as f64 / 2.0,
+        "each was delivered again once at most, and not in a loop: {again}"
+    );
     ends_well(worker).await;
 }
 
@@ -171,9 +238,20 @@ async fn a_topic_permission_holds_only_the_requests_of_its_database(servers: &Pr
     let setup = Setup::new(servers).await;
     let world = &setup.world;
     let exchange = world.event_exchange();
-    assert_eq!(world.store.create_database("two", false).await.expect("a database"), 2);
+    assert_eq!(
+        world
+            .store
+            .create_database("two", false)
+            .await
+            .expect("a database"),
+        2
+    );
     let (_, token) = world.new_token(&Scope::Databases(vec![2])).await;
-    setup.operator.let_write_topic(USER, &exchange, r"^profile\.added\.(0|2)$").await.expect("a right");
+    setup
+        .operator
+        .let_write_topic(USER, &exchange, r"^profile\.added\.(0|2)$")
+        .await
+        .expect("a right");
     let (mut worker, admin) = setup.worker().await;
     let mut client = world.client().await;
     publish(&setup, &client, 0, 3).await;
@@ -183,7 +261,11 @@ async fn a_topic_permission_holds_only_the_requests_of_its_database(servers: &Pr
         assert_eq!(client.call(body).await.error(), 0);
     }
     until(async || get(&admin, "/ready").await.1.contains("profile.added.1")).await;
-    setup.operator.let_write_topic(USER, &exchange, ".*").await.expect("a right");
+    setup
+        .operator
+        .let_write_topic(USER, &exchange, ".*")
+        .await
+        .expect("a right");
     let request_queue = world.request_queue();
     worker.until_said("takes messages again").await;
     until(async || client.waiting(&request_queue).await == 0 && is_ready(&admin).await).await;
@@ -199,21 +281,44 @@ async fn what_is_deleted_stops_the_intake_until_it_is_there_again(servers: &Priv
     let (mut worker, admin) = observed(world, &settings).await;
     let mut client = world.client().await;
     let exchange = world.event_exchange();
-    client.channel.exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default()).await.expect("gone");
+    client
+        .channel
+        .exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default())
+        .await
+        .expect("gone");
     publish(&setup, &client, 0, 5).await;
     let line = worker.until_said("requests stay in the queue").await;
-    assert!(line.contains(&exchange) && line.contains("TOPOLOGY=declare"), "{line}");
+    assert!(
+        line.contains(&exchange) && line.contains("TOPOLOGY=declare"),
+        "{line}"
+    );
     declare_exchange(world, &client).await;
     for i in 0..5 {
         assert_eq!(client.reply(&format!("c{i}")).await.error(), 0);
     }
     let results = world.result_queue();
-    client.channel.queue_delete(results.as_str().into(), QueueDeleteOptions::default()).await.expect("gone");
-    client.publish(world.request("").as_bytes(), props().with_message_id("result".into())).await;
+    client
+        .channel
+        .queue_delete(results.as_str().into(), QueueDeleteOptions::default())
+        .await
+        .expect("gone");
+    client
+        .publish(
+            world.request("").as_bytes(),
+            props().with_message_id("result".into()),
+        )
+        .await;
     let line = worker.until_said("requests stay in the queue").await;
     assert!(line.contains(&results), "{line}");
-    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
-    client.channel.queue_declare(results.as_str().into(), durable, FieldTable::default()).await.expect("a queue");
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
+    client
+        .channel
+        .queue_declare(results.as_str().into(), durable, FieldTable::default())
+        .await
+        .expect("a queue");
     assert_eq!(client.take(&results).await.error(), 0);
     until(async || is_ready(&admin).await).await;
     assert_eq!(world.number("SELECT count(*) FROM profiles").await, 6);

@@ -37,7 +37,9 @@ async fn role_with(world: &World, rights: &[(&str, &str)]) -> String {
     let role = &world.name;
     world.execute(&format!("CREATE ROLE {role} LOGIN")).await;
     for (right, table) in rights {
-        world.execute(&format!("GRANT {right} ON {table} TO {role}")).await;
+        world
+            .execute(&format!("GRANT {right} ON {table} TO {role}"))
+            .await;
     }
     let mut url = url::Url::parse(&world.database_url).expect("a URL");
     url.set_username(role).expect("a user");
@@ -45,11 +47,15 @@ async fn role_with(world: &World, rights: &[(&str, &str)]) -> String {
 }
 
 async fn grant(world: &World, right: &str, table: &str) {
-    world.execute(&format!("GRANT {right} ON {table} TO {}", world.name)).await;
+    world
+        .execute(&format!("GRANT {right} ON {table} TO {}", world.name))
+        .await;
 }
 
 async fn revoke(world: &World, right: &str, table: &str) {
-    world.execute(&format!("REVOKE {right} ON {table} FROM {}", world.name)).await;
+    world
+        .execute(&format!("REVOKE {right} ON {table} FROM {}", world.name))
+        .await;
 }
 
 /// A worker that does not start; its last word.
@@ -83,13 +89,21 @@ fn request(world: &World, name: &str) -> String {
 /// Publishes a request for each name, all of them before the worker sees the first.
 async fn publish_at_once(world: &World, worker: &Worker, client: &Client, names: &[String]) {
     worker.signal("STOP").await;
-    client.publish_all(names.iter().map(|name| (request(world, name), client.replying(name)))).await;
+    client
+        .publish_all(
+            names
+                .iter()
+                .map(|name| (request(world, name), client.replying(name))),
+        )
+        .await;
     worker.signal("CONT").await;
 }
 
 /// What the worker complained about.
 fn warnings(said: &str) -> Vec<&str> {
-    said.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect()
+    said.lines()
+        .filter(|line| line.contains("WARN") || line.contains("ERROR"))
+        .collect()
 }
 
 #[tokio::test]
@@ -106,7 +120,14 @@ async fn a_worker_with_the_least_rights_works() {
         assert_eq!(client.call_with(world.request(""), named).await.error(), 0);
     }
     let (_, token) = world.new_token(&Scope::AllDatabases).await;
-    assert_eq!(client.call(format!(r#"{{"token":"{token}","db_id":1}}"#)).await.error(), 0, "a new token is loaded");
+    assert_eq!(
+        client
+            .call(format!(r#"{{"token":"{token}","db_id":1}}"#))
+            .await
+            .error(),
+        0,
+        "a new token is loaded"
+    );
     // What a worker does only after a loss.
     let store = Store::new(&DatabaseUrl::parse(&url).expect("a URL"), 1).expect("a pool");
     let suspect = RequestId([1; 16]);
@@ -135,8 +156,15 @@ async fn each_missing_right_is_named_at_start_with_its_grant() {
 async fn all_missing_rights_are_named_at_once_and_their_commands_mend_it() {
     let world = World::new().await;
     let url = role_with(&world, &[]).await;
-    world.execute("REVOKE USAGE ON SCHEMA public FROM public").await;
-    world.execute(&format!("REVOKE CONNECT ON DATABASE {} FROM public", world.name)).await;
+    world
+        .execute("REVOKE USAGE ON SCHEMA public FROM public")
+        .await;
+    world
+        .execute(&format!(
+            "REVOKE CONNECT ON DATABASE {} FROM public",
+            world.name
+        ))
+        .await;
     let line = refuses(&world, &url).await;
     let connect = format!(r#"GRANT CONNECT ON DATABASE "{0}" TO "{0}";"#, world.name);
     assert!(line.ends_with(&connect), "{line}");
@@ -150,18 +178,33 @@ async fn all_missing_rights_are_named_at_once_and_their_commands_mend_it() {
         format!(r#"GRANT SELECT, INSERT, UPDATE, DELETE ON public.suspects TO "{role}";"#),
         format!(r#"GRANT SELECT ON public.schema_migrations TO "{role}";"#),
     ] {
-        assert!(commands.contains(&command), "{command} is not in {commands}");
+        assert!(
+            commands.contains(&command),
+            "{command} is not in {commands}"
+        );
     }
     world.execute(commands).await;
     let _worker = world.worker_with(&[("DATABASE_URL", &url)]).await;
-    assert_eq!(world.client().await.call(request(&world, "a")).await.error(), 0);
+    assert_eq!(
+        world
+            .client()
+            .await
+            .call(request(&world, "a"))
+            .await
+            .error(),
+        0
+    );
 }
 
 /// Requests go back to the queue once, nothing is taken until the right is there again, and nobody
 /// is told "no".
 #[tokio::test]
 async fn a_right_that_is_taken_away_under_load_is_charged_to_no_request() {
-    for (right, table) in [("INSERT", "profiles"), ("INSERT", "subscriptions"), ("SELECT", "profiles")] {
+    for (right, table) in [
+        ("INSERT", "profiles"),
+        ("INSERT", "subscriptions"),
+        ("SELECT", "profiles"),
+    ] {
         let world = World::new().await;
         let url = role_with(&world, &LEAST).await;
         let (worker, admin) = observed(&world, &[("DATABASE_URL", &url)]).await;
@@ -170,7 +213,9 @@ async fn a_right_that_is_taken_away_under_load_is_charged_to_no_request() {
         let mut publish = async |client: &Client, count: usize| {
             for _ in 0..count {
                 let name = format!("c{}", names.len());
-                client.publish(request(&world, &name).as_bytes(), client.replying(&name)).await;
+                client
+                    .publish(request(&world, &name).as_bytes(), client.replying(&name))
+                    .await;
                 names.push(name);
             }
         };
@@ -191,12 +236,24 @@ async fn a_right_that_is_taken_away_under_load_is_charged_to_no_request() {
         }
         until(async || is_ready(&admin).await).await;
         assert_eq!(client.waiting(&world.dead_letter_queue()).await, 0);
-        assert_eq!(world.number("SELECT count(*) FROM profiles").await, names.len() as i64);
-        assert_eq!(world.number("SELECT count(*) FROM subscriptions").await, names.len() as i64);
+        assert_eq!(
+            world.number("SELECT count(*) FROM profiles").await,
+            names.len() as i64
+        );
+        assert_eq!(
+            world.number("SELECT count(*) FROM subscriptions").await,
+            names.len() as i64
+        );
         let said = ends_well(worker).await;
         let warnings = warnings(&said);
-        assert!(warnings.len() == 2 && warnings[0].contains(&command), "{said}");
-        assert!(!said.contains("away") && said.contains("the database is back"), "{said}");
+        assert!(
+            warnings.len() == 2 && warnings[0].contains(&command),
+            "{said}"
+        );
+        assert!(
+            !said.contains("away") && said.contains("the database is back"),
+            "{said}"
+        );
     }
 }
 
@@ -208,15 +265,27 @@ async fn ready_has_the_present_reason() {
     let mut client = world.client().await;
     let mut somebody = connect(&world.database_url).await;
     let transaction = somebody.transaction().await.expect("a transaction");
-    transaction.batch_execute("LOCK TABLE profiles IN ACCESS EXCLUSIVE MODE").await.expect("a lock");
-    client.publish(request(&world, "a").as_bytes(), client.replying("a")).await;
-    until_not_ready(&admin, "requests are held until that is over: somebody's lock").await;
+    transaction
+        .batch_execute("LOCK TABLE profiles IN ACCESS EXCLUSIVE MODE")
+        .await
+        .expect("a lock");
+    client
+        .publish(request(&world, "a").as_bytes(), client.replying("a"))
+        .await;
+    until_not_ready(
+        &admin,
+        "requests are held until that is over: somebody's lock",
+    )
+    .await;
     // One reason takes the other's place.
     let role = &world.name;
-    let revoking = format!("REVOKE INSERT ON profiles FROM {role}; REVOKE INSERT ON subscriptions FROM {role}");
+    let revoking = format!(
+        "REVOKE INSERT ON profiles FROM {role}; REVOKE INSERT ON subscriptions FROM {role}"
+    );
     transaction.batch_execute(&revoking).await.expect("revoked");
     transaction.commit().await.expect("unlocked");
-    let [first, second] = ["profiles", "subscriptions"].map(|table| format!(r#"GRANT INSERT ON {table} TO "{role}";"#));
+    let [first, second] = ["profiles", "subscriptions"]
+        .map(|table| format!(r#"GRANT INSERT ON {table} TO "{role}";"#));
     until_not_ready(&admin, &format!("{first} {second}")).await;
     world.execute(&first).await;
     until(async || {
@@ -231,7 +300,10 @@ async fn ready_has_the_present_reason() {
     let warnings = warnings(&said);
     // The lock, both rights, parked, one right: each once.
     assert_eq!(warnings.len(), 4, "{said}");
-    assert!(warnings[0].contains("lock") && warnings[3].contains(&second), "{said}");
+    assert!(
+        warnings[0].contains("lock") && warnings[3].contains(&second),
+        "{said}"
+    );
 }
 
 /// A right that the directory needs, and one that is needed after a crash only.
@@ -244,7 +316,12 @@ async fn rights_that_no_profile_needs_are_missed_as_well() {
     revoke(&world, "SELECT", "api_tokens").await;
     // Nobody needs it until something is new.
     let (_, token) = world.new_token(&Scope::AllDatabases).await;
-    client.publish(format!(r#"{{"token":"{token}","db_id":1}}"#).as_bytes(), client.replying("a")).await;
+    client
+        .publish(
+            format!(r#"{{"token":"{token}","db_id":1}}"#).as_bytes(),
+            client.replying("a"),
+        )
+        .await;
     until_not_ready(&admin, "GRANT SELECT ON api_tokens TO").await;
     grant(&world, "SELECT", "api_tokens").await;
     assert_eq!(client.reply("a").await.error(), 0);
@@ -253,9 +330,9 @@ async fn rights_that_no_profile_needs_are_missed_as_well() {
 
 /// One of each class that says nothing about waiting, as `docs/faults.md` lists them.
 const DENYING: [&str; 25] = [
-    "0A000", "0L000", "0P000", "21000", "22003", "23502", "23514", "24000", "27000", "28000", "2D000", "2F005",
-    "34000", "38000", "39P01", "3B001", "3D000", "3F000", "42501", "42P01", "44000", "45000", "54000", "HV000",
-    "XX000",
+    "0A000", "0L000", "0P000", "21000", "22003", "23502", "23514", "24000", "27000", "28000",
+    "2D000", "2F005", "34000", "38000", "39P01", "3B001", "3D000", "3F000", "42501", "42P01",
+    "44000", "45000", "54000", "HV000", "XX000",
 ];
 
 /// Whatever the code says, it is one request's fault where others are stored.
@@ -277,7 +354,10 @@ async fn what_is_denied_to_one_request_is_no_fault_of_the_setup() {
         .await;
     let (worker, admin) = observed(&world, &[("DATABASE_URL", &url)]).await;
     let mut client = world.client().await;
-    let names: Vec<_> = DENYING.iter().flat_map(|code| [format!("c{code}"), format!("poison{code}")]).collect();
+    let names: Vec<_> = DENYING
+        .iter()
+        .flat_map(|code| [format!("c{code}"), format!("poison{code}")])
+        .collect();
     publish_at_once(&world, &worker, &client, &names).await;
     for name in &names {
         let expected = if name.starts_with("poison") { 500 } else { 0 };
@@ -285,15 +365,29 @@ async fn what_is_denied_to_one_request_is_no_fault_of_the_setup() {
     }
     assert!(is_ready(&admin).await, "{}", get(&admin, "/ready").await.1);
     // They may be confirmed a moment after the replies.
-    until(async || client.waiting(&world.dead_letter_queue()).await as usize == DENYING.len()).await;
-    assert_eq!(world.number("SELECT count(*) FROM profiles").await as usize, DENYING.len());
+    until(async || client.waiting(&world.dead_letter_queue()).await as usize == DENYING.len())
+        .await;
+    assert_eq!(
+        world.number("SELECT count(*) FROM profiles").await as usize,
+        DENYING.len()
+    );
     let said = ends_well(worker).await;
-    assert!(!said.contains("@example.com") && !said.contains("parked"), "{said}");
+    assert!(
+        !said.contains("@example.com") && !said.contains("parked"),
+        "{said}"
+    );
 }
 
 /// A second database, and a token that opens both.
 async fn second_database(world: &World) -> String {
-    assert_eq!(world.store.create_database("two", false).await.expect("a database"), 2);
+    assert_eq!(
+        world
+            .store
+            .create_database("two", false)
+            .await
+            .expect("a database"),
+        2
+    );
     world.new_token(&Scope::AllDatabases).await.1
 }
 
@@ -350,7 +444,11 @@ async fn a_partition_that_is_missing_concerns_one_tenant() {
 #[tokio::test]
 async fn what_is_denied_to_all_is_a_fault_of_the_setup() {
     for (breaking, mending, reason) in [
-        ("", "DROP TRIGGER refuse ON profiles", "not even an empty one: PostgreSQL fails"),
+        (
+            "",
+            "DROP TRIGGER refuse ON profiles",
+            "not even an empty one: PostgreSQL fails",
+        ),
         (
             "ALTER TABLE profiles ADD COLUMN tenant text; ALTER TABLE profiles ALTER COLUMN tenant SET NOT NULL",
             "ALTER TABLE profiles ALTER COLUMN tenant SET DEFAULT ''",
@@ -361,7 +459,11 @@ async fn what_is_denied_to_all_is_a_fault_of_the_setup() {
             "CREATE UNIQUE INDEX profiles_email_hash_unique ON profiles (db_id, email_hash) WHERE email_hash IS NOT NULL",
             "no unique or exclusion constraint",
         ),
-        ("ALTER TABLE subscriptions RENAME TO gone", "ALTER TABLE gone RENAME TO subscriptions", "subscriptions; run"),
+        (
+            "ALTER TABLE subscriptions RENAME TO gone",
+            "ALTER TABLE gone RENAME TO subscriptions",
+            "subscriptions; run",
+        ),
     ] {
         let world = World::new().await;
         let (worker, admin) = observed(&world, &[]).await;
@@ -377,14 +479,20 @@ async fn what_is_denied_to_all_is_a_fault_of_the_setup() {
         until(async || client.waiting(&world.request_queue()).await == 20).await;
         assert!(deliveries(&world, &client).await <= 2);
         let line = refuses(&world, &world.database_url).await;
-        assert!(line.contains(reason) && !line.contains("@example.com"), "{line}");
+        assert!(
+            line.contains(reason) && !line.contains("@example.com"),
+            "{line}"
+        );
         world.execute(mending).await;
         for name in &names {
             assert_eq!(client.reply(name).await.error(), 0, "{reason}: {name}");
         }
         assert_eq!(client.waiting(&world.dead_letter_queue()).await, 0);
         let said = ends_well(worker).await;
-        assert!(warnings(&said).len() == 2 && !said.contains("away") && !said.contains("@example.com"), "{said}");
+        assert!(
+            warnings(&said).len() == 2 && !said.contains("away") && !said.contains("@example.com"),
+            "{said}"
+        );
     }
 }
 
@@ -395,10 +503,18 @@ async fn what_a_server_can_not_do_for_one_request_holds_up_no_other_lane() {
     refuse_where(&world, "NEW.email LIKE 'waits%'", "53100").await;
     let (mut worker, admin) = observed(&world, &[]).await;
     let mut client = world.client().await;
-    client.publish(request(&world, "waits").as_bytes(), client.replying("waits")).await;
+    client
+        .publish(
+            request(&world, "waits").as_bytes(),
+            client.replying("waits"),
+        )
+        .await;
     worker.until_said("requests wait in the database").await;
     for i in 0..20 {
-        assert_eq!(client.call(request(&world, &format!("c{i}"))).await.error(), 0);
+        assert_eq!(
+            client.call(request(&world, &format!("c{i}"))).await.error(),
+            0
+        );
     }
     assert!(is_ready(&admin).await, "{}", get(&admin, "/ready").await.1);
     world.execute("DROP TRIGGER refuse ON profiles").await;
@@ -415,7 +531,11 @@ async fn a_table_that_is_altered_under_prepared_statements_is_no_fault() {
     for kind in ["timestamptz(3)", "timestamptz", "timestamptz(3)"] {
         // So that the statement that looks at rows is prepared.
         assert_eq!(client.call(request(&world, "a")).await.error(), 409);
-        world.execute(&format!("ALTER TABLE profiles ALTER COLUMN created_at TYPE {kind}")).await;
+        world
+            .execute(&format!(
+                "ALTER TABLE profiles ALTER COLUMN created_at TYPE {kind}"
+            ))
+            .await;
         assert_eq!(client.call(request(&world, "a")).await.error(), 409);
     }
     ends_well(worker).await;

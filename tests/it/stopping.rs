@@ -16,7 +16,9 @@ async fn sigterm_and_sigint_finish_what_is_held_and_exit_with_0() {
             let properties = props()
                 .with_reply_to(client.reply_queue.as_str().into())
                 .with_correlation_id(format!("c{i}").as_str().into());
-            client.publish(world.request("").as_bytes(), properties).await;
+            client
+                .publish(world.request("").as_bytes(), properties)
+                .await;
             if i == 300 {
                 worker.signal(signal).await;
             }
@@ -43,7 +45,10 @@ async fn a_worker_with_nothing_to_do_ends_at_once() {
     let started = Instant::now();
     worker.signal("TERM").await;
     assert!(worker.end().await.0.success());
-    assert!(started.elapsed() < Duration::from_secs(20), "far less than the grace period");
+    assert!(
+        started.elapsed() < Duration::from_secs(20),
+        "far less than the grace period"
+    );
 }
 
 /// While a batch can't be stored the worker waits; the second signal does not.
@@ -53,7 +58,9 @@ async fn a_second_signal_ends_at_once_and_loses_nothing() {
     let mut worker = world.worker().await;
     let client = world.client().await;
     let lock = crate::world::connect(&world.database_url).await;
-    lock.batch_execute("BEGIN; LOCK TABLE profiles").await.expect("locked");
+    lock.batch_execute("BEGIN; LOCK TABLE profiles")
+        .await
+        .expect("locked");
     client.publish(world.request("").as_bytes(), props()).await;
     crate::worker::until(async || client.waiting(&world.request_queue()).await == 0).await;
     worker.signal("TERM").await;
@@ -72,7 +79,9 @@ async fn the_grace_period_is_kept_and_what_is_held_goes_back() {
     let worker = world.worker_with(&[("SHUTDOWN_GRACE", "2s")]).await;
     let client = world.client().await;
     let lock = crate::world::connect(&world.database_url).await;
-    lock.batch_execute("BEGIN; LOCK TABLE profiles").await.expect("locked");
+    lock.batch_execute("BEGIN; LOCK TABLE profiles")
+        .await
+        .expect("locked");
     client.publish(world.request("").as_bytes(), props()).await;
     crate::worker::until(async || client.waiting(&world.request_queue()).await == 0).await;
     worker.signal("TERM").await;
@@ -94,14 +103,20 @@ async fn nothing_that_was_stored_is_delivered_again_after_sigterm() {
     worker.signal("STOP").await;
     let requests = (0..count).map(|i| {
         let id = i.to_string();
-        (world.request(&format!(r#""data":{{"n":{i}}}"#)), client.replying(&id).with_message_id(id.as_str().into()))
+        (
+            world.request(&format!(r#""data":{{"n":{i}}}"#)),
+            client.replying(&id).with_message_id(id.as_str().into()),
+        )
     });
     client.publish_all(requests).await;
     worker.signal("CONT").await;
     crate::worker::until(async || world.number("SELECT count(*) FROM profiles").await >= 500).await;
     worker.signal("TERM").await;
     let (status, said) = worker.end().await;
-    assert!(status.success() && !said.contains("could not be finished"), "{status}: {said}");
+    assert!(
+        status.success() && !said.contains("could not be finished"),
+        "{status}: {said}"
+    );
     assert!(!said.contains("lost RabbitMQ"), "{said}");
     let stored = world.texts("SELECT data->>'n' FROM profiles").await;
     let left = count - stored.len();
@@ -111,8 +126,16 @@ async fn nothing_that_was_stored_is_delivered_again_after_sigterm() {
         assert_eq!(client.reply(id).await.error(), 0);
     }
     for message in client.take_all(&world.request_queue(), left).await {
-        let id = message.properties.message_id().as_ref().expect("an id").to_string();
-        assert!(!stored.contains(&id), "{id} was stored and is delivered again");
+        let id = message
+            .properties
+            .message_id()
+            .as_ref()
+            .expect("an id")
+            .to_string();
+        assert!(
+            !stored.contains(&id),
+            "{id} was stored and is delivered again"
+        );
     }
     assert!(client.take_now(&world.request_queue()).await.is_none());
 }

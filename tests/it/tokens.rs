@@ -25,10 +25,34 @@ async fn a_token_may_stand_in_the_authorization_header() {
     };
     let bearer = |token: &str| AMQPValue::LongString(format!("Bearer {token}").into());
     let without = r#"{"db_id":1}"#;
-    assert_eq!(client.call_with(without, with_header(bearer(&world.token))).await.error(), 0);
-    assert_eq!(client.call_with(without, with_header(bearer("nobody"))).await.error(), 401);
-    assert_eq!(client.call_with(without, with_header(AMQPValue::LongInt(5))).await.error(), 401);
-    assert_eq!(client.call_with(body(&world.token, 1), with_header(bearer("nobody"))).await.error(), 0);
+    assert_eq!(
+        client
+            .call_with(without, with_header(bearer(&world.token)))
+            .await
+            .error(),
+        0
+    );
+    assert_eq!(
+        client
+            .call_with(without, with_header(bearer("nobody")))
+            .await
+            .error(),
+        401
+    );
+    assert_eq!(
+        client
+            .call_with(without, with_header(AMQPValue::LongInt(5)))
+            .await
+            .error(),
+        401
+    );
+    assert_eq!(
+        client
+            .call_with(body(&world.token, 1), with_header(bearer("nobody")))
+            .await
+            .error(),
+        0
+    );
 }
 
 #[tokio::test]
@@ -37,14 +61,26 @@ async fn what_was_created_a_moment_ago_works_at_once() {
     let _worker = world.worker().await;
     let mut client = world.client().await;
     for round in 0..20 {
-        let db_id = world.store.create_database(&format!("new {round}"), false).await.expect("a database");
-        let resource = world.store.create_resource(db_id, &[Channel::Email], "new").await.expect("a resource");
+        let db_id = world
+            .store
+            .create_database(&format!("new {round}"), false)
+            .await
+            .expect("a database");
+        let resource = world
+            .store
+            .create_resource(db_id, &[Channel::Email], "new")
+            .await
+            .expect("a resource");
         let (_, token) = world.new_token(&Scope::Databases(vec![db_id])).await;
         let body = format!(
             r#"{{"token":"{token}","db_id":{db_id},"data":{{"subscriptions":[
                 {{"resource_id":{resource},"channel":"email","email":"a@example.com"}}]}}}}"#
         );
-        assert_eq!(client.call(&body).await.text()[..12].to_owned(), r#"{"error":0,""#, "round {round}");
+        assert_eq!(
+            client.call(&body).await.text()[..12].to_owned(),
+            r#"{"error":0,""#,
+            "round {round}"
+        );
     }
 }
 
@@ -64,7 +100,10 @@ async fn what_was_revoked_stops_within_five_seconds() {
         refused = if reply.error() == 401 { refused + 1 } else { 0 };
         assert!(revoked.elapsed() < Duration::from_secs(5), "still accepted");
     }
-    assert_eq!(client.call(body(&token, 1)).await.json()["error_text"], "the token was revoked");
+    assert_eq!(
+        client.call(body(&token, 1)).await.json()["error_text"],
+        "the token was revoked"
+    );
 }
 
 /// Where notifications don't get through, as behind some poolers, the timer does it.
@@ -80,7 +119,11 @@ async fn a_change_that_nobody_announced_is_seen_within_five_seconds() {
     let _worker = world.worker().await;
     let mut client = world.client().await;
     let (id, token) = world.new_token(&Scope::AllDatabases).await;
-    assert_eq!(client.call(body(&token, 1)).await.error(), 0, "known at once all the same");
+    assert_eq!(
+        client.call(body(&token, 1)).await.error(),
+        0,
+        "known at once all the same"
+    );
     world.store.revoke_token(id).await.expect("revoked");
     let revoked = Instant::now();
     while client.call(body(&token, 1)).await.error() == 0 {
@@ -95,17 +138,31 @@ async fn an_expired_token_is_refused() {
     let mut client = world.client().await;
     let (id, token) = world.new_token(&Scope::AllDatabases).await;
     assert_eq!(client.call(body(&token, 1)).await.error(), 0);
-    world.execute(&format!("UPDATE api_tokens SET expires_at = now() WHERE id = {id}")).await;
+    world
+        .execute(&format!(
+            "UPDATE api_tokens SET expires_at = now() WHERE id = {id}"
+        ))
+        .await;
     crate::worker::until(async || client.call(body(&token, 1)).await.error() == 401).await;
-    assert_eq!(client.call(body(&token, 1)).await.json()["error_text"], "the token has expired");
+    assert_eq!(
+        client.call(body(&token, 1)).await.json()["error_text"],
+        "the token has expired"
+    );
 }
 
 #[tokio::test]
 async fn only_a_hash_of_a_token_is_kept() {
     let world = World::new().await;
-    let row = world.texts("SELECT t::text || encode(token_hash, 'escape') FROM api_tokens t").await;
+    let row = world
+        .texts("SELECT t::text || encode(token_hash, 'escape') FROM api_tokens t")
+        .await;
     assert!(!row[0].contains(&world.token[3..]));
-    assert_eq!(world.number("SELECT length(token_hash)::bigint FROM api_tokens").await, 32);
+    assert_eq!(
+        world
+            .number("SELECT length(token_hash)::bigint FROM api_tokens")
+            .await,
+        32
+    );
 }
 
 /// Access that ends while requests are under way: each gets one of the contract's answers.
@@ -114,15 +171,26 @@ async fn what_is_taken_away_under_load_ends_in_the_contracts_answers() {
     let world = World::new().await;
     let worker = world.worker().await;
     let mut client = world.client().await;
-    let other = world.store.create_database("other", false).await.expect("a database");
+    let other = world
+        .store
+        .create_database("other", false)
+        .await
+        .expect("a database");
     let (id, revoked) = world.new_token(&Scope::Databases(vec![1])).await;
     let (_, everywhere) = world.new_token(&Scope::AllDatabases).await;
-    let subscribed = r#""data":{"subscriptions":[{"resource_id":2,"channel":"email","email":"a@example.com"}]}"#;
+    let subscribed =
+        r#""data":{"subscriptions":[{"resource_id":2,"channel":"email","email":"a@example.com"}]}"#;
     // By the token, by the resource, by the database.
     let kinds = [
         (format!(r#"{{"token":"{revoked}","db_id":1}}"#), 401),
-        (format!(r#"{{"token":"{everywhere}","db_id":1,{subscribed}}}"#), 400),
-        (format!(r#"{{"token":"{everywhere}","db_id":{other}}}"#), 404),
+        (
+            format!(r#"{{"token":"{everywhere}","db_id":1,{subscribed}}}"#),
+            400,
+        ),
+        (
+            format!(r#"{{"token":"{everywhere}","db_id":{other}}}"#),
+            404,
+        ),
     ];
     let mut refused = [0; 3];
     let mut sent = 0;
@@ -130,19 +198,31 @@ async fn what_is_taken_away_under_load_ends_in_the_contracts_answers() {
         if round == 3 {
             world.store.revoke_token(id).await.expect("revoked");
             world
-                .execute(&format!("DELETE FROM resources WHERE id = 2; DELETE FROM databases WHERE id = {other}"))
+                .execute(&format!(
+                    "DELETE FROM resources WHERE id = 2; DELETE FROM databases WHERE id = {other}"
+                ))
                 .await;
         }
         let round = sent..sent + 600;
         sent += 600;
-        client.publish_all(round.clone().map(|i| (kinds[i % 3].0.clone(), client.replying(&i.to_string())))).await;
+        client
+            .publish_all(
+                round
+                    .clone()
+                    .map(|i| (kinds[i % 3].0.clone(), client.replying(&i.to_string()))),
+            )
+            .await;
         let before = refused;
         for i in round {
             let error = client.reply(&i.to_string()).await.error();
             assert!(error == 0 || error == kinds[i % 3].1, "{i}: {error}");
             refused[i % 3] += usize::from(error != 0);
         }
-        if refused.iter().zip(before).all(|(now, before)| now - before == 200) {
+        if refused
+            .iter()
+            .zip(before)
+            .all(|(now, before)| now - before == 200)
+        {
             break;
         }
     }

@@ -24,11 +24,19 @@ async fn ten_thousand_waiting_requests_are_answered_once_each_in_little_memory()
     for _ in 0..count {
         let reply = client.next_reply().await;
         assert_eq!(reply.error(), 0);
-        let id = reply.properties.correlation_id().as_ref().expect("a correlation id").to_string();
+        let id = reply
+            .properties
+            .correlation_id()
+            .as_ref()
+            .expect("a correlation id")
+            .to_string();
         assert!(answered.insert(id), "answered twice");
     }
     assert_eq!(world.number("SELECT count(*) FROM profiles").await, count);
-    assert_eq!(world.number("SELECT count(*) FROM subscriptions").await, count);
+    assert_eq!(
+        world.number("SELECT count(*) FROM subscriptions").await,
+        count
+    );
     let peak = worker.peak_memory();
     assert!(peak < 64 << 20, "{} MiB", peak >> 20);
     worker.signal("TERM").await;
@@ -49,8 +57,17 @@ async fn large_requests_after_small_ones_are_answered_in_bounded_memory() {
     let text = "x".repeat(9_800_000);
     let (small, large) = (400, 30);
     for i in 0..small + large {
-        let data = if i < small { format!(r#""data":{{"n":{i}}}"#) } else { format!(r#""data":{{"text":"{text}"}}"#) };
-        client.publish(world.request(&data).as_bytes(), client.replying(&i.to_string())).await;
+        let data = if i < small {
+            format!(r#""data":{{"n":{i}}}"#)
+        } else {
+            format!(r#""data":{{"text":"{text}"}}"#)
+        };
+        client
+            .publish(
+                world.request(&data).as_bytes(),
+                client.replying(&i.to_string()),
+            )
+            .await;
     }
     worker.signal("CONT").await;
     for i in 0..small + large {
@@ -58,7 +75,10 @@ async fn large_requests_after_small_ones_are_answered_in_bounded_memory() {
     }
     let peak = worker.peak_memory();
     assert!(peak < 256 << 20, "{} MiB", peak >> 20);
-    assert_eq!(world.number("SELECT count(*) FROM profiles").await, small + large);
+    assert_eq!(
+        world.number("SELECT count(*) FROM profiles").await,
+        small + large
+    );
 }
 
 /// Small bodies that say much: each is ten thousand profiles once it is read.
@@ -71,7 +91,9 @@ async fn small_bodies_of_many_profiles_are_answered_in_bounded_memory() {
     let body = world.request(&format!(r#""data":[{}{{}}]"#, "{},".repeat(9_999)));
     let count = 20;
     for i in 0..count {
-        client.publish(body.as_bytes(), client.replying(&i.to_string())).await;
+        client
+            .publish(body.as_bytes(), client.replying(&i.to_string()))
+            .await;
     }
     worker.signal("CONT").await;
     for i in 0..count {
@@ -79,5 +101,8 @@ async fn small_bodies_of_many_profiles_are_answered_in_bounded_memory() {
     }
     let peak = worker.peak_memory();
     assert!(peak < 256 << 20, "{} MiB", peak >> 20);
-    assert_eq!(world.number("SELECT count(*) FROM profiles").await, 10_000 * count);
+    assert_eq!(
+        world.number("SELECT count(*) FROM profiles").await,
+        10_000 * count
+    );
 }

@@ -25,7 +25,9 @@ impl Worker {
 
     /// Starts a worker by this command, to which the argument `run` is added.
     pub(crate) fn start_as(mut command: Command, settings: &[(&'static str, String)]) -> Self {
-        command.arg("run").envs(settings.iter().map(|(name, value)| (name, value)));
+        command
+            .arg("run")
+            .envs(settings.iter().map(|(name, value)| (name, value)));
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -34,7 +36,11 @@ impl Worker {
             .spawn()
             .expect("the worker can be started");
         let stderr = child.stderr.take().expect("its standard error");
-        Self { child, lines: BufReader::new(stderr).lines(), said: VecDeque::new() }
+        Self {
+            child,
+            lines: BufReader::new(stderr).lines(),
+            said: VecDeque::new(),
+        }
     }
 
     /// Waits until it says something with these words; the line.
@@ -54,7 +60,10 @@ impl Worker {
         let found = tokio::time::timeout(PATIENCE, waiting).await;
         match found {
             Ok(Some(line)) => line,
-            _ => panic!("the worker did not say {words:?}; it said:\n{}", Vec::from(self.said.clone()).join("\n")),
+            _ => panic!(
+                "the worker did not say {words:?}; it said:\n{}",
+                Vec::from(self.said.clone()).join("\n")
+            ),
         }
     }
 
@@ -64,7 +73,11 @@ impl Worker {
 
     /// Sends a signal such as `TERM`.
     pub(crate) async fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status().await;
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.id().to_string())
+            .status()
+            .await;
         assert!(sent.expect("kill can be run").success());
     }
 
@@ -77,7 +90,9 @@ impl Worker {
             }
             (self.child.wait().await.expect("its end"), words.join("\n"))
         };
-        tokio::time::timeout(PATIENCE, ending).await.expect("the worker ends")
+        tokio::time::timeout(PATIENCE, ending)
+            .await
+            .expect("the worker ends")
     }
 
     /// Waits until it has ended, and reads nothing of what it says.
@@ -98,9 +113,17 @@ impl Worker {
 
     /// The most memory that it ever had, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("its status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak memory");
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("its status");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .expect("its peak memory");
+        let kib: u64 = line
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .expect("a number");
         kib * 1024
     }
 }
@@ -132,5 +155,7 @@ pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {
             asking.tick().await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("it becomes true");
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .expect("it becomes true");
 }

@@ -40,31 +40,64 @@ impl World {
 
     /// One whose PostgreSQL database is made with these options.
     pub(crate) async fn with(servers: Servers, options: &str) -> Self {
-        let name = format!("pw_test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "pw_test_{}_{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
         let admin = connect(&servers.database_url).await;
-        admin.batch_execute(&format!("CREATE DATABASE {name} {options}")).await.expect("a new database");
+        admin
+            .batch_execute(&format!("CREATE DATABASE {name} {options}"))
+            .await
+            .expect("a new database");
         let database_url = with_database(&servers.database_url, &name);
-        let store = Store::new(&DatabaseUrl::parse(&database_url).expect("a URL"), 2).expect("a pool");
+        let store =
+            Store::new(&DatabaseUrl::parse(&database_url).expect("a URL"), 2).expect("a pool");
         migrate::run(&store, || {}).await.expect("the schema");
-        let mut world = Self { servers, database_url, name, token: String::new(), store };
+        let mut world = Self {
+            servers,
+            database_url,
+            name,
+            token: String::new(),
+            store,
+        };
         world.make_first_database().await;
         world
     }
 
     async fn make_first_database(&mut self) {
-        let db_id = self.store.create_database("one", false).await.expect("a database");
+        let db_id = self
+            .store
+            .create_database("one", false)
+            .await
+            .expect("a database");
         assert_eq!(db_id, 1);
-        self.store.create_resource(1, &Channel::ALL, "all").await.expect("a resource");
-        self.store.create_resource(1, &[Channel::Email], "mail").await.expect("a resource");
+        self.store
+            .create_resource(1, &Channel::ALL, "all")
+            .await
+            .expect("a resource");
+        self.store
+            .create_resource(1, &[Channel::Email], "mail")
+            .await
+            .expect("a resource");
         self.token = self.new_token(&Scope::Databases(vec![1])).await.1;
     }
 
     /// Gives it the schema from before emails had hashes, with the same database, resources and another token.
     pub(crate) async fn make_older(&mut self) {
         let files = [
-            ("create_schema", include_str!("../../migrations/0001_create_schema.sql")),
-            ("define_fields", include_str!("../../migrations/0002_define_fields.sql")),
-            ("keep_suspects", include_str!("../../migrations/0003_keep_suspects.sql")),
+            (
+                "create_schema",
+                include_str!("../../migrations/0001_create_schema.sql"),
+            ),
+            (
+                "define_fields",
+                include_str!("../../migrations/0002_define_fields.sql"),
+            ),
+            (
+                "keep_suspects",
+                include_str!("../../migrations/0003_keep_suspects.sql"),
+            ),
         ];
         self.execute(
             "DROP SCHEMA public CASCADE; CREATE SCHEMA public;
@@ -76,7 +109,11 @@ impl World {
             self.execute(sql).await;
             let note = "INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, sha256(convert_to($3, 'UTF8')))";
             let number: i32 = number;
-            connect(&self.database_url).await.execute(note, &[&number, &name, &sql]).await.expect("noted");
+            connect(&self.database_url)
+                .await
+                .execute(note, &[&number, &name, &sql])
+                .await
+                .expect("noted");
         }
         self.make_first_database().await;
     }
@@ -86,7 +123,11 @@ impl World {
         let mut random = [0; 32];
         getrandom::fill(&mut random).expect("random bytes");
         let secret = Secret::from_random(random);
-        let id = self.store.create_token(secret.hash(), scope, None, "test").await.expect("a token");
+        let id = self
+            .store
+            .create_token(secret.hash(), scope, None, "test")
+            .await
+            .expect("a token");
         (id, secret.reveal().to_owned())
     }
 
@@ -135,7 +176,11 @@ impl World {
     /// A worker that may not have begun yet.
     pub(crate) fn start_worker(&self, settings: &[(&'static str, &str)]) -> Worker {
         let mut all = self.settings();
-        all.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        all.extend(
+            settings
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned())),
+        );
         Worker::start(&all)
     }
 
@@ -145,7 +190,11 @@ impl World {
 
     /// A request body of the token of this world.
     pub(crate) fn request(&self, rest: &str) -> String {
-        format!(r#"{{"token":"{}","db_id":1{}{rest}}}"#, self.token, if rest.is_empty() { "" } else { "," })
+        format!(
+            r#"{{"token":"{}","db_id":1{}{rest}}}"#,
+            self.token,
+            if rest.is_empty() { "" } else { "," }
+        )
     }
 
     /// Makes PostgreSQL refuse profiles whose email begins with "poison". The trigger stands for
@@ -164,44 +213,79 @@ impl World {
 
     /// The first column of each row.
     pub(crate) async fn texts(&self, sql: &str) -> Vec<String> {
-        let rows = connect(&self.database_url).await.query(sql, &[]).await.expect("rows");
+        let rows = connect(&self.database_url)
+            .await
+            .query(sql, &[])
+            .await
+            .expect("rows");
         rows.iter().map(|row| row.get(0)).collect()
     }
 
     pub(crate) async fn number(&self, sql: &str) -> i64 {
-        connect(&self.database_url).await.query_one(sql, &[]).await.expect("a row").get(0)
+        connect(&self.database_url)
+            .await
+            .query_one(sql, &[])
+            .await
+            .expect("a row")
+            .get(0)
     }
 
     pub(crate) async fn execute(&self, sql: &str) {
-        connect(&self.database_url).await.batch_execute(sql).await.expect("a statement");
+        connect(&self.database_url)
+            .await
+            .batch_execute(sql)
+            .await
+            .expect("a statement");
     }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
         let (servers, name) = (self.servers.clone(), self.name.clone());
-        let queues = [self.request_queue(), self.result_queue(), self.dead_letter_queue()];
+        let queues = [
+            self.request_queue(),
+            self.result_queue(),
+            self.dead_letter_queue(),
+        ];
         let exchange = self.event_exchange();
         // Servers of the test alone may be down already; then there is nothing to remove either.
         let remove = async move {
-            if let Ok((client, connection)) = tokio_postgres::connect(&servers.database_url, NoTls).await {
+            if let Ok((client, connection)) =
+                tokio_postgres::connect(&servers.database_url, NoTls).await
+            {
                 let _driver = tokio::task::spawn_local(connection);
-                client.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await.ok();
+                client
+                    .batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+                    .await
+                    .ok();
                 // Of a test that gives its worker a role of its own.
-                client.batch_execute(&format!("DROP ROLE IF EXISTS {name}")).await.ok();
+                client
+                    .batch_execute(&format!("DROP ROLE IF EXISTS {name}"))
+                    .await
+                    .ok();
             }
-            if let Ok(connection) = lapin::Connection::connect(&servers.amqp_url, Default::default()).await
+            if let Ok(connection) =
+                lapin::Connection::connect(&servers.amqp_url, Default::default()).await
                 && let Ok(channel) = connection.create_channel().await
             {
                 for queue in queues {
-                    channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.ok();
+                    channel
+                        .queue_delete(queue.into(), QueueDeleteOptions::default())
+                        .await
+                        .ok();
                 }
-                channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await.ok();
+                channel
+                    .exchange_delete(exchange.into(), ExchangeDeleteOptions::default())
+                    .await
+                    .ok();
                 connection.close(200, "".into()).await.ok();
             }
         };
         let thread = std::thread::spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             // A server that a failing test left stuck removes nothing, and is removed itself.
             let remove = async { tokio::time::timeout(REMOVAL_MAX, remove).await.ok() };
             tokio::task::LocalSet::new().block_on(&runtime, remove);
@@ -212,7 +296,9 @@ impl Drop for World {
 
 /// A connection to PostgreSQL for a test's own questions.
 pub(crate) async fn connect(url: &str) -> tokio_postgres::Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("PostgreSQL answers");
+    let (client, connection) = tokio_postgres::connect(url, NoTls)
+        .await
+        .expect("PostgreSQL answers");
     #[expect(clippy::disallowed_methods, reason = "ends with the client")]
     tokio::spawn(connection);
     client

@@ -81,18 +81,41 @@ impl Field {
     /// The queues of the harness, and the exchange that one of them is bound to.
     async fn declare(&self) -> Result<(), Failure> {
         let (connection, channel) = self.broker().await?;
-        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+        let durable = QueueDeclareOptions {
+            durable: true,
+            ..Default::default()
+        };
         for queue in [Source::Steady, Source::Fleeting, Source::Events].map(Source::queue) {
             let mut arguments = FieldTable::default();
             arguments.insert("x-queue-type".into(), AMQPValue::LongString(QUEUES.into()));
-            channel.queue_declare(queue.into(), durable, arguments).await?;
+            channel
+                .queue_declare(queue.into(), durable, arguments)
+                .await?;
         }
         let exchange = "profiles.events";
-        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-        channel.exchange_declare(exchange.into(), ExchangeKind::Topic, options, FieldTable::default()).await?;
+        let options = ExchangeDeclareOptions {
+            durable: true,
+            ..Default::default()
+        };
+        channel
+            .exchange_declare(
+                exchange.into(),
+                ExchangeKind::Topic,
+                options,
+                FieldTable::default(),
+            )
+            .await?;
         let (queue, key) = (Source::Events.queue(), "profile.added.#");
         let options = QueueBindOptions::default();
-        channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default()).await?;
+        channel
+            .queue_bind(
+                queue.into(),
+                exchange.into(),
+                key.into(),
+                options,
+                FieldTable::default(),
+            )
+            .await?;
         connection.close(200, "".into()).await?;
         Ok(())
     }
@@ -106,7 +129,13 @@ impl Field {
     /// How many messages are in all queues, those included that somebody works on.
     pub(crate) async fn messages(&self) -> Result<u64, Failure> {
         let broker = name_in(&self.network, "rabbitmq");
-        let list = ["rabbitmqctl", "--quiet", "list_queues", "--no-table-headers", "messages"];
+        let list = [
+            "rabbitmqctl",
+            "--quiet",
+            "list_queues",
+            "--no-table-headers",
+            "messages",
+        ];
         let table = docker(&[&["exec", broker.as_str()], &list[..]].concat()).await?;
         let counts: Result<Vec<u64>, _> = table.split_whitespace().map(str::parse).collect();
         Ok(counts?.into_iter().sum())
@@ -129,17 +158,28 @@ impl Field {
     /// Starts a worker and waits until it is ready.
     pub(crate) async fn worker(&self, number: usize) -> Result<Worker, Failure> {
         let begun = Instant::now();
-        let request = self.ours(["run"]).with_container_name(name_in(&self.network, &format!("worker-{number}")));
+        let request = self
+            .ours(["run"])
+            .with_container_name(name_in(&self.network, &format!("worker-{number}")));
         let container = request.start().await?;
         let admin = SocketAddr::from(([127, 0, 0, 1], port(&container, ADMIN_PORT).await?));
         let mut looks = interval(LOOK_EVERY);
         while !matches!(ask(admin, "/ready").await, Ok((true, _))) {
             if begun.elapsed() > UP_MAX || !container.is_running().await? {
-                return Err(format!("worker {number} is not ready:\n{}", last_words(&container).await).into());
+                return Err(format!(
+                    "worker {number} is not ready:\n{}",
+                    last_words(&container).await
+                )
+                .into());
             }
             looks.tick().await;
         }
-        Ok(Worker { container, admin, number, ready_after: begun.elapsed() })
+        Ok(Worker {
+            container,
+            admin,
+            number,
+            ready_after: begun.elapsed(),
+        })
     }
 
     /// A container of our image, as docker-compose.yml has it.
@@ -147,9 +187,14 @@ impl Field {
         &self,
         command: [&str; N],
     ) -> testcontainers::ContainerRequest<testcontainers::GenericImage> {
-        let amqp_url = format!("amqp://guest:guest@{}:5672/%2f", name_in(&self.network, "rabbitmq"));
-        let database_url =
-            format!("postgres://profile_worker@{}:5432/profile_worker", name_in(&self.network, "postgres"));
+        let amqp_url = format!(
+            "amqp://guest:guest@{}:5672/%2f",
+            name_in(&self.network, "rabbitmq")
+        );
+        let database_url = format!(
+            "postgres://profile_worker@{}:5432/profile_worker",
+            name_in(&self.network, "postgres")
+        );
         container(IMAGE, ADMIN_PORT)
             .with_network(&self.network)
             .with_env_var("AMQP_URL", amqp_url)
@@ -175,7 +220,11 @@ impl Worker {
             Some(0) => Ok(()),
             code => {
                 let said = last_words(&self.container).await;
-                Err(format!("worker {} ended with {code:?} after SIGTERM:\n{said}", self.number).into())
+                Err(format!(
+                    "worker {} ended with {code:?} after SIGTERM:\n{said}",
+                    self.number
+                )
+                .into())
             }
         }
     }
@@ -190,7 +239,13 @@ impl Worker {
         let mut looks = interval(ASK_DOCKER_EVERY);
         loop {
             looks.tick().await;
-            let state = docker(&["inspect", "--format", "{{.State.Health.Status}}", self.container.id()]).await?;
+            let state = docker(&[
+                "inspect",
+                "--format",
+                "{{.State.Health.Status}}",
+                self.container.id(),
+            ])
+            .await?;
             if state == "healthy" {
                 return Ok(());
             }
@@ -204,7 +259,9 @@ impl Worker {
         let (_, text) = ask(self.admin, "/metrics").await?;
         let sum = |name: &str| {
             let of_name = text.lines().filter(|line| line.starts_with(name));
-            of_name.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
+            of_name
+                .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+                .sum::<f64>() as u64
         };
         Ok(Figures {
             answered: sum("profile_worker_decisions_total"),
@@ -218,7 +275,11 @@ impl Worker {
 async fn docker(arguments: &[&str]) -> Result<String, Failure> {
     let output = Command::new("docker").args(arguments).output().await?;
     if !output.status.success() {
-        return Err(format!("docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
+        return Err(format!(
+            "docker {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into());
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
@@ -236,6 +297,9 @@ impl Session {
         driver.spawn(async {
             connection.await.ok();
         });
-        Ok(Self { client, _driver: driver })
+        Ok(Self {
+            client,
+            _driver: driver,
+        })
     }
 }

@@ -18,7 +18,12 @@ mod plan;
 #[path = "../chaos/random.rs"]
 mod random;
 #[path = "../it/raw_amqp.rs"]
-#[expect(dead_code, clippy::expect_used, clippy::panic, reason = "tests/it uses more of it, and ends with it")]
+#[expect(
+    dead_code,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests/it uses more of it, and ends with it"
+)]
 mod raw_amqp;
 #[path = "../chaos/request.rs"]
 #[expect(dead_code, reason = "tests/chaos uses more of it")]
@@ -92,7 +97,14 @@ async fn test() -> Result<bool, Failure> {
     let begun = Instant::now();
     let tokens = request::Tokens::of(SEED);
     let requests = MEASURED * WORKERS.len() + ATTACKED;
-    let size = Size { requests, faults: 0, workers: WORKERS.len(), short: true, disk: false, arena: Arena::Pair };
+    let size = Size {
+        requests,
+        faults: 0,
+        workers: WORKERS.len(),
+        short: true,
+        disk: false,
+        arena: Arena::Pair,
+    };
     let plan = Arc::new(Plan::new(SEED, size, &tokens));
     let ledger = Arc::new(Ledger::new(&plan));
     let field = Field::prepare(&tokens).await?;
@@ -111,7 +123,10 @@ async fn test() -> Result<bool, Failure> {
         publish(&producer, &plan, part.clone()).await;
         until_answered(&ledger, part, &workers).await?;
         rates.push((count, MEASURED as f64 / from.elapsed().as_secs_f64()));
-        say(begun, &format!("{MEASURED} requests are answered by {count} of them"));
+        say(
+            begun,
+            &format!("{MEASURED} requests are answered by {count} of them"),
+        );
     }
     for worker in &workers {
         worker.until_healthy().await?;
@@ -135,12 +150,21 @@ async fn test() -> Result<bool, Failure> {
         worker.kill().await?;
         killed.push(worker.number);
         let open = ATTACKED - answered(&ledger, attacked.clone());
-        say(begun, &format!("worker {} is killed, {open} requests are not answered yet", worker.number));
+        say(
+            begun,
+            &format!(
+                "worker {} is killed, {open} requests are not answered yet",
+                worker.number
+            ),
+        );
         if open == 0 {
             return Err("the load was over when the worker was killed".into());
         }
     }
-    let alive: Vec<_> = workers.iter().filter(|worker| !killed.contains(&worker.number)).collect();
+    let alive: Vec<_> = workers
+        .iter()
+        .filter(|worker| !killed.contains(&worker.number))
+        .collect();
     until_all_seen(&field, &ledger, &plan, &alive).await?;
     say(begun, "all is answered");
     for worker in &alive {
@@ -149,12 +173,19 @@ async fn test() -> Result<bool, Failure> {
     for worker in &alive {
         worker.stop().await?;
     }
-    until(ANSWERED_MAX, "our own queues are read", async || Ok(field.messages().await? == 0)).await?;
+    until(ANSWERED_MAX, "our own queues are read", async || {
+        Ok(field.messages().await? == 0)
+    })
+    .await?;
     drop((producer, readers));
 
     let stored = truth::stored(&Session::open(&field.servers.database_url).await?).await?;
     let verdict = truth::check(&plan, &ledger.seen(), stored);
-    let idle: Vec<_> = figures.iter().zip(1..).filter(|(figures, _)| figures.answered == 0).collect();
+    let idle: Vec<_> = figures
+        .iter()
+        .zip(1..)
+        .filter(|(figures, _)| figures.answered == 0)
+        .collect();
     let redelivered: u64 = figures.iter().map(|figures| figures.redelivered).sum();
     report(&workers, &figures, &killed, &rates);
     let mut is_good = tell(&verdict, requests);
@@ -162,7 +193,11 @@ async fn test() -> Result<bool, Failure> {
         println!("NOT all took part, or the kills hit nothing: {figures:?}");
         is_good = false;
     }
-    println!("{} in {:.0} s", if is_good { "PASSED" } else { "FAILED" }, begun.elapsed().as_secs_f64());
+    println!(
+        "{} in {:.0} s",
+        if is_good { "PASSED" } else { "FAILED" },
+        begun.elapsed().as_secs_f64()
+    );
     drop(workers);
     field.servers.remove().await?;
     Ok(is_good)
@@ -174,18 +209,31 @@ fn say(begun: Instant, words: &str) {
 
 /// All of a part, and what is sent several times once more behind it.
 async fn publish(producer: &Producer, plan: &Plan, part: Range<usize>) {
-    let again = part.clone().filter(|request| plan.requests[*request].copies > 1);
-    producer.publish(Instant::now(), part.clone().chain(again).collect()).await;
+    let again = part
+        .clone()
+        .filter(|request| plan.requests[*request].copies > 1);
+    producer
+        .publish(Instant::now(), part.clone().chain(again).collect())
+        .await;
 }
 
 fn answered(ledger: &Ledger, mut part: Range<usize>) -> usize {
     let seen = ledger.seen();
-    part.by_ref().filter(|request| !seen.replies[*request].is_empty()).count()
+    part.by_ref()
+        .filter(|request| !seen.replies[*request].is_empty())
+        .count()
 }
 
-async fn until_answered(ledger: &Ledger, part: Range<usize>, workers: &[Worker]) -> Result<(), Failure> {
+async fn until_answered(
+    ledger: &Ledger,
+    part: Range<usize>,
+    workers: &[Worker],
+) -> Result<(), Failure> {
     let count = part.len();
-    until(ANSWERED_MAX, "all is answered", async || Ok(answered(ledger, part.clone()) == count)).await?;
+    until(ANSWERED_MAX, "all is answered", async || {
+        Ok(answered(ledger, part.clone()) == count)
+    })
+    .await?;
     all_run(workers).await
 }
 
@@ -212,11 +260,22 @@ async fn until_it_works(worker: &Worker) -> Result<Figures, Failure> {
 }
 
 /// Every request is answered, and nothing is left in any queue.
-async fn until_all_seen(field: &Field, ledger: &Ledger, plan: &Plan, alive: &[&Worker]) -> Result<(), Failure> {
+async fn until_all_seen(
+    field: &Field,
+    ledger: &Ledger,
+    plan: &Plan,
+    alive: &[&Worker],
+) -> Result<(), Failure> {
     let count = plan.requests.len();
-    until(ANSWERED_MAX, "all is answered", async || Ok(answered(ledger, 0..count) == count)).await?;
+    until(ANSWERED_MAX, "all is answered", async || {
+        Ok(answered(ledger, 0..count) == count)
+    })
+    .await?;
     // What was sent twice may be answered once more, and our queues are being read.
-    until(ANSWERED_MAX, "the queues are empty", async || Ok(field.messages().await? == 0)).await?;
+    until(ANSWERED_MAX, "the queues are empty", async || {
+        Ok(field.messages().await? == 0)
+    })
+    .await?;
     all_run(alive.iter().copied()).await
 }
 
@@ -237,7 +296,10 @@ async fn until(
 }
 
 fn report(workers: &[Worker], figures: &[Figures], killed: &[usize], rates: &[(usize, f64)]) {
-    println!("\n{:<12}{:>14}{:>12}{:>14}{:>10}", "worker", "ready after", "answered", "taken over", "memory");
+    println!(
+        "\n{:<12}{:>14}{:>12}{:>14}{:>10}",
+        "worker", "ready after", "answered", "taken over", "memory"
+    );
     for (worker, figures) in workers.iter().zip(figures) {
         println!(
             "{:<12}{:>12.2} s{:>12}{:>14}{:>6} MiB{}",
@@ -246,7 +308,11 @@ fn report(workers: &[Worker], figures: &[Figures], killed: &[usize], rates: &[(u
             figures.answered,
             figures.redelivered,
             figures.memory_mib,
-            if killed.contains(&worker.number) { "  killed; the figures are of just before" } else { "" }
+            if killed.contains(&worker.number) {
+                "  killed; the figures are of just before"
+            } else {
+                ""
+            }
         );
     }
     println!("  ready: from `docker run` until /ready says yes");
@@ -255,7 +321,9 @@ fn report(workers: &[Worker], figures: &[Figures], killed: &[usize], rates: &[(u
         println!("{count:<12}{rate:>18.0}");
     }
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("  from the first publish to the last answer, with servers, workers and this (unoptimised) program on");
+    println!(
+        "  from the first publish to the last answer, with servers, workers and this (unoptimised) program on"
+    );
     println!("  {cores} cores: it shows that they share the work, not how far that goes");
 }
 
@@ -265,13 +333,17 @@ fn tell(verdict: &Verdict, requests: usize) -> bool {
         "\n{requests} requests: {} profiles, {} trigger events, {} dead letters",
         verdict.profiles, verdict.events, verdict.dead_letters
     );
-    println!("answers that came more than once: {}, events: {}", verdict.answers_again, verdict.events_again);
+    println!(
+        "answers that came more than once: {}, events: {}",
+        verdict.answers_again, verdict.events_again
+    );
     for (check, details) in &verdict.faults {
         for detail in details.iter().take(10) {
             println!("  {check}: {detail}");
         }
     }
-    let [lost, twice, wrong] = [Check::Lost, Check::Twice, Check::Wrong].map(|check| verdict.count(check));
+    let [lost, twice, wrong] =
+        [Check::Lost, Check::Twice, Check::Wrong].map(|check| verdict.count(check));
     println!("lost {lost}, twice {twice}, wrong {wrong}");
     lost + twice + wrong == 0
 }

@@ -29,7 +29,12 @@ pub trait Rules {
     fn wants(&self, method: (u16, u16)) -> bool;
 
     /// Another payload for a method that is wanted; none if it may pass as it is.
-    fn method(&mut self, channel: u16, id: (u16, u16), payload: &[u8]) -> io::Result<Option<Vec<u8>>>;
+    fn method(
+        &mut self,
+        channel: u16,
+        id: (u16, u16),
+        payload: &[u8],
+    ) -> io::Result<Option<Vec<u8>>>;
 
     /// Another payload for a content header; none if it may pass as it is.
     fn header(&mut self, channel: u16, payload: &[u8]) -> io::Result<Option<Vec<u8>>>;
@@ -59,7 +64,11 @@ impl Head {
     fn of(bytes: &[u8]) -> Option<Self> {
         let &[kind, a, b, s0, s1, s2, s3] = bytes.first_chunk::<HEAD_BYTES>()?;
         let payload = usize::try_from(u32::from_be_bytes([s0, s1, s2, s3])).ok()?;
-        Some(Self { kind, channel: u16::from_be_bytes([a, b]), payload })
+        Some(Self {
+            kind,
+            channel: u16::from_be_bytes([a, b]),
+            payload,
+        })
     }
 
     fn total(&self) -> usize {
@@ -80,7 +89,14 @@ enum Look {
 impl<R: Rules> Filter<R> {
     /// Nothing is under way yet.
     pub fn new(rules: R) -> Self {
-        Self { rules, buffer: Vec::new(), given: 0, checked: 0, end: 0, passing: 0 }
+        Self {
+            rules,
+            buffer: Vec::new(),
+            given: 0,
+            checked: 0,
+            end: 0,
+            passing: 0,
+        }
     }
 
     /// Where the next bytes are to be put: see [`Self::filled`].
@@ -117,7 +133,9 @@ impl<R: Rules> Filter<R> {
     fn step(&mut self) -> io::Result<bool> {
         let rest = &self.buffer[self.checked..self.end];
         if self.passing > 0 {
-            let count = rest.len().min(usize::try_from(self.passing).unwrap_or(usize::MAX));
+            let count = rest
+                .len()
+                .min(usize::try_from(self.passing).unwrap_or(usize::MAX));
             self.checked += count;
             self.passing -= count as u64;
             return Ok(self.passing == 0);
@@ -134,12 +152,16 @@ impl<R: Rules> Filter<R> {
         if rest.first() == Some(&PROTOCOL_HEADER) {
             return Ok(Look::Pass(PROTOCOL_HEADER_BYTES as u64));
         }
-        let Some(head) = Head::of(rest) else { return Ok(Look::Wait) };
+        let Some(head) = Head::of(rest) else {
+            return Ok(Look::Wait);
+        };
         let method = match head.kind {
             BODY | HEARTBEAT => return Ok(Look::Pass(head.total() as u64)),
             HEADER => None,
             METHOD if head.payload >= METHOD_ID_BYTES => {
-                let Some(id) = method_id(&rest[HEAD_BYTES..]) else { return Ok(Look::Wait) };
+                let Some(id) = method_id(&rest[HEAD_BYTES..]) else {
+                    return Ok(Look::Wait);
+                };
                 if !self.rules.wants(id) {
                     return Ok(Look::Pass(head.total() as u64));
                 }
@@ -149,10 +171,17 @@ impl<R: Rules> Filter<R> {
             _ => return Ok(Look::Pass(u64::MAX)),
         };
         if head.total() > HELD_MAX_BYTES {
-            let text = format!("a frame of {} bytes: lower the broker's frame_max", head.total());
+            let text = format!(
+                "a frame of {} bytes: lower the broker's frame_max",
+                head.total()
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
-        Ok(if rest.len() < head.total() { Look::Wait } else { Look::Whole(head, method) })
+        Ok(if rest.len() < head.total() {
+            Look::Wait
+        } else {
+            Look::Whole(head, method)
+        })
     }
 
     fn mend(&mut self, head: &Head, method: Option<MethodId>) -> io::Result<()> {

@@ -35,7 +35,10 @@ pub struct Inbound {
 impl Inbound {
     /// What can't pass is put there.
     pub fn new(set_aside: Arc<SetAside>) -> Self {
-        Self { set_aside, returning: BTreeSet::new() }
+        Self {
+            set_aside,
+            returning: BTreeSet::new(),
+        }
     }
 }
 
@@ -44,7 +47,12 @@ impl Rules for Inbound {
         [BASIC_DELIVER, BASIC_RETURN, CHANNEL_CLOSE, CONNECTION_CLOSE].contains(&method)
     }
 
-    fn method(&mut self, channel: u16, id: MethodId, payload: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    fn method(
+        &mut self,
+        channel: u16,
+        id: MethodId,
+        payload: &[u8],
+    ) -> io::Result<Option<Vec<u8>>> {
         match id {
             BASIC_DELIVER => self.deliver(payload),
             BASIC_RETURN => {
@@ -58,20 +66,30 @@ impl Rules for Inbound {
 
     fn header(&mut self, channel: u16, payload: &[u8]) -> io::Result<Option<Vec<u8>>> {
         let is_returned = self.returning.remove(&channel);
-        let Some((before, list)) = payload.split_at_checked(BEFORE_PROPERTIES_BYTES) else { return Ok(None) };
+        let Some((before, list)) = payload.split_at_checked(BEFORE_PROPERTIES_BYTES) else {
+            return Ok(None);
+        };
         if is_plain(list) {
             return Ok(None);
         }
         // A message of ours is known by its id, and nobody asks for the rest.
-        let mended = if is_returned { only_id(list) } else { numbered(self.set_aside.put(list)?) };
+        let mended = if is_returned {
+            only_id(list)
+        } else {
+            numbered(self.set_aside.put(list)?)
+        };
         Ok(Some([before, &mended].concat()))
     }
 }
 
 impl Inbound {
     fn deliver(&self, payload: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        let Some((before, exchange, routing_key)) = names(payload) else { return Ok(None) };
-        let is_plain = is_text(exchange) && is_text(routing_key) && !routing_key.starts_with(RESERVED.as_bytes());
+        let Some((before, exchange, routing_key)) = names(payload) else {
+            return Ok(None);
+        };
+        let is_plain = is_text(exchange)
+            && is_text(routing_key)
+            && !routing_key.starts_with(RESERVED.as_bytes());
         if is_plain {
             return Ok(None);
         }

@@ -54,5 +54,8 @@ fn push_short(bytes: &mut Vec<u8>, text: &[u8]) {
 
 /// Appends a text as a short string, cut where a character ends.
 fn push_text(bytes: &mut Vec<u8>, text: &str) {
-    push_short(bytes, &text.as_bytes()[..text.floor_char_boundary(usize::from(u8::MAX))]);
+    push_short(
+        bytes,
+        &text.as_bytes()[..text.floor_char_boundary(usize::from(u8::MAX))],
+    );
 }

@@ -10,7 +10,8 @@ use super::properties::{Properties, Value, Writer, bit};
 use super::table::entries;
 
 /// The header with the bytes of a correlation id.
-pub(in crate::broker) const CORRELATION_ID_HEADER: &str = "x-profile-worker-internal-correlation-id";
+pub(in crate::broker) const CORRELATION_ID_HEADER: &str =
+    "x-profile-worker-internal-correlation-id";
 
 /// Class, weight and size of the body, before the properties.
 const BEFORE_PROPERTIES_BYTES: usize = 12;
@@ -24,12 +25,19 @@ impl Rules for Outbound {
         false
     }
 
-    fn method(&mut self, _channel: u16, _id: MethodId, _payload: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    fn method(
+        &mut self,
+        _channel: u16,
+        _id: MethodId,
+        _payload: &[u8],
+    ) -> io::Result<Option<Vec<u8>>> {
         Ok(None)
     }
 
     fn header(&mut self, _channel: u16, payload: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        let Some((before, list)) = payload.split_at_checked(BEFORE_PROPERTIES_BYTES) else { return Ok(None) };
+        let Some((before, list)) = payload.split_at_checked(BEFORE_PROPERTIES_BYTES) else {
+            return Ok(None);
+        };
         Ok(moved(list).map(|list| [before, &list].concat()))
     }
 }
@@ -42,8 +50,11 @@ fn moved(list: &[u8]) -> Option<Vec<u8>> {
         _ => None,
     })?;
     let id = entries(table).find(|entry| is_id(entry.name))?.value;
-    let others: Vec<u8> =
-        entries(table).filter(|entry| !is_id(entry.name)).flat_map(|entry| entry.bytes).copied().collect();
+    let others: Vec<u8> = entries(table)
+        .filter(|entry| !is_id(entry.name))
+        .flat_map(|entry| entry.bytes)
+        .copied()
+        .collect();
     let mut writer = Writer::new();
     let mut id = Some(Value::Short(id));
     for (place, value) in Properties::of(list) {
@@ -102,14 +113,39 @@ mod tests {
         // Content type, headers, priority, message id; with the correlation id between them.
         let (flags, with_id) = (0b1010_1000_1000_0000_u16, 0b1010_1100_1000_0000_u16);
         let list = |flags: u16, headers: &[u8], id: &[u8]| {
-            [&flags.to_be_bytes(), &b"\x01t"[..], &long(headers), &[5], id, b"\x01m"].concat()
+            [
+                &flags.to_be_bytes(),
+                &b"\x01t"[..],
+                &long(headers),
+                &[5],
+                id,
+                b"\x01m",
+            ]
+            .concat()
         };
-        let before =
-            [header_frame(&list(flags, &[&mine[..], &other].concat(), b"")), b"\x03\0\x01\0\0\0\x01x\xce".to_vec()];
-        let after = [header_frame(&list(with_id, &other, b"\x03\xff\0\x01")), before[1].clone()];
+        let before = [
+            header_frame(&list(flags, &[&mine[..], &other].concat(), b"")),
+            b"\x03\0\x01\0\0\0\x01x\xce".to_vec(),
+        ];
+        let after = [
+            header_frame(&list(with_id, &other, b"\x03\xff\0\x01")),
+            before[1].clone(),
+        ];
         let plain = header_frame(&list(flags, &other, b""));
-        let stream = [b"AMQP\0\0\x09\x01".to_vec(), plain.clone(), before.concat(), plain.clone()].concat();
-        let expected = [b"AMQP\0\0\x09\x01".to_vec(), plain.clone(), after.concat(), plain].concat();
+        let stream = [
+            b"AMQP\0\0\x09\x01".to_vec(),
+            plain.clone(),
+            before.concat(),
+            plain.clone(),
+        ]
+        .concat();
+        let expected = [
+            b"AMQP\0\0\x09\x01".to_vec(),
+            plain.clone(),
+            after.concat(),
+            plain,
+        ]
+        .concat();
         for piece in [1, 3, 7, 1000] {
             assert_eq!(filtered(&stream, piece), expected, "in pieces of {piece}");
         }
@@ -119,7 +155,11 @@ mod tests {
     fn without_other_properties_it_is_the_only_one() {
         let table = long(&entry(CORRELATION_ID_HEADER, b"\xfe"));
         let list = [&(1_u16 << bit::HEADERS).to_be_bytes(), &table[..]].concat();
-        let expected = [&(1_u16 << bit::CORRELATION_ID).to_be_bytes()[..], b"\x01\xfe"].concat();
+        let expected = [
+            &(1_u16 << bit::CORRELATION_ID).to_be_bytes()[..],
+            b"\x01\xfe",
+        ]
+        .concat();
         assert_eq!(moved(&list), Some(expected));
     }
 }

@@ -42,8 +42,14 @@ impl<'a> Properties<'a> {
     /// Of a list without flags there are none.
     pub(crate) fn of(list: &'a [u8]) -> Self {
         match list.split_first_chunk() {
-            Some((flags, rest)) => Self { flags: u16::from_be_bytes(*flags), rest },
-            None => Self { flags: 0, rest: list },
+            Some((flags, rest)) => Self {
+                flags: u16::from_be_bytes(*flags),
+                rest,
+            },
+            None => Self {
+                flags: 0,
+                rest: list,
+            },
         }
     }
 

@@ -24,7 +24,9 @@ impl SetAside {
     pub(crate) fn put(&self, bytes: &[u8]) -> io::Result<i64> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.bytes + bytes.len() > BYTES_MAX {
-            return Err(io::Error::other("too many deliveries with properties that are no text are under way"));
+            return Err(io::Error::other(
+                "too many deliveries with properties that are no text are under way",
+            ));
         }
         let number = kept.next;
         kept.next += 1;

@@ -30,7 +30,12 @@ pub(crate) fn entries(table: &[u8]) -> impl Iterator<Item = Entry<'_>> {
         let start = rest;
         let name = short(&mut rest)?;
         let (kind, value) = value(&mut rest)?;
-        Some(Entry { name, kind, value, bytes: &start[..start.len() - rest.len()] })
+        Some(Entry {
+            name,
+            kind,
+            value,
+            bytes: &start[..start.len() - rest.len()],
+        })
     })
 }
 
@@ -62,7 +67,10 @@ struct Level<'a> {
 /// it or we don't want it to.
 pub(crate) fn plain_values(table: &[u8]) -> Option<usize> {
     let mut levels = [Level::default(); DEPTH_MAX];
-    levels[0] = Level { rest: table, has_names: true };
+    levels[0] = Level {
+        rest: table,
+        has_names: true,
+    };
     let (mut depth, mut count) = (1, 0);
     while depth > 0 {
         let level = &mut levels[depth - 1];
@@ -79,7 +87,10 @@ pub(crate) fn plain_values(table: &[u8]) -> Option<usize> {
             return None;
         }
         if matches!(kind, b'A' | b'F') {
-            *levels.get_mut(depth)? = Level { rest: value, has_names: kind == b'F' };
+            *levels.get_mut(depth)? = Level {
+                rest: value,
+                has_names: kind == b'F',
+            };
             depth += 1;
         }
     }

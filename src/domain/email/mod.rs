@@ -22,10 +22,12 @@ use std::borrow::Cow;
 
 use icu_casemap::{CaseMapper, CaseMapperBorrowed};
 use icu_normalizer::{
-    ComposingNormalizer, ComposingNormalizerBorrowed, DecomposingNormalizer, DecomposingNormalizerBorrowed,
+    ComposingNormalizer, ComposingNormalizerBorrowed, DecomposingNormalizer,
+    DecomposingNormalizerBorrowed,
 };
 use icu_properties::props::{
-    DefaultIgnorableCodePoint, GeneralCategory, GeneralCategoryGroup, PrependedConcatenationMark, WhiteSpace,
+    DefaultIgnorableCodePoint, GeneralCategory, GeneralCategoryGroup, PrependedConcatenationMark,
+    WhiteSpace,
 };
 use icu_properties::{CodePointMapData, CodePointSetData};
 use idna::AsciiDenyList;
@@ -70,7 +72,10 @@ impl Email {
         let address = composed(text)?;
         let (local, host) = parts(&address)?;
         let canonical = format!("{}@{host}", folded(local));
-        Ok(Self { address: address.into_owned(), canonical })
+        Ok(Self {
+            address: address.into_owned(),
+            canonical,
+        })
     }
 
     /// As it was given, trimmed, in NFC: what is stored and shown.
@@ -112,7 +117,8 @@ pub fn is_blank(text: &str) -> bool {
 }
 
 const NO_ADDRESS: &str = "not an email address";
-const NO_HOST: &str = "not an email address: after the @ must be a domain name, such as example.com";
+const NO_HOST: &str =
+    "not an email address: after the @ must be a domain name, such as example.com";
 
 fn too_long() -> What {
     format!("{NO_ADDRESS}: more than {ADDRESS_BYTES_MAX} bytes").into()
@@ -150,7 +156,11 @@ fn trim(text: &str) -> &str {
 
 /// White space, or a character that shows nothing.
 fn is_hidden(c: char) -> bool {
-    if c.is_ascii() { !c.is_ascii_graphic() } else { is_space(c) || is_invisible(c) }
+    if c.is_ascii() {
+        !c.is_ascii_graphic()
+    } else {
+        is_space(c) || is_invisible(c)
+    }
 }
 
 fn is_space(c: char) -> bool {
@@ -161,8 +171,10 @@ fn is_space(c: char) -> bool {
 /// variation selectors). Those that are formats and yet have a shape, as U+0600, are not meant.
 fn is_invisible(c: char) -> bool {
     let is_format = || {
-        matches!(category(c), GeneralCategory::Control | GeneralCategory::Format)
-            && !CodePointSetData::new::<PrependedConcatenationMark>().contains(c)
+        matches!(
+            category(c),
+            GeneralCategory::Control | GeneralCategory::Format
+        ) && !CodePointSetData::new::<PrependedConcatenationMark>().contains(c)
     };
     CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c) || is_format()
 }
@@ -179,9 +191,22 @@ fn hidden_character(text: &str, given: &str) -> Option<What> {
     let (at, hidden) = given.char_indices().find(|(_, c)| is_hidden(*c))?;
     // `given` begins where the trimmed characters of `text` end.
     let before = text.find(given).unwrap_or(0) + at;
-    let position = text.get(..before).map_or(0, |before| before.chars().count()) + 1;
-    let kind = if is_space(hidden) { "a blank" } else { "an invisible" };
-    Some(format!("has {kind} character U+{:04X} at position {position}", u32::from(hidden)).into())
+    let position = text
+        .get(..before)
+        .map_or(0, |before| before.chars().count())
+        + 1;
+    let kind = if is_space(hidden) {
+        "a blank"
+    } else {
+        "an invisible"
+    };
+    Some(
+        format!(
+            "has {kind} character U+{:04X} at position {position}",
+            u32::from(hidden)
+        )
+        .into(),
+    )
 }
 
 /// A local part of atoms (RFC 5322, section 3.2.3, dot-atom), with letters, marks and digits of all
@@ -189,10 +214,15 @@ fn hidden_character(text: &str, given: &str) -> Option<What> {
 fn check_local(local: &str) -> Result<(), What> {
     if let Some(other) = local.chars().find(|c| *c != '.' && !is_atom_character(*c)) {
         let number = u32::from(other);
-        return Err(format!("{NO_ADDRESS}: before the @ must not be the character U+{number:04X}").into());
+        return Err(
+            format!("{NO_ADDRESS}: before the @ must not be the character U+{number:04X}").into(),
+        );
     }
     // A mark without its letter would be drawn over what stands before it.
-    if local.split('.').any(|atom| atom.chars().next().is_none_or(is_mark)) {
+    if local
+        .split('.')
+        .any(|atom| atom.chars().next().is_none_or(is_mark))
+    {
         return Err(NO_ADDRESS.into());
     }
     if local.len() > LOCAL_BYTES_MAX {
@@ -212,9 +242,13 @@ fn is_atom_character(c: char) -> bool {
         return is_atext(c as u8);
     }
     let category = category(c);
-    [GeneralCategoryGroup::Letter, GeneralCategoryGroup::Mark, GeneralCategoryGroup::Number]
-        .iter()
-        .any(|group| group.contains(category))
+    [
+        GeneralCategoryGroup::Letter,
+        GeneralCategoryGroup::Mark,
+        GeneralCategoryGroup::Number,
+    ]
+    .iter()
+    .any(|group| group.contains(category))
 }
 
 fn is_mark(c: char) -> bool {
@@ -227,7 +261,12 @@ fn is_mark(c: char) -> bool {
 ///
 /// A hyphen in third and fourth place is allowed: such hosts exist.
 fn ascii_host(host: &str) -> Option<Cow<'_, str>> {
-    let host = Uts46::new().to_ascii(host.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast, DnsLength::Verify);
+    let host = Uts46::new().to_ascii(
+        host.as_bytes(),
+        AsciiDenyList::STD3,
+        Hyphens::CheckFirstLast,
+        DnsLength::Verify,
+    );
     let host = host.ok()?;
     let (_, last) = host.rsplit_once('.')?;
     let is_name = last.len() > 1 && !last.bytes().all(|byte| byte.is_ascii_digit());
@@ -240,8 +279,17 @@ fn is_assigned(host: &str) -> bool {
     if !host.split('.').any(|label| label.starts_with("xn--")) {
         return true;
     }
-    let (host, _) = Uts46::new().to_unicode(host.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast);
-    !host.chars().any(|c| matches!(category(c), GeneralCategory::Unassigned | GeneralCategory::PrivateUse))
+    let (host, _) = Uts46::new().to_unicode(
+        host.as_bytes(),
+        AsciiDenyList::STD3,
+        Hyphens::CheckFirstLast,
+    );
+    !host.chars().any(|c| {
+        matches!(
+            category(c),
+            GeneralCategory::Unassigned | GeneralCategory::PrivateUse
+        )
+    })
 }
 
 /// The canonical form of a local part: that of Unicode's canonical caseless match, composed again.

@@ -35,6 +35,9 @@ impl Rule {
                 Err(_) => checksum.update([0]),
             }
         }
-        Self { unicode: UNICODE, checksum: checksum.finalize().into() }
+        Self {
+            unicode: UNICODE,
+            checksum: checksum.finalize().into(),
+        }
     }
 }

@@ -58,16 +58,25 @@ impl Deferred {
                 return self.try_alone_later(errand).await;
             }
         };
-        match opened.publish(std::slice::from_ref(&errand), Some(ALONE_PATIENCE)).await {
+        match opened
+            .publish(std::slice::from_ref(&errand), Some(ALONE_PATIENCE))
+            .await
+        {
             Ok(Published::Confirmed) => {
                 *publisher = Some(opened);
                 self.confirmed(errand).await;
             }
-            Ok(Published::Partly { unconfirmed: Some(unconfirmed), .. }) => {
+            Ok(Published::Partly {
+                unconfirmed: Some(unconfirmed),
+                ..
+            }) => {
                 let deferred = self.clone();
                 self.spawn(async move { deferred.wait_for(unconfirmed, vec![(0, errand)]).await });
             }
-            Ok(Published::Partly { fates, unconfirmed: None }) if fates.first() == Some(&Fate::Returned) => {
+            Ok(Published::Partly {
+                fates,
+                unconfirmed: None,
+            }) if fates.first() == Some(&Fate::Returned) => {
                 self.returned(errand);
             }
             Ok(Published::Partly { .. }) => self.try_alone_later(errand).await,
@@ -108,10 +117,13 @@ impl Deferred {
         warn!(%error, "a message cost the connection that it was published on; it is published with less");
         let destination = self.destination(&errand);
         if destination.is_requesters() {
-            self.context.destinations.remember(destination, Known::Refuses);
+            self.context
+                .destinations
+                .remember(destination, Known::Refuses);
         }
         self.uncount(&errand);
-        let is_less = errand.parcel.redirect(self.result_queue()) || errand.parcel.message.strip(self.result_queue());
+        let is_less = errand.parcel.redirect(self.result_queue())
+            || errand.parcel.message.strip(self.result_queue());
         (errand.attempts, errand.since) = (0, Instant::now());
         self.count(&errand);
         if is_less {

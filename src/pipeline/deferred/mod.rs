@@ -57,7 +57,11 @@ pub struct Deferred {
 
 impl Deferred {
     /// Nothing waits yet.
-    pub fn new(context: Arc<Context>, subscription: Arc<Subscription>, lines: Arc<Lines>) -> Arc<Self> {
+    pub fn new(
+        context: Arc<Context>,
+        subscription: Arc<Subscription>,
+        lines: Arc<Lines>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             context,
             subscription,
@@ -84,11 +88,20 @@ impl Deferred {
         let mut errand = |parcel: Parcel| {
             let Owing { owed, key } = owing(parcel.request);
             owed.add();
-            Errand { parcel, owed, request: key, since: Instant::now(), attempts: 0 }
+            Errand {
+                parcel,
+                owed,
+                request: key,
+                since: Instant::now(),
+                attempts: 0,
+            }
         };
         match left {
             Left::Late(unconfirmed, parcels) => {
-                let errands = parcels.into_iter().map(|(index, parcel)| (index, errand(parcel))).collect();
+                let errands = parcels
+                    .into_iter()
+                    .map(|(index, parcel)| (index, errand(parcel)))
+                    .collect();
                 self.watch(unconfirmed, errands);
             }
             Left::Refused(parcel) | Left::Alone(parcel) => {
@@ -147,8 +160,16 @@ impl Deferred {
     /// Ends all of it. What was stored without leaving a trace is marked, so that its redelivery finds
     /// it.
     pub async fn end(&self) {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
-        let unmarked: Vec<_> = self.waiting().requests.values().flat_map(|owed| owed.unmarked()).collect();
+        self.tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .abort_all();
+        let unmarked: Vec<_> = self
+            .waiting()
+            .requests
+            .values()
+            .flat_map(|owed| owed.unmarked())
+            .collect();
         self.mark(&unmarked).await;
     }
 
@@ -182,7 +203,11 @@ impl Deferred {
         waiting.messages += 1;
         waiting.bytes += errand.parcel.message.size();
         let backlog = waiting.backlogs.entry(destination.clone());
-        let backlog = backlog.or_insert_with(|| Backlog { destination, messages: 0, since: Instant::now() });
+        let backlog = backlog.or_insert_with(|| Backlog {
+            destination,
+            messages: 0,
+            since: Instant::now(),
+        });
         backlog.messages += 1;
     }
 
@@ -203,13 +228,20 @@ impl Deferred {
 
     /// To those who wait for the same, and sees to it that somebody tends them.
     fn push(self: &Arc<Self>, errand: Errand) {
-        if matches!(errand.parcel.message.route(self.result_queue()), Route::Interpreted | Route::Alone) {
+        if matches!(
+            errand.parcel.message.route(self.result_queue()),
+            Route::Interpreted | Route::Alone
+        ) {
             return self.push_alone(errand);
         }
         let destination = self.destination(&errand);
         let mut waiting = self.waiting();
         let is_tended = waiting.queues.contains_key(&destination);
-        waiting.queues.entry(destination.clone()).or_default().push_back(errand);
+        waiting
+            .queues
+            .entry(destination.clone())
+            .or_default()
+            .push_back(errand);
         drop(waiting);
         if !is_tended {
             let deferred = self.clone();
@@ -234,7 +266,9 @@ impl Deferred {
                 && error.is_panic()
             {
                 // A fault of ours: what it had is delivered again with all else.
-                self.fail(BrokerError::Lost(format!("a task for deferred messages ended by itself: {error}")));
+                self.fail(BrokerError::Lost(format!(
+                    "a task for deferred messages ended by itself: {error}"
+                )));
             }
         }
         tasks.spawn(task);
@@ -243,16 +277,23 @@ impl Deferred {
     /// The oldest dead letters of what could not be read make room; a request with a good token never
     /// does.
     fn make_room(self: &Arc<Self>) {
-        let dead_letters = Destination::DeadLetters(self.context.config.topology.dead_letter_queue.clone());
+        let dead_letters =
+            Destination::DeadLetters(self.context.config.topology.dead_letter_queue.clone());
         let mut dropped = Vec::new();
         {
             let mut waiting = self.waiting();
             let mut excess = waiting.messages.saturating_sub(MESSAGES_MAX - 1);
             let mut excess_bytes = waiting.bytes.saturating_sub(BYTES_MAX - 1);
-            let Some(queue) = waiting.queues.get_mut(&dead_letters) else { return };
+            let Some(queue) = waiting.queues.get_mut(&dead_letters) else {
+                return;
+            };
             while excess > 0 || excess_bytes > 0 {
-                let Some(index) = queue.iter().position(Errand::may_be_dropped) else { break };
-                let Some(errand) = queue.remove(index) else { break };
+                let Some(index) = queue.iter().position(Errand::may_be_dropped) else {
+                    break;
+                };
+                let Some(errand) = queue.remove(index) else {
+                    break;
+                };
                 excess = excess.saturating_sub(1);
                 excess_bytes = excess_bytes.saturating_sub(errand.parcel.message.size());
                 dropped.push(errand);
@@ -319,7 +360,9 @@ impl Deferred {
 
     /// A lane has done its part of a request. If everything of it is said, it is settled.
     pub async fn lane_done(&self, owing: Owing, receipt: Receipt) -> Result<(), BrokerError> {
-        let Some(receipt) = owing.owed.lane_done(receipt) else { return Ok(()) };
+        let Some(receipt) = owing.owed.lane_done(receipt) else {
+            return Ok(());
+        };
         self.waiting().requests.remove(&owing.key);
         self.subscription.settle(receipt).await?;
         self.context.settled(&[owing.owed.arrived_at()]);
@@ -369,7 +412,9 @@ impl Deferred {
 
     /// What waited is dropped: it is delivered again. Idle lanes would not notice.
     fn fail_closed(&self) {
-        self.fail(BrokerError::Lost("the connection to publish on is closed".to_owned()));
+        self.fail(BrokerError::Lost(
+            "the connection to publish on is closed".to_owned(),
+        ));
     }
 
     // ---- those that are published and not confirmed
@@ -394,20 +439,35 @@ impl Deferred {
     }
 
     fn tell_of(&self, errands: &[(usize, Errand)]) {
-        let Some((_, first)) = errands.first() else { return };
+        let Some((_, first)) = errands.first() else {
+            return;
+        };
         if let Some(messages) = self.context.vitals.slow.happened(errands.len() as u64) {
             let name = self.destination(first).name();
-            warn!(messages, "{name} does not confirm what it is sent; others do not wait for it");
+            warn!(
+                messages,
+                "{name} does not confirm what it is sent; others do not wait for it"
+            );
         }
     }
 
-    async fn wait_for(self: &Arc<Self>, unconfirmed: Box<Unconfirmed>, errands: Vec<(usize, Errand)>) {
-        let Some((_, first)) = errands.first() else { return };
+    async fn wait_for(
+        self: &Arc<Self>,
+        unconfirmed: Box<Unconfirmed>,
+        errands: Vec<(usize, Errand)>,
+    ) {
+        let Some((_, first)) = errands.first() else {
+            return;
+        };
         // Those of one channel are all for requesters, or none is.
         let limit = limit(&self.destination(first));
         let fates = unconfirmed.settle(limit).await;
         for (index, errand) in errands {
-            let fate = fates.as_ref().ok().and_then(|fates| fates.get(index)).copied();
+            let fate = fates
+                .as_ref()
+                .ok()
+                .and_then(|fates| fates.get(index))
+                .copied();
             match fate {
                 Some(Fate::Confirmed) => {
                     self.context.destinations.forget(&self.destination(&errand));
@@ -423,7 +483,9 @@ impl Deferred {
 
     fn returned(self: &Arc<Self>, errand: Errand) {
         if let Some(errand) = self.redirect(errand) {
-            self.fail(BrokerError::Unroutable(errand.parcel.message.routing_key().to_owned()));
+            self.fail(BrokerError::Unroutable(
+                errand.parcel.message.routing_key().to_owned(),
+            ));
         }
     }
 
@@ -431,7 +493,9 @@ impl Deferred {
     async fn out_of_time(self: &Arc<Self>, errand: Errand) {
         let destination = self.destination(&errand);
         if destination.is_requesters() {
-            self.context.destinations.remember(destination, Known::Refuses);
+            self.context
+                .destinations
+                .remember(destination, Known::Refuses);
             self.returned(errand);
         } else {
             self.give_back(errand).await;

@@ -27,7 +27,14 @@ impl Tender {
     /// Nothing is published yet.
     pub(super) fn new(deferred: Arc<Deferred>, destination: Destination) -> Self {
         let limit = limit(&destination);
-        Self { deferred, destination, limit, publisher: None, backoff: Backoff::default(), has_told: false }
+        Self {
+            deferred,
+            destination,
+            limit,
+            publisher: None,
+            backoff: Backoff::default(),
+            has_told: false,
+        }
     }
 
     /// Publishes until nothing waits.
@@ -45,7 +52,9 @@ impl Tender {
 
     async fn publish(&mut self, errands: Vec<Errand>) {
         let deferred = self.deferred.clone();
-        let (over, errands): (Vec<_>, Vec<_>) = errands.into_iter().partition(|errand| errand.owed.is_over());
+        let (over, errands): (Vec<_>, Vec<_>) = errands
+            .into_iter()
+            .partition(|errand| errand.owed.is_over());
         over.iter().for_each(|errand| deferred.uncount(errand));
         let mut publisher = match self.publisher.take() {
             Some(publisher) => publisher,
@@ -54,8 +63,15 @@ impl Tender {
                 Err(error) => return self.failed(errands, error).await,
             },
         };
-        let oldest = errands.iter().map(|errand| errand.since.elapsed()).max().unwrap_or_default();
-        let patience = self.limit.saturating_sub(oldest).max(Duration::from_millis(1));
+        let oldest = errands
+            .iter()
+            .map(|errand| errand.since.elapsed())
+            .max()
+            .unwrap_or_default();
+        let patience = self
+            .limit
+            .saturating_sub(oldest)
+            .max(Duration::from_millis(1));
         match publisher.publish(&errands, Some(patience)).await {
             Ok(Published::Confirmed) => {
                 deferred.context.destinations.forget(&self.destination);
@@ -90,15 +106,17 @@ impl Tender {
         if let Destination::Requester(queue) = &self.destination
             && publisher.is_full(queue).await.unwrap_or(false)
         {
-            open.into_iter().for_each(|errand| self.deferred.returned(errand));
+            open.into_iter()
+                .for_each(|errand| self.deferred.returned(errand));
             return;
         }
         self.wait(open, "is full, or has no leader").await;
     }
 
     async fn without_those_out_of_time(&self, errands: Vec<Errand>) -> Vec<Errand> {
-        let (late, open): (Vec<_>, Vec<_>) =
-            errands.into_iter().partition(|errand| errand.since.elapsed() >= self.limit);
+        let (late, open): (Vec<_>, Vec<_>) = errands
+            .into_iter()
+            .partition(|errand| errand.since.elapsed() >= self.limit);
         for errand in late {
             self.deferred.out_of_time(errand).await;
         }
@@ -109,8 +127,9 @@ impl Tender {
         match error {
             BrokerError::TooLarge(limit) => {
                 self.deferred.context.size_limit.learn(limit);
-                let (large, fitting): (Vec<_>, Vec<_>) =
-                    errands.into_iter().partition(|errand| errand.parcel.message.body_size() > limit);
+                let (large, fitting): (Vec<_>, Vec<_>) = errands
+                    .into_iter()
+                    .partition(|errand| errand.parcel.message.body_size() > limit);
                 self.deferred.put_back(&self.destination, fitting);
                 for errand in large {
                     // It comes again, and is answered with less.
@@ -124,7 +143,8 @@ impl Tender {
             }
             error => {
                 let open = self.without_those_out_of_time(errands).await;
-                self.wait(open, &format!("can't be published to: {error}")).await;
+                self.wait(open, &format!("can't be published to: {error}"))
+                    .await;
             }
         }
     }
@@ -133,7 +153,10 @@ impl Tender {
     async fn wait(&mut self, errands: Vec<Errand>, why: &str) {
         let is_ours = !self.destination.is_requesters();
         if is_ours && !self.has_told && !errands.is_empty() {
-            warn!("{} {why}; what is for it waits, and others do not wait for it", self.destination.name());
+            warn!(
+                "{} {why}; what is for it waits, and others do not wait for it",
+                self.destination.name()
+            );
             self.has_told = true;
         }
         self.deferred.put_back(&self.destination, errands);

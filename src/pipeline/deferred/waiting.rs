@@ -62,10 +62,16 @@ impl Backlog {
 
     /// What an operator reads.
     pub fn words(&self) -> String {
-        let Self { destination, messages, since } = self;
+        let Self {
+            destination,
+            messages,
+            since,
+        } = self;
         let seconds = since.elapsed().as_secs();
         let name = destination.name();
-        format!("{name} is full, gone or does not confirm: {messages} messages wait for it, since {seconds} s")
+        format!(
+            "{name} is full, gone or does not confirm: {messages} messages wait for it, since {seconds} s"
+        )
     }
 }
 
@@ -97,7 +103,11 @@ impl Waiting {
 
 /// How long a message waits for its destination.
 pub(super) fn limit(destination: &Destination) -> Duration {
-    if destination.is_requesters() { REPLY_WAITS } else { OTHERS_WAIT }
+    if destination.is_requesters() {
+        REPLY_WAITS
+    } else {
+        OTHERS_WAIT
+    }
 }
 
 impl Errand {

@@ -112,11 +112,19 @@ impl Store {
 
 /// In one transaction.
 async fn contract(lease: &Lease) -> Result<(), StoreError> {
-    within("contract", lease.batch_execute(&format!("BEGIN; {CONTRACT}; COMMIT"))).await
+    within(
+        "contract",
+        lease.batch_execute(&format!("BEGIN; {CONTRACT}; COMMIT")),
+    )
+    .await
 }
 
 /// The same where the schema is made anew, and nobody has been there yet.
 pub(in super::super) async fn contract_new(lease: &Lease) -> Result<(), StoreError> {
     contract(lease).await?;
-    within("contract", lease.batch_execute("ALTER TABLE profiles VALIDATE CONSTRAINT profiles_email_hashed")).await
+    within(
+        "contract",
+        lease.batch_execute("ALTER TABLE profiles VALIDATE CONSTRAINT profiles_email_hashed"),
+    )
+    .await
 }

@@ -64,7 +64,12 @@ impl Store {
     }
 
     /// Gives a profile another email, or none.
-    pub async fn set_email(&self, db_id: i64, id: &str, email: Option<&Email>) -> Result<(), CorrectError> {
+    pub async fn set_email(
+        &self,
+        db_id: i64,
+        id: &str,
+        email: Option<&Email>,
+    ) -> Result<(), CorrectError> {
         let lease = self.lease().await?;
         let address = email.map(Email::address);
         let hash = email.map(|email| Hash(email.key()));
@@ -104,9 +109,17 @@ pub(super) async fn retry_conflicts(lease: &Lease) -> Result<u64, StoreError> {
         let Ok(parsed) = Email::parse(email) else {
             continue;
         };
-        let (hash, own) = (Hash(parsed.key()), Hash(EmailKey::of_profile(&conflict.profile_id)));
+        let (hash, own) = (
+            Hash(parsed.key()),
+            Hash(EmailKey::of_profile(&conflict.profile_id)),
+        );
         let (db_id, id) = (&conflict.db_id, &conflict.profile_id);
-        match within("resolve", lease.execute(RESOLVE, &[db_id, id, &email, &hash, &own])).await {
+        match within(
+            "resolve",
+            lease.execute(RESOLVE, &[db_id, id, &email, &hash, &own]),
+        )
+        .await
+        {
             Ok(changed) => {
                 resolved += changed;
                 within("forget", lease.execute(FORGET, &[db_id, id])).await?;

@@ -38,7 +38,9 @@ pub enum FillError {
     )]
     WorkerConnected(String),
     /// Two would do the same work, and wait for each other.
-    #[error("another process is filling in hashes of this database; look for it in pg_stat_activity")]
+    #[error(
+        "another process is filling in hashes of this database; look for it in pg_stat_activity"
+    )]
     Busy,
 }
 
@@ -79,7 +81,11 @@ impl Store {
     /// # Errors
     ///
     /// See [`FillError`]. What was filled before stays.
-    pub async fn fill_emails(&self, pace: Pace, mut tell: impl FnMut(&Filled)) -> Result<Filled, FillError> {
+    pub async fn fill_emails(
+        &self,
+        pace: Pace,
+        mut tell: impl FnMut(&Filled),
+    ) -> Result<Filled, FillError> {
         migrate::check(self).await?;
         let by_new_rule = match check_rule(self).await {
             Ok(()) => false,
@@ -90,11 +96,20 @@ impl Store {
             return Err(FillError::WorkerConnected(who));
         }
         let lease = self.lease().await?;
-        let free: bool = within("lock", lease.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK])).await?.get(0);
+        let free: bool = within(
+            "lock",
+            lease.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]),
+        )
+        .await?
+        .get(0);
         if !free {
             return Err(FillError::Busy);
         }
-        let mut done = Filled { total: estimate(&lease).await?, by_new_rule, ..Filled::default() };
+        let mut done = Filled {
+            total: estimate(&lease).await?,
+            by_new_rule,
+            ..Filled::default()
+        };
         tell(&done);
         done.filled += retry_conflicts(&lease).await?;
         let mut after = (i64::MIN, String::new());
@@ -132,7 +147,9 @@ impl Store {
     pub(super) async fn count_unfilled(&self) -> Result<i64, StoreError> {
         let lease = self.lease().await?;
         // It reads the whole table.
-        lease.batch_execute("SET statement_timeout = 0; SET enable_seqscan = on").await?;
+        lease
+            .batch_execute("SET statement_timeout = 0; SET enable_seqscan = on")
+            .await?;
         let count = "SELECT count(*) FROM profiles WHERE email IS NOT NULL AND email_hash IS NULL";
         Ok(lease.query_one(count, &[]).await?.get(0))
     }
@@ -144,7 +161,8 @@ fn may_pass(error: &StoreError) -> bool {
 }
 
 async fn estimate(lease: &Lease) -> Result<u64, StoreError> {
-    let rows = "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'profiles'::regclass";
+    let rows =
+        "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'profiles'::regclass";
     let rows: i64 = within("estimate", lease.query_one(rows, &[])).await?.get(0);
     Ok(u64::try_from(rows).unwrap_or(0))
 }
@@ -198,11 +216,22 @@ listed AS (
 )
 SELECT (SELECT count(*) FROM filled), (SELECT count(*) FROM listed)";
 
-async fn fill_part(lease: &Lease, after: &(i64, String), by_new_rule: bool) -> Result<Part, StoreError> {
+async fn fill_part(
+    lease: &Lease,
+    after: &(i64, String),
+    by_new_rule: bool,
+) -> Result<Part, StoreError> {
     let look = within("prepare", lease.prepare_cached(LOOK)).await?;
-    let rows = within("look", lease.query(&look, &[&after.0, &after.1, &PART_ROWS, &by_new_rule])).await?;
-    let mut part =
-        Part { seen: rows.len() as u64, last: rows.last().map(|row| (row.get(0), row.get(1))), ..Part::default() };
+    let rows = within(
+        "look",
+        lease.query(&look, &[&after.0, &after.1, &PART_ROWS, &by_new_rule]),
+    )
+    .await?;
+    let mut part = Part {
+        seen: rows.len() as u64,
+        last: rows.last().map(|row| (row.get(0), row.get(1))),
+        ..Part::default()
+    };
     let mut columns = Columns::default();
     for row in &rows {
         if let Some(email) = row.get(2) {
@@ -250,8 +279,15 @@ impl<'a> Columns<'a> {
 
     async fn fill(&self, lease: &Lease) -> Result<tokio_postgres::Row, StoreError> {
         let fill = within("prepare", lease.prepare_cached(FILL)).await?;
-        let parameters: [&(dyn ToSql + Sync); 7] =
-            [&self.db_ids, &self.ids, &self.emails, &self.hashes, &self.own_hashes, &self.reasons, &self.other_ids];
+        let parameters: [&(dyn ToSql + Sync); 7] = [
+            &self.db_ids,
+            &self.ids,
+            &self.emails,
+            &self.hashes,
+            &self.own_hashes,
+            &self.reasons,
+            &self.other_ids,
+        ];
         within("fill", lease.query_one(&fill, &parameters)).await
     }
 }

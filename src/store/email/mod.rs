@@ -29,10 +29,17 @@ pub(super) enum Uniqueness {
 
 impl Uniqueness {
     async fn look(lease: &Lease) -> Result<Self, StoreError> {
-        const LOOK: &str = "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('profiles')
+        const LOOK: &str =
+            "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('profiles')
                             AND attname = 'email_key' AND NOT attisdropped)";
-        let has_old_key = within("email key", lease.query_one(LOOK, &[])).await?.get(0);
-        Ok(if has_old_key { Self::ByBoth } else { Self::ByHash })
+        let has_old_key = within("email key", lease.query_one(LOOK, &[]))
+            .await?
+            .get(0);
+        Ok(if has_old_key {
+            Self::ByBoth
+        } else {
+            Self::ByHash
+        })
     }
 }
 
@@ -57,7 +64,11 @@ impl Store {
 pub(super) struct Hash(pub(super) EmailKey);
 
 impl ToSql for Hash {
-    fn to_sql(&self, _: &Type, out: &mut bytes::BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut bytes::BytesMut,
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         out.extend_from_slice(&self.0.0);
         Ok(IsNull::No)
     }
@@ -71,8 +82,16 @@ impl ToSql for Hash {
 
 /// The same where nothing is written down, as in a new schema.
 pub(super) async fn write_rule_if_none(lease: &Lease) -> Result<(), StoreError> {
-    let row = within("email rule", lease.query_opt("SELECT 1 FROM email_rule", &[])).await?;
-    if row.is_none() { write_rule(lease).await } else { Ok(()) }
+    let row = within(
+        "email rule",
+        lease.query_opt("SELECT 1 FROM email_rule", &[]),
+    )
+    .await?;
+    if row.is_none() {
+        write_rule(lease).await
+    } else {
+        Ok(())
+    }
 }
 
 /// Writes down that hashes are made by the rule of this program.
@@ -80,20 +99,31 @@ pub(super) async fn write_rule(lease: &Lease) -> Result<(), StoreError> {
     const WRITE: &str = "INSERT INTO email_rule (unicode, checksum) VALUES ($1, $2)
                          ON CONFLICT (only_row) DO UPDATE SET unicode = excluded.unicode, checksum = excluded.checksum";
     let rule = Rule::of_this_program();
-    within("email rule", lease.execute(WRITE, &[&rule.unicode, &&rule.checksum[..]])).await?;
+    within(
+        "email rule",
+        lease.execute(WRITE, &[&rule.unicode, &&rule.checksum[..]]),
+    )
+    .await?;
     Ok(())
 }
 
 /// Checks that this program makes hashes as those in the database were made.
 pub(crate) async fn check_rule(store: &Store) -> Result<(), MigrateError> {
     let lease = store.lease().await?;
-    let look = within("email rule", lease.query_opt("SELECT unicode, checksum FROM email_rule", &[])).await;
+    let look = within(
+        "email rule",
+        lease.query_opt("SELECT unicode, checksum FROM email_rule", &[]),
+    )
+    .await;
     let row = store.explained(look).await?;
     lease.give_back();
     let rule = Rule::of_this_program();
     match row {
         Some(row) if row.get::<_, &[u8]>(1) == rule.checksum => Ok(()),
-        Some(row) => Err(MigrateError::EmailRule { theirs: row.get(0), ours: rule.unicode }),
+        Some(row) => Err(MigrateError::EmailRule {
+            theirs: row.get(0),
+            ours: rule.unicode,
+        }),
         None => Err(MigrateError::NoEmailRule),
     }
 }

@@ -67,16 +67,25 @@ impl<'a> ProfileColumns<'a> {
         self.db_id.push(profile.db_id);
         self.id.push(profile.id.hex());
         self.email.push(profile.email.as_ref().map(Email::address));
-        self.email_hash.push(profile.email.as_ref().map(|email| Hash(email.key())));
+        self.email_hash
+            .push(profile.email.as_ref().map(|email| Hash(email.key())));
         self.data.push(profile.data.as_str());
-        self.request_id.push(profile.request_id.as_ref().map(|RequestId(bytes)| &bytes[..]));
+        self.request_id.push(
+            profile
+                .request_id
+                .as_ref()
+                .map(|RequestId(bytes)| &bytes[..]),
+        );
         self.created_at.push(system_time(profile.added_at));
     }
 }
 
 impl<'a> Columns<'a> {
     pub(super) fn of(profiles: impl Iterator<Item = &'a NewProfile>) -> Self {
-        let mut columns = Self { profiles: ProfileColumns::default(), subscriptions: SubscriptionColumns::default() };
+        let mut columns = Self {
+            profiles: ProfileColumns::default(),
+            subscriptions: SubscriptionColumns::default(),
+        };
         for profile in profiles {
             columns.profiles.push(profile);
             columns.subscriptions.extend(profile);
@@ -97,7 +106,8 @@ impl<'a> SubscriptionColumns<'a> {
             self.status.push(&subscription.status);
             self.priority.push(subscription.priority);
             self.cats.push(subscription.cats.as_ref().map(Json::as_str));
-            self.custom_fields.push(subscription.custom_fields.as_ref().map(Json::as_str));
+            self.custom_fields
+                .push(subscription.custom_fields.as_ref().map(Json::as_str));
             self.date.push(subscription.date.map(system_time));
             self.ip.push(subscription.ip.map(|ip| ip.to_string()));
             self.url.push(subscription.url.as_deref());

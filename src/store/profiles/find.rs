@@ -70,8 +70,13 @@ pub(super) async fn find(
         Uniqueness::ByBoth => FIND_BY_BOTH,
     };
     let statement = within("prepare", lease.prepare_cached(text)).await?;
-    let parameters: [&(dyn ToSql + Sync); 5] =
-        [&columns.db_id, &texts(&columns.id), &columns.email, &columns.email_hash, &columns.request_id];
+    let parameters: [&(dyn ToSql + Sync); 5] = [
+        &columns.db_id,
+        &texts(&columns.id),
+        &columns.email,
+        &columns.email_hash,
+        &columns.request_id,
+    ];
     let rows = within("find", lease.query(&statement, &parameters)).await?;
     let mut found = vec![None; profiles.len()];
     for row in &rows {
@@ -88,10 +93,14 @@ pub(super) async fn find(
 fn judge(profile: &NewProfile, row: &tokio_postgres::Row) -> Stored {
     let id = ProfileId::parse(row.get(1));
     let request_id: Option<&[u8]> = row.get(2);
-    let same_request = profile.request_id.is_some_and(|own| request_id == Some(&own.0[..]));
+    let same_request = profile
+        .request_id
+        .is_some_and(|own| request_id == Some(&own.0[..]));
     match (id, timestamp(row.get(3))) {
         (Some(id), _) if id == profile.id => Stored::Added,
-        (Some(id), Some(added_at)) if same_request && profile.repeatable => Stored::AddedBefore { id, added_at },
+        (Some(id), Some(added_at)) if same_request && profile.repeatable => {
+            Stored::AddedBefore { id, added_at }
+        }
         _ => Stored::EmailTaken,
     }
 }

@@ -111,11 +111,16 @@ pub(super) async fn insert(
     let order = insertion_order(profiles);
     let columns = Columns::of(order.iter().map(|&place| profiles[place]));
     let text = match unique {
-        Uniqueness::ByHash if profiles.iter().all(|profile| profile.email.is_some()) => INSERT_BY_EMAIL,
+        Uniqueness::ByHash if profiles.iter().all(|profile| profile.email.is_some()) => {
+            INSERT_BY_EMAIL
+        }
         _ => INSERT_BY_ANYTHING,
     };
     let statement = within("prepare", lease.prepare_cached(text)).await?;
-    let Columns { profiles: p, subscriptions: s } = &columns;
+    let Columns {
+        profiles: p,
+        subscriptions: s,
+    } = &columns;
     let rows = within(
         "insert",
         lease.query(
@@ -149,13 +154,20 @@ pub(super) async fn insert(
     Ok(rows.iter().map(|row| order[place(row)]).collect())
 }
 
-async fn insert_one(lease: &Lease, unique: Uniqueness, profile: &NewProfile) -> Result<Vec<usize>, StoreError> {
+async fn insert_one(
+    lease: &Lease,
+    unique: Uniqueness,
+    profile: &NewProfile,
+) -> Result<Vec<usize>, StoreError> {
     let text = match unique {
         Uniqueness::ByHash => INSERT_ONE_BY_EMAIL,
         Uniqueness::ByBoth => INSERT_ONE_BY_ANYTHING,
     };
     let statement = within("prepare", lease.prepare_cached(text)).await?;
-    let Columns { profiles: p, subscriptions: s } = &Columns::of([profile].into_iter());
+    let Columns {
+        profiles: p,
+        subscriptions: s,
+    } = &Columns::of([profile].into_iter());
     let rows = within(
         "insert",
         lease.query(
@@ -195,7 +207,11 @@ fn insertion_order(profiles: &[&NewProfile]) -> Vec<usize> {
             let profile: &NewProfile = profiles[place];
             let key = profile.email.as_ref().map(Email::key);
             // Of two with one email the first of the request is the one that is added.
-            let request_id = if key.is_none() { profile.request_id } else { None };
+            let request_id = if key.is_none() {
+                profile.request_id
+            } else {
+                None
+            };
             (profile.db_id, key, request_id.map(|id| id.0))
         });
     }

@@ -44,10 +44,17 @@ impl Store {
     async fn mark_once(&self, rows: &[(i64, ProfileId, RequestId)]) -> Result<(), StoreError> {
         let db_ids: Vec<_> = rows.iter().map(|(db_id, ..)| *db_id).collect();
         let ids: Vec<_> = rows.iter().map(|(_, id, _)| id.hex()).collect();
-        let request_ids: Vec<_> = rows.iter().map(|(.., request_id)| &request_id.0[..]).collect();
+        let request_ids: Vec<_> = rows
+            .iter()
+            .map(|(.., request_id)| &request_id.0[..])
+            .collect();
         let lease = self.lease().await?;
         let statement = within("prepare", lease.prepare_cached(MARK)).await?;
-        within("mark", lease.execute(&statement, &[&db_ids, &texts(&ids), &request_ids])).await?;
+        within(
+            "mark",
+            lease.execute(&statement, &[&db_ids, &texts(&ids), &request_ids]),
+        )
+        .await?;
         lease.give_back();
         Ok(())
     }

@@ -54,7 +54,11 @@ impl Store {
         stored
     }
 
-    async fn insert_as(&self, unique: Uniqueness, profiles: &[&NewProfile]) -> Result<Vec<Stored>, StoreError> {
+    async fn insert_as(
+        &self,
+        unique: Uniqueness,
+        profiles: &[&NewProfile],
+    ) -> Result<Vec<Stored>, StoreError> {
         let lease = self.lease().await?;
         let stored = insert_or_find(&lease, unique, profiles).await;
         if let (Ok(_), Some(profile)) = (&stored, profiles.first()) {
@@ -73,13 +77,19 @@ const LARGE_STATEMENT_BYTES: usize = 1024 * 1024;
 
 /// About the bytes of a statement that adds these.
 fn size(profiles: &[&NewProfile]) -> usize {
-    profiles.iter().map(|profile| profile.data.as_str().len()).sum()
+    profiles
+        .iter()
+        .map(|profile| profile.data.as_str().len())
+        .sum()
 }
 
 /// Whether a connection has said its word, and is fit for another statement.
 fn is_fit_after<T>(answer: &Result<T, StoreError>) -> bool {
     use StoreError::{Conflict, Denied, Refused, Slow};
-    matches!(answer, Ok(_) | Err(Refused(_) | Conflict(_) | Slow(_) | Denied { .. }))
+    matches!(
+        answer,
+        Ok(_) | Err(Refused(_) | Conflict(_) | Slow(_) | Denied { .. })
+    )
 }
 
 /// Inserts what can be inserted, and finds out what stands in the way of the rest.
@@ -110,5 +120,7 @@ async fn insert_or_find(
             return Ok(stored);
         }
     }
-    Err(StoreError::Unavailable("rows come and go while they are inserted".to_owned()))
+    Err(StoreError::Unavailable(
+        "rows come and go while they are inserted".to_owned(),
+    ))
 }

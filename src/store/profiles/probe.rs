@@ -45,15 +45,22 @@ impl Store {
                 tried => return tried,
             }
         }
-        Err(StoreError::Setup(format!("no profile can be stored, not even an empty one: {words}")))
+        Err(StoreError::Setup(format!(
+            "no profile can be stored, not even an empty one: {words}"
+        )))
     }
 
     async fn some_databases(&self) -> Result<Vec<i64>, StoreError> {
         let lease = self.lease().await?;
-        let some = lease.query("SELECT id FROM databases ORDER BY id LIMIT $1", &[&PROBED_MAX]);
+        let some = lease.query(
+            "SELECT id FROM databases ORDER BY id LIMIT $1",
+            &[&PROBED_MAX],
+        );
         let rows = self.explained(within("databases", some).await).await?;
         lease.give_back();
-        Ok(std::iter::once(NOBODYS_DB_ID).chain(rows.iter().map(|row| row.get(0))).collect())
+        Ok(std::iter::once(NOBODYS_DB_ID)
+            .chain(rows.iter().map(|row| row.get(0)))
+            .collect())
     }
 
     async fn probe_in(&self, db_id: i64) -> Result<(), StoreError> {

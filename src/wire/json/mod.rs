@@ -17,16 +17,28 @@ pub fn read(body: &[u8]) -> Result<Object<'_>, Unreadable> {
     let text = text_of(body)?;
     let is_too_deep = Cell::new(false);
     let tree = parse(text, Keep::Everything, &is_too_deep);
-    object(tree.map_err(|error| if is_too_deep.get() { Unreadable::TooDeep } else { syntax(&error) })?)
+    object(tree.map_err(|error| {
+        if is_too_deep.get() {
+            Unreadable::TooDeep
+        } else {
+            syntax(&error)
+        }
+    })?)
 }
 
 /// Checks a whole body as [`read`] does, and keeps of it the top-level fields of these names.
-pub fn outline<'a>(body: &'a [u8], names: &'static [&'static str]) -> Result<Outline<'a>, Unreadable> {
+pub fn outline<'a>(
+    body: &'a [u8],
+    names: &'static [&'static str],
+) -> Result<Outline<'a>, Unreadable> {
     let text = text_of(body)?;
     let Scan { values, flaw } = Scan::of(text);
     let Some(flaw) = flaw else {
         let tree = skim(text, names).map_err(|error| skimmed(&error, text, names))?;
-        return Ok(Outline { fields: object(tree)?, values });
+        return Ok(Outline {
+            fields: object(tree)?,
+            values,
+        });
     };
     let (Flaw::TooDeep(start) | Flaw::BadString(start)) = flaw;
     Err(match (skim(&text[..=start], names), flaw) {
@@ -62,7 +74,13 @@ fn text_of(body: &[u8]) -> Result<&str, Unreadable> {
 
 fn parse<'a>(text: &'a str, keep: Keep, is_too_deep: &Cell<bool>) -> serde_json::Result<Value<'a>> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Tree { depth: 0, keep, is_too_deep, text }.deserialize(&mut reader)?;
+    let value = Tree {
+        depth: 0,
+        keep,
+        is_too_deep,
+        text,
+    }
+    .deserialize(&mut reader)?;
     reader.end()?;
     Ok(value)
 }
@@ -81,17 +99,29 @@ fn syntax(error: &serde_json::Error) -> Unreadable {
 }
 
 fn syntax_at(is_end: bool, line: usize, column: usize) -> Unreadable {
-    let kind = if is_end { "ends too early" } else { "is not JSON" };
+    let kind = if is_end {
+        "ends too early"
+    } else {
+        "is not JSON"
+    };
     Unreadable::Syntax(format!("the body {kind} at line {line}, column {column}"))
 }
 
 /// The same for the string that begins at `start`.
 fn bad_string(text: &str, start: usize) -> Unreadable {
     let (before, string) = text.split_at(start);
-    let error = Name.deserialize(&mut serde_json::Deserializer::from_str(string)).err();
-    let (is_end, line, column) = error.map_or((false, 1, 1), |error| (error.is_eof(), error.line(), error.column()));
+    let error = Name
+        .deserialize(&mut serde_json::Deserializer::from_str(string))
+        .err();
+    let (is_end, line, column) = error.map_or((false, 1, 1), |error| {
+        (error.is_eof(), error.line(), error.column())
+    });
     let lines = before.bytes().filter(|byte| *byte == b'\n').count();
-    let in_line = before.bytes().rev().take_while(|byte| *byte != b'\n').count();
+    let in_line = before
+        .bytes()
+        .rev()
+        .take_while(|byte| *byte != b'\n')
+        .count();
     // The character may be an end of a line; then its place is the beginning of the next.
     let column = if line == 1 { in_line + column } else { column };
     syntax_at(is_end, lines + line, column)
@@ -130,7 +160,11 @@ impl<'c> Tree<'c> {
         name == NUMBER && !self.text.as_bytes().as_ptr_range().contains(&name.as_ptr())
     }
 
-    fn fields<'de, A: MapAccess<'de>>(self, first: Cow<'de, str>, mut map: A) -> Result<Object<'de>, A::Error> {
+    fn fields<'de, A: MapAccess<'de>>(
+        self,
+        first: Cow<'de, str>,
+        mut map: A,
+    ) -> Result<Object<'de>, A::Error> {
         let inner = self.inner()?;
         let mut fields = Vec::with_capacity(USUAL_FIELDS);
         let mut name = Some(first);
@@ -305,7 +339,10 @@ mod tests {
         assert_eq!(written(r#"{"a":1,"b":2,"a":3}"#), r#"{"b":2,"a":3}"#);
         let many: String = (0..100).map(|i| format!("\"f{i}\":0,")).collect();
         let object = format!("{{{many}\"f7\":1}}");
-        assert_eq!(read_all(&object).unwrap().get("f7"), Some(&Value::Number("1".into())));
+        assert_eq!(
+            read_all(&object).unwrap().get("f7"),
+            Some(&Value::Number("1".into()))
+        );
     }
 
     #[test]
@@ -318,7 +355,10 @@ mod tests {
             assert_eq!(written(body).replace("1e+400", "1e400"), body);
         }
         let escaped = r#"{"a":{"\u0024serde_json::private::Number":"5"}}"#;
-        assert_eq!(written(escaped), r#"{"a":{"$serde_json::private::Number":"5"}}"#);
+        assert_eq!(
+            written(escaped),
+            r#"{"a":{"$serde_json::private::Number":"5"}}"#
+        );
     }
 
     #[test]
@@ -336,15 +376,27 @@ mod tests {
         ] {
             assert_eq!(read_all(body).unwrap_err().to_string(), text, "{body:?}");
         }
-        assert!(matches!(read(b"{\"a\":\"\xff\"}"), Err(Unreadable::NotUtf8)));
+        assert!(matches!(
+            read(b"{\"a\":\"\xff\"}"),
+            Err(Unreadable::NotUtf8)
+        ));
     }
 
     #[test]
     fn nesting_ends_at_64() {
-        let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+        let nested = |depth: usize| {
+            format!(
+                "{{\"a\":{}{}}}",
+                "[".repeat(depth - 1),
+                "]".repeat(depth - 1)
+            )
+        };
         assert!(read_all(&nested(64)).is_ok());
         assert!(matches!(read_all(&nested(65)), Err(Unreadable::TooDeep)));
-        assert!(matches!(read_all(&nested(100_000)), Err(Unreadable::TooDeep)));
+        assert!(matches!(
+            read_all(&nested(100_000)),
+            Err(Unreadable::TooDeep)
+        ));
         let objects = format!("{}1{}", "{\"a\":".repeat(65), "}".repeat(65));
         assert!(matches!(read_all(&objects), Err(Unreadable::TooDeep)));
     }
@@ -358,8 +410,13 @@ mod tests {
         assert_eq!(fields.get("x"), Some(&Value::Array(vec![Value::Null; 2])));
         assert_eq!(fields.get("y"), None);
         assert_eq!(values, 9);
-        let fields = outline(br#"{"x":[1],"db_id":2,"x":-3.5}"#, &["db_id", "x"]).unwrap().fields;
-        assert_eq!(fields.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["db_id", "x"]);
+        let fields = outline(br#"{"x":[1],"db_id":2,"x":-3.5}"#, &["db_id", "x"])
+            .unwrap()
+            .fields;
+        assert_eq!(
+            fields.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            ["db_id", "x"]
+        );
         assert_eq!(fields.get("x"), Some(&Value::Number("-3.5".into())));
         let many = format!("{{\"x\":[0{}]}}", ",0".repeat(ITEMS_MAX));
         assert_eq!(
@@ -371,11 +428,19 @@ mod tests {
     /// What is skipped is checked like what is read, to the text of the error.
     #[test]
     fn an_outline_is_refused_for_what_a_body_is_refused_for() {
-        let arrays = |depth: usize| format!("{{\"a\":{}1{}}}", "[".repeat(depth), "]".repeat(depth));
+        let arrays =
+            |depth: usize| format!("{{\"a\":{}1{}}}", "[".repeat(depth), "]".repeat(depth));
         let objects = |depth: usize| format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
-        let broken = |inner: &str| [format!("{{\"a\":\n[{inner}]}}"), format!("{{\"b\":{{\"c\":[{inner}]}}}}")];
-        let mut bodies: Vec<_> =
-            [63, 64, 65, 100_000].iter().flat_map(|depth| [arrays(*depth), objects(*depth)]).collect();
+        let broken = |inner: &str| {
+            [
+                format!("{{\"a\":\n[{inner}]}}"),
+                format!("{{\"b\":{{\"c\":[{inner}]}}}}"),
+            ]
+        };
+        let mut bodies: Vec<_> = [63, 64, 65, 100_000]
+            .iter()
+            .flat_map(|depth| [arrays(*depth), objects(*depth)])
+            .collect();
         for inner in [
             "",
             "1,",
@@ -443,7 +508,9 @@ mod tests {
         bodies.push(format!("{{\"b\":\n{} 1 2", "[".repeat(64)));
         for body in bodies {
             let flaw = read_all(&body).map(drop).map_err(|flaw| flaw.to_string());
-            let outlined = outline(body.as_bytes(), &["a"]).map(drop).map_err(|flaw| flaw.to_string());
+            let outlined = outline(body.as_bytes(), &["a"])
+                .map(drop)
+                .map_err(|flaw| flaw.to_string());
             assert_eq!(outlined, flaw, "{}", &body[..body.len().min(80)]);
         }
     }

@@ -35,9 +35,19 @@ impl Scan {
             match byte {
                 b'"' => match string_end(bytes, place) {
                     Some(end) => place = end,
-                    None => return Self { values, flaw: Some(Flaw::BadString(start)) },
+                    None => {
+                        return Self {
+                            values,
+                            flaw: Some(Flaw::BadString(start)),
+                        };
+                    }
                 },
-                b'[' | b'{' if depth == DEPTH_MAX => return Self { values, flaw: Some(Flaw::TooDeep(start)) },
+                b'[' | b'{' if depth == DEPTH_MAX => {
+                    return Self {
+                        values,
+                        flaw: Some(Flaw::TooDeep(start)),
+                    };
+                }
                 b'[' | b'{' => {
                     depth += 1;
                     values += usize::from(!ends_at_once(bytes, place));
@@ -53,7 +63,9 @@ impl Scan {
 
 /// Whether the array or object whose content would begin at `place` is empty.
 fn ends_at_once(bytes: &[u8], place: usize) -> bool {
-    let next = bytes[place..].iter().find(|byte| !byte.is_ascii_whitespace());
+    let next = bytes[place..]
+        .iter()
+        .find(|byte| !byte.is_ascii_whitespace());
     matches!(next, Some(b']' | b'}'))
 }
 
@@ -81,7 +93,10 @@ fn escape_end(bytes: &[u8], place: usize) -> Option<usize> {
         Some(0xd800..=0xdbff) => {
             let next = end + "\\".len();
             let is_pair = bytes.get(end) == Some(&b'\\')
-                && matches!(utf16_unit(bytes.get(next..next + LENGTH)), Some(0xdc00..=0xdfff));
+                && matches!(
+                    utf16_unit(bytes.get(next..next + LENGTH)),
+                    Some(0xdc00..=0xdfff)
+                );
             is_pair.then_some(next + LENGTH)
         }
         Some(0xdc00..=0xdfff) => None,
@@ -94,7 +109,9 @@ fn escape_end(bytes: &[u8], place: usize) -> Option<usize> {
 /// The code unit of an escape such as `u0416`; other escapes have none.
 fn utf16_unit(escape: Option<&[u8]>) -> Option<u32> {
     let digits = escape?.strip_prefix(b"u")?;
-    digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?))
+    digits.iter().try_fold(0, |unit, digit| {
+        Some(unit << 4 | char::from(*digit).to_digit(16)?)
+    })
 }
 
 #[cfg(test)]
@@ -112,13 +129,21 @@ mod tests {
             (r#"{"a":0,"a":0}"#, 2),
         ] {
             let scan = Scan::of(text);
-            assert_eq!((scan.values, scan.flaw.is_some()), (values, false), "{text}");
+            assert_eq!(
+                (scan.values, scan.flaw.is_some()),
+                (values, false),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn surrogates_come_in_pairs() {
-        for text in [r#""\ud83d\ude00""#, r#""\\ud83d""#, r#""\u0416\uD83D\uDE00\"\ue000""#] {
+        for text in [
+            r#""\ud83d\ude00""#,
+            r#""\\ud83d""#,
+            r#""\u0416\uD83D\uDE00\"\ue000""#,
+        ] {
             assert_eq!(Scan::of(text).flaw, None, "{text}");
         }
         for text in [
