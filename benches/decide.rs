@@ -1,4 +1,5 @@
-//! What the pure core costs for typical requests, and what is recorded of a batch. `cargo bench --bench decide`.
+//! What the pure core costs for typical requests, and what is recorded of a batch. `cargo bench
+//! --bench decide`.
 
 use std::collections::HashMap;
 use std::hint::black_box;

@@ -398,7 +398,8 @@ impl Case {
         }
     }
 
-    /// Far more than it takes: machines differ. What grows with the square of the size takes minutes.
+    /// Far more than it takes: machines differ. What grows with the square of the size takes
+    /// minutes.
     fn milliseconds_max(&self, token: &str) -> u64 {
         let each = if token == GOOD { 2000 } else { 500 };
         (self.size / BODY_MAX) as u64 * each

@@ -125,7 +125,8 @@ pub struct WorkerConfig {
 /// The settings that begin with `OTEL_`.
 #[derive(Debug, Clone)]
 pub struct TraceConfig {
-    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, or `OTEL_EXPORTER_OTLP_ENDPOINT` with the path of traces.
+    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, or `OTEL_EXPORTER_OTLP_ENDPOINT` with the path of
+    /// traces.
     pub endpoint: Endpoint,
     /// `OTEL_EXPORTER_OTLP_HEADERS`
     pub headers: Headers,

@@ -1,7 +1,8 @@
-//! A URL that names several servers, in libpq's form: `scheme://user:password@one:1,two,[::3]:3/rest`.
+//! A URL that names several servers, in libpq's form:
+//! `scheme://user:password@one:1,two,[::3]:3/rest`.
 //!
-//! `AMQP_URL` and `DATABASE_URL` have it in common. The libraries behind them read URLs of one server, so
-//! it is taken apart before; what else a URL says is left to them.
+//! `AMQP_URL` and `DATABASE_URL` have it in common. The libraries behind them read URLs of one
+//! server, so it is taken apart before; what else a URL says is left to them.
 
 /// One URL for each server, which says the same but for the server.
 pub(crate) fn one_by_one(url: &str) -> Result<Vec<String>, String> {

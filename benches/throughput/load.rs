@@ -66,8 +66,8 @@ pub(crate) fn measure(
     Ok(measurement)
 }
 
-/// Measures workers that run side by side, each on ground of its own: a part of the load for one after
-/// the other, again and again. Whatever else the machine does concerns both of a pair.
+/// Measures workers that run side by side, each on ground of its own: a part of the load for one
+/// after the other, again and again. Whatever else the machine does concerns both of a pair.
 ///
 /// A part is too short for its CPU time to be told.
 pub(crate) fn measure_together(

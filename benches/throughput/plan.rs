@@ -251,7 +251,8 @@ impl Plan {
             for queue in queues.clone().unwrap_or(QueueType::ALL.to_vec()) {
                 // A variation comes right behind its base, to be compared with it.
                 for shape in shapes.iter().copied() {
-                    // One kind of queue is enough for variations; quorum is the worker's own default.
+                    // One kind of queue is enough for variations; quorum is the worker's own
+                    // default.
                     if shape != BASE && queues.is_none() && queue == QueueType::Classic {
                         continue;
                     }

@@ -230,7 +230,8 @@ impl Drop for Surroundings {
     }
 }
 
-/// Databases of PostgreSQL with the tables of one build of ours, with database 1, resource 1 and the token.
+/// Databases of PostgreSQL with the tables of one build of ours, with database 1, resource 1 and
+/// the token.
 struct Tables {
     /// Nothing else in it. It is copied.
     new: String,

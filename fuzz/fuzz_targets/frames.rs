@@ -1,5 +1,5 @@
-//! Any bytes from the broker, in any pieces: what goes on to the client library can be parsed by it,
-//! and what it could have parsed by itself goes on as it is.
+//! Any bytes from the broker, in any pieces: what goes on to the client library can be parsed by
+//! it, and what it could have parsed by itself goes on as it is.
 
 #![no_main]
 

@@ -27,7 +27,8 @@ const CONNECTIONS_MAX: usize = 32;
 /// How long somebody may take to say what they want.
 const QUESTION_MAX: Duration = Duration::from_secs(5);
 
-/// How long a connection may last, with question and answer: whoever does not read keeps nobody out for long.
+/// How long a connection may last, with question and answer: whoever does not read keeps nobody out
+/// for long.
 const CONNECTION_MAX: Duration = Duration::from_secs(10);
 
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -10,14 +10,15 @@ use tokio::time::Instant;
 /// else waits for it.
 pub(super) const HELD_UP_AFTER: Duration = Duration::from_millis(100);
 
-/// A quorum queue takes so many acknowledgements at a time. More it keeps back for a while, and forgets
-/// if the channel closes meanwhile: then what they were for is delivered again.
+/// A quorum queue takes so many acknowledgements at a time. More it keeps back for a while, and
+/// forgets if the channel closes meanwhile: then what they were for is delivered again.
 const SINGLY_MAX: usize = 32;
 
 /// A batch that takes so long is waited for by no acknowledgement, however many there are.
 const LONG_HELD_UP_AFTER: Duration = Duration::from_secs(1);
 
-/// How long a quorum queue that has much to do needs for one acknowledgement of those that it keeps back.
+/// How long a quorum queue that has much to do needs for one acknowledgement of those that it keeps
+/// back.
 const SINGLY_TAKES: Duration = Duration::from_millis(2);
 
 /// Single acknowledgements that the broker may not have taken yet: it tells nobody.

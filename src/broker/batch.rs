@@ -18,7 +18,8 @@ pub(super) const LARGE_BODY_BYTES: usize = 128 * 1024;
 pub struct BatchLimits {
     /// Requests.
     pub requests_max: usize,
-    /// Bytes of bodies of a batch of small ones; the request that reaches the limit is the last one.
+    /// Bytes of bodies of a batch of small ones; the request that reaches the limit is the last
+    /// one.
     pub bytes_max: usize,
     /// The same of a batch of large ones; 0 if none is to be taken now.
     pub large_bytes_max: usize,
@@ -104,8 +105,8 @@ impl BatchReceipt {
         receipt
     }
 
-    /// The turn that the batch has with large bodies, for what was taken out of it: it goes on until this
-    /// is dropped, and not only until the batch is settled.
+    /// The turn that the batch has with large bodies, for what was taken out of it: it goes on
+    /// until this is dropped, and not only until the batch is settled.
     pub fn take_large_turn(&mut self) -> Option<LargeTurn> {
         self.large_turn.take()
     }

@@ -16,8 +16,8 @@ use crate::hosts;
 /// own default of 60 s would be two minutes; its guide recommends 5 to 20.
 const HEARTBEAT_SECONDS: u16 = 10;
 
-/// How large the frames of a connection may be, where `AMQP_URL` does not say. The client library has
-/// two buffers of 32 frames for each connection, which would be most of our memory.
+/// How large the frames of a connection may be, where `AMQP_URL` does not say. The client library
+/// has two buffers of 32 frames for each connection, which would be most of our memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frames {
     /// As large as the broker has them, normally 128 KiB: a message whose headers are that large
@@ -33,8 +33,8 @@ pub struct Options {
     /// How large its frames may be.
     pub frames: Frames,
     /// Whether replies go over it whose correlation id is no text, see
-    /// [`Outgoing::needs_rewriting`](super::outgoing::Outgoing::needs_rewriting). All that is written is
-    /// copied once more then.
+    /// [`Outgoing::needs_rewriting`](super::outgoing::Outgoing::needs_rewriting). All that is
+    /// written is copied once more then.
     pub carries_raw_ids: bool,
 }
 
@@ -62,7 +62,8 @@ pub const SMALL_HEADERS_MAX_BYTES: usize = 24 * 1024;
 pub struct BrokerUrl(Vec<AMQPUri>);
 
 impl BrokerUrl {
-    /// Reads an `amqp://` or `amqps://` URL, with one host or several: `amqp://user:password@one,two:5673/%2f`.
+    /// Reads an `amqp://` or `amqps://` URL, with one host or several:
+    /// `amqp://user:password@one,two:5673/%2f`.
     pub fn parse(url: &str) -> Result<Self, String> {
         if !["amqp://", "amqps://"]
             .iter()
@@ -82,8 +83,8 @@ impl BrokerUrl {
         self.0.iter().map(address).collect::<Vec<_>>().join(",")
     }
 
-    /// The places of all addresses in an order of chance, so that workers spread over the nodes; with
-    /// `first` at its head.
+    /// The places of all addresses in an order of chance, so that workers spread over the nodes;
+    /// with `first` at its head.
     fn order(&self, first: Option<usize>) -> Vec<usize> {
         let mut order: Vec<_> = (0..self.0.len()).collect();
         order.sort_by_cached_key(|place| {
@@ -149,8 +150,8 @@ impl Connection {
         Self::open_in_order(url, &url.order(None), name, options.into()).await
     }
 
-    /// Another connection, to the same address if it still answers. A session whose connections lead to
-    /// two nodes would be lost with either.
+    /// Another connection, to the same address if it still answers. A session whose connections
+    /// lead to two nodes would be lost with either.
     pub async fn open_another(
         &self,
         name: &str,
@@ -281,8 +282,8 @@ async fn connect(
     Ok((within(limit, "connect", connecting).await?, passage))
 }
 
-/// What is said when no address would do. Only if all of them refuse us is waiting of no use: a node
-/// that is just starting may refuse what it does not know yet.
+/// What is said when no address would do. Only if all of them refuse us is waiting of no use: a
+/// node that is just starting may refuse what it does not know yet.
 fn none_answers(failures: Vec<(String, BrokerError)>) -> BrokerError {
     let is_refusal = !failures.iter().any(|(_, failure)| failure.is_temporary());
     let [(address, failure)] = &failures[..] else {

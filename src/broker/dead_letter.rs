@@ -23,8 +23,8 @@ pub struct DeathNote<'a> {
     pub worker: &'a str,
 }
 
-/// Headers by which the broker would send copies elsewhere, perhaps back to us, or by which it counts
-/// for another queue. They are kept as headers named `x-original-…`.
+/// Headers by which the broker would send copies elsewhere, perhaps back to us, or by which it
+/// counts for another queue. They are kept as headers named `x-original-…`.
 const ACTING_HEADERS: [&str; 4] = ["CC", "BCC", DELIVERY_COUNTS[0], DELIVERY_COUNTS[1]];
 
 /// The whole property list of a message of which the client library could not carry all.
@@ -43,9 +43,9 @@ const ERROR_TEXT_MAX_BYTES: usize = 1024;
 /// - `expiration` would remove the dead letter,
 /// - some headers (`ACTING_HEADERS`),
 ///
-/// and for what can't be carried: what is no text, deep tables, and what does not fit into one frame
-/// of `frame_max` bytes together with the note. Of such a message the whole property list goes along in
-/// the header `x-original-properties`, as far as there is room.
+/// and for what can't be carried: what is no text, deep tables, and what does not fit into one
+/// frame of `frame_max` bytes together with the note. Of such a message the whole property list
+/// goes along in the header `x-original-properties`, as far as there is room.
 pub fn dead_letter(
     queue: &str,
     message_id: String,
@@ -154,7 +154,8 @@ const SMALL_BYTES: usize = 256;
 const WORTH_KEEPING_BYTES: usize = 64;
 
 impl Theirs {
-    /// Makes all of it fit: the largest headers are cut first, then the property list, then small headers.
+    /// Makes all of it fit: the largest headers are cut first, then the property list, then small
+    /// headers.
     fn fit(&mut self, room: usize) {
         let mut size: usize = self
             .headers
@@ -184,7 +185,8 @@ impl Theirs {
         self.cut_larger_than(0, &mut by_size, size, room);
     }
 
-    /// Cuts the largest headers until there is room, but for those of up to `least` bytes; the size after.
+    /// Cuts the largest headers until there is room, but for those of up to `least` bytes; the size
+    /// after.
     fn cut_larger_than(
         &mut self,
         least: usize,

@@ -96,8 +96,8 @@ impl Envelope {
         self.size
     }
 
-    /// The largest frame of the connection that it came over, in bytes. Its dead letter is published over
-    /// one whose frames are as large.
+    /// The largest frame of the connection that it came over, in bytes. Its dead letter is
+    /// published over one whose frames are as large.
     pub fn frame_max(&self) -> usize {
         self.frame_max
     }
@@ -147,7 +147,8 @@ impl Envelope {
         self.short(bit::CORRELATION_ID, BasicProperties::correlation_id)
     }
 
-    /// Where the producer wants the reply: see [`ReplyAddress`](super::reply_address::ReplyAddress).
+    /// Where the producer wants the reply: see
+    /// [`ReplyAddress`](super::reply_address::ReplyAddress).
     pub fn reply_to(&self) -> Option<&[u8]> {
         self.short(bit::REPLY_TO, BasicProperties::reply_to)
     }
@@ -188,8 +189,8 @@ impl Envelope {
         self.delivery.properties.headers().as_ref()
     }
 
-    /// The properties as far as the client library can carry them, and the whole list if that is not
-    /// all.
+    /// The properties as far as the client library can carry them, and the whole list if that is
+    /// not all.
     pub(super) fn carriable(&self) -> (Cow<'_, BasicProperties>, Option<&[u8]>) {
         match self.raw() {
             Some(raw) => (Cow::Owned(raw.carriable()), Some(raw.as_bytes())),
@@ -212,8 +213,8 @@ impl Envelope {
         DELIVERY_COUNTS.iter().filter_map(count).max()
     }
 
-    /// All properties as bytes, but for what the broker adds when it delivers a message again: equal for
-    /// deliveries of the same message, and for others only if their properties are equal.
+    /// All properties as bytes, but for what the broker adds when it delivers a message again:
+    /// equal for deliveries of the same message, and for others only if their properties are equal.
     pub fn lasting_properties(&self) -> Vec<u8> {
         match self.raw() {
             Some(raw) => raw.without_headers(&DELIVERY_COUNTS),

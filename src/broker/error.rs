@@ -34,8 +34,9 @@ pub enum BrokerError {
     /// No answer in time; the connection is as good as lost.
     #[error("the broker did not answer to {0} within {1:?}")]
     TimedOut(&'static str, Duration),
-    /// The broker ended the subscription: the queue was deleted, moved, or the broker goes down. From
-    /// RabbitMQ 4.3 on also since a request was not acknowledged in time; before, that ends a channel.
+    /// The broker ended the subscription: the queue was deleted, moved, or the broker goes down.
+    /// From RabbitMQ 4.3 on also since a request was not acknowledged in time; before, that ends a
+    /// channel.
     #[error(
         "the broker ended the subscription to the request queue: it was deleted or moved, or a request was not \
          acknowledged within the broker's consumer_timeout"
@@ -107,15 +108,17 @@ impl From<lapin::Error> for BrokerError {
 
 /// The answers that mean a wrong setup: credentials, permissions, names, arguments.
 ///
-/// A queue that is there but can't be reached (its node is down, it has crashed, it elects a leader) is
-/// "not found", too, and a virtual host that is about to start is "not allowed". Those are waited for.
+/// A queue that is there but can't be reached (its node is down, it has crashed, it elects a
+/// leader) is "not found", too, and a virtual host that is about to start is "not allowed". Those
+/// are waited for.
 fn is_refusal(kind: &AMQPErrorKind, text: &str) -> bool {
     match kind {
         AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => {
             text.contains("NOT_FOUND - no queue") || text.contains("NOT_FOUND - no exchange")
         }
         AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => true,
-        // "delivery acknowledgement on channel 1 timed out", "unknown delivery tag 1" are no wrong setup.
+        // "delivery acknowledgement on channel 1 timed out", "unknown delivery tag 1" are no wrong
+        // setup.
         AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => !text.contains(" delivery "),
         AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => !text.contains("is down"),
         AMQPErrorKind::Hard(AMQPHardError::INVALIDPATH | AMQPHardError::NOTIMPLEMENTED) => true,

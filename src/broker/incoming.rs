@@ -27,8 +27,8 @@ use super::window::{Step, Window};
 /// A batch of so many requests is worth its cost: in a larger one each costs hardly less.
 const WORTHWHILE: usize = 200;
 
-/// Two channels bring a full queue in faster than one, as the broker has a process for each; more do
-/// not.
+/// Two channels bring a full queue in faster than one, as the broker has a process for each; more
+/// do not.
 const CHANNELS: u16 = 2;
 
 /// So many channels may stay open for requests that wait beside the lanes, besides those that
@@ -55,7 +55,8 @@ pub(super) struct Incoming {
     connection: Connection,
     slots: Vec<Slot>,
     single_acks: Arc<Mutex<SingleAcks>>,
-    /// Channels that nothing is asked for over any more, but of which something waits beside the lanes.
+    /// Channels that nothing is asked for over any more, but of which something waits beside the
+    /// lanes.
     lingering: Vec<Arc<Subscribed>>,
     replaced_at: Instant,
     /// What was taken out of the streams and is in no batch yet.
@@ -228,7 +229,8 @@ impl Incoming {
         }
     }
 
-    /// The first of the small ones that are ready, within the limits, and the bytes of their bodies.
+    /// The first of the small ones that are ready, within the limits, and the bytes of their
+    /// bodies.
     pub(super) fn first_small(&mut self, limits: BatchLimits) -> (Vec<Envelope>, usize) {
         let (count, bytes) = first(&self.small, limits.requests_max, limits.bytes_max);
         self.small_bytes -= bytes;
@@ -260,8 +262,8 @@ impl Incoming {
     }
 
     /// A request that waits beside the lanes counts against the prefetch window of its channel, and
-    /// what comes after it can't be acknowledged together. So requests come over another channel from
-    /// then on, and this one stays open for those that wait.
+    /// what comes after it can't be acknowledged together. So requests come over another channel
+    /// from then on, and this one stays open for those that wait.
     fn wants_other_channels(&mut self) -> bool {
         if self.window.is_paused() || !self.slots.iter().any(|slot| slot.subscribed.beside() > 0) {
             return false;
@@ -288,7 +290,8 @@ impl Incoming {
     }
 
     /// Asks for nothing more. What is on its way still comes, then the streams end; as that may be
-    /// much it is not waited for here. A broker that never hears of it is noticed by its heartbeats.
+    /// much it is not waited for here. A broker that never hears of it is noticed by its
+    /// heartbeats.
     pub(super) fn pause(&mut self) -> Result<(), BrokerError> {
         self.window.paused();
         self.gate.ask_for(0);
@@ -339,7 +342,8 @@ impl Incoming {
                 .saturating_add(beside)
                 .min(PREFETCH_MAX);
             let channel = &slot.subscribed.channel;
-            // Before the subscription: the library keeps deliveries in a queue that has no other bound.
+            // Before the subscription: the library keeps deliveries in a queue that has no other
+            // bound.
             within(
                 ANSWER_MAX,
                 "qos",

@@ -42,7 +42,8 @@ impl ReplyMessage<'_> {
         self.outgoing(reply_to, mandatory, None)
     }
 
-    /// To the result queue; `original` is the `reply_to` that the reply could not go to, as it came.
+    /// To the result queue; `original` is the `reply_to` that the reply could not go to, as it
+    /// came.
     pub fn to_result_queue(self, queue: &str, original: Option<&[u8]>) -> Outgoing {
         self.outgoing(queue, true, original)
     }

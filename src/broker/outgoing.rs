@@ -132,7 +132,8 @@ impl Outgoing {
         PROPERTIES + self.body.len() + headers
     }
 
-    /// Keeps no more of the body of a dead letter than the broker takes; a header says how large it was.
+    /// Keeps no more of the body of a dead letter than the broker takes; a header says how large it
+    /// was.
     pub fn cut_body(&mut self, bytes_max: usize) {
         let size = self.body.len();
         if size <= bytes_max {
@@ -200,9 +201,10 @@ impl Outgoing {
         }
     }
 
-    /// Whether its correlation id is no text: then it must be published over a connection that carries
-    /// such ids ([`Options::carries_raw_ids`](super::connection::Options::carries_raw_ids)), or it has
-    /// none but a header of ours.
+    /// Whether its correlation id is no text: then it must be published over a connection that
+    /// carries such ids
+    /// ([`Options::carries_raw_ids`](super::connection::Options::carries_raw_ids)), or it has none
+    /// but a header of ours.
     pub fn needs_rewriting(&self) -> bool {
         matches!(
             &self.properties,

@@ -67,10 +67,11 @@ impl Publisher {
         &self.channel
     }
 
-    /// Goes on with a new channel. A channel that was closed over a message takes no other; one with
-    /// messages that are not confirmed can't tell whose a return is. And RabbitMQ remembers for each
-    /// channel who leads a quorum queue: one whose first message to it met a leader that was gone
-    /// refuses all others as long as that node is away, though there is another leader since.
+    /// Goes on with a new channel. A channel that was closed over a message takes no other; one
+    /// with messages that are not confirmed can't tell whose a return is. And RabbitMQ remembers
+    /// for each channel who leads a quorum queue: one whose first message to it met a leader that
+    /// was gone refuses all others as long as that node is away, though there is another leader
+    /// since.
     pub async fn renew(&mut self) -> Result<(), BrokerError> {
         self.channel = with_confirms(&self.connection).await?;
         Ok(())
@@ -125,9 +126,10 @@ impl Publisher {
         Ok(Published::Partly { fates, unconfirmed })
     }
 
-    /// Whether a queue that has refused a message is full. A quorum queue refuses as well while it has no
-    /// leader, for a moment after a node of the cluster is gone; it seems to hold nothing then, which a
-    /// full one does not. What we may not look at counts as full: nobody would tell us when to try again.
+    /// Whether a queue that has refused a message is full. A quorum queue refuses as well while it
+    /// has no leader, for a moment after a node of the cluster is gone; it seems to hold nothing
+    /// then, which a full one does not. What we may not look at counts as full: nobody would tell
+    /// us when to try again.
     pub async fn is_full(&self, queue: &str) -> Result<bool, BrokerError> {
         let channel = self.connection.channel().await?;
         let options = QueueDeclareOptions {
@@ -172,8 +174,8 @@ pub struct Unconfirmed {
 }
 
 impl Unconfirmed {
-    /// Waits for those that were not confirmed, for so long at most; one fate for each message of the
-    /// batch that they were a part of, in its order.
+    /// Waits for those that were not confirmed, for so long at most; one fate for each message of
+    /// the batch that they were a part of, in its order.
     pub async fn settle(mut self, limit: Duration) -> Result<Vec<Fate>, BrokerError> {
         // Whoever is late is told by its fate.
         tokio::time::timeout(limit, self.confirms.all()).await.ok();

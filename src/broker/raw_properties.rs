@@ -55,7 +55,8 @@ impl RawProperties {
                 value => writer.push(place, value),
             }
         }
-        // It can't fail, as only what is plain was written; if it did, the list as it came is kept anyway.
+        // It can't fail, as only what is plain was written; if it did, the list as it came is kept
+        // anyway.
         let parsed =
             parse_properties(writer.into_bytes().as_slice()).map(|(_, properties)| properties);
         parsed.unwrap_or_default()

@@ -2,17 +2,17 @@
 //! Then the broker waits, as TCP makes it.
 //!
 //! The window ([`super::window`]) asks for few requests where they are large. But what it asked for
-//! while they were small keeps coming when large ones follow, for as long as the broker has not heard
-//! otherwise, and the client library takes in whatever comes.
+//! while they were small keeps coming when large ones follow, for as long as the broker has not
+//! heard otherwise, and the client library takes in whatever comes.
 
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
 
-/// With more than so many bytes nothing more is read, until some of it is settled. It is more than the
-/// window asks for, so that normally nothing waits here: the broker's heartbeats would, too, and a
-/// broker that can't send for 15 seconds closes the connection.
+/// With more than so many bytes nothing more is read, until some of it is settled. It is more than
+/// the window asks for, so that normally nothing waits here: the broker's heartbeats would, too,
+/// and a broker that can't send for 15 seconds closes the connection.
 const BYTES_MAX: usize = 48 << 20;
 
 /// What came in over one connection.
@@ -69,7 +69,8 @@ impl ReadGate {
         self.unseen.load(Ordering::Relaxed)
     }
 
-    /// The deliveries among so many bytes are accounted for, but for what has not come in as a whole.
+    /// The deliveries among so many bytes are accounted for, but for what has not come in as a
+    /// whole.
     pub(super) fn looked_at(&self, bytes: usize) {
         self.unseen.fetch_sub(bytes, Ordering::Relaxed);
         self.reader.wake();
@@ -86,7 +87,8 @@ impl ReadGate {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// So many requests are settled, with so many bytes of bodies; how many bytes were held until now.
+    /// So many requests are settled, with so many bytes of bodies; how many bytes were held until
+    /// now.
     pub(super) fn settle(&self, requests: usize, bytes: usize) -> usize {
         self.requests.fetch_sub(requests, Ordering::Relaxed);
         let held = self.held.fetch_sub(bytes, Ordering::Relaxed);

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 pub enum ReplyAddress<'a> {
     /// A queue.
     Queue(&'a str),
-    /// A requester that waits for its reply without a queue (RabbitMQ's direct reply-to), in the form
-    /// that the broker gives out.
+    /// A requester that waits for its reply without a queue (RabbitMQ's direct reply-to), in the
+    /// form that the broker gives out.
     Direct(&'a str),
     /// Nothing that a reply could be sent to.
     None,
@@ -21,8 +21,8 @@ const PSEUDO_QUEUE: &str = "amq.rabbitmq.reply-to";
 impl<'a> ReplyAddress<'a> {
     /// Looks at a `reply_to` as it came.
     ///
-    /// What begins as an address of direct reply-to but has another form is no address: RabbitMQ ends the
-    /// connection over it (`decode_reply_to_v2` in `rabbit_direct_reply_to`, up to 4.1).
+    /// What begins as an address of direct reply-to but has another form is no address: RabbitMQ
+    /// ends the connection over it (`decode_reply_to_v2` in `rabbit_direct_reply_to`, up to 4.1).
     pub fn of(raw: &'a [u8]) -> Self {
         let Ok(name) = std::str::from_utf8(raw) else {
             return Self::None;
@@ -51,10 +51,11 @@ impl<'a> ReplyAddress<'a> {
 /// Bytes of a key: RabbitMQ's GUIDs.
 const KEY_BYTES: usize = 16;
 
-/// Whether RabbitMQ makes such addresses, as far as the form tells. One whose node is in no cluster of ours
-/// still ends the connection that it is published over. Its form: a process, a dot, a key, both in Base64. So does every version
-/// from 3.8.17 on (`compute_key_and_suffix_v2`, from 4.2 on `rabbit_volatile_queue:new_name`). Older ones
-/// had the whole name of the node, over which newer ones fail.
+/// Whether RabbitMQ makes such addresses, as far as the form tells. One whose node is in no cluster
+/// of ours still ends the connection that it is published over. Its form: a process, a dot, a key,
+/// both in Base64. So does every version from 3.8.17 on (`compute_key_and_suffix_v2`, from 4.2 on
+/// `rabbit_volatile_queue:new_name`). Older ones had the whole name of the node, over which newer
+/// ones fail.
 fn is_given_out(suffix: &str) -> bool {
     let Some((process, key)) = suffix.split_once('.') else {
         return false;
@@ -90,8 +91,8 @@ fn node_of(process: &[u8]) -> Option<&[u8]> {
     is_process.then_some(node)
 }
 
-/// Erlang makes no process with a number or serial of more than 28 and 13 bits, and can't read one: the
-/// connection ends over it (seen with RabbitMQ 3.10 on Erlang 25).
+/// Erlang makes no process with a number or serial of more than 28 and 13 bits, and can't read one:
+/// the connection ends over it (seen with RabbitMQ 3.10 on Erlang 25).
 const NUMBER_END: u32 = 1 << 28;
 const SERIAL_END: u32 = 1 << 13;
 

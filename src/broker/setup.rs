@@ -1,4 +1,5 @@
-//! Whether the broker lets us do what we need: tried at start, and again while something is missing.
+//! Whether the broker lets us do what we need: tried at start, and again while something is
+//! missing.
 //!
 //! A right is tried by a message in a transaction that is rolled back: the broker checks user,
 //! exchange and size when it takes the message, and nobody ever receives it.

@@ -7,8 +7,8 @@ use super::connection::{Connection, Options};
 use super::error::BrokerError;
 use super::publisher::Publisher;
 
-/// A connection to the server of a session that is made when it is first needed, and made again after
-/// it was lost.
+/// A connection to the server of a session that is made when it is first needed, and made again
+/// after it was lost.
 #[derive(Debug)]
 pub struct SideConnection {
     beside: Connection,

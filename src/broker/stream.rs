@@ -176,7 +176,8 @@ impl AsyncWrite for GuardedStream {
         let count = bytes.len().min(CHUNK_BYTES);
         outbound.space()[..count].copy_from_slice(&bytes[..count]);
         outbound.filled(count)?;
-        // What the socket does not take now it takes at the next write or flush, and wakes us for it.
+        // What the socket does not take now it takes at the next write or flush, and wakes us for
+        // it.
         match self.poll_drain(cx)? {
             Poll::Ready(()) | Poll::Pending => Poll::Ready(Ok(count)),
         }

@@ -24,7 +24,8 @@ pub(super) struct Subscribed {
     /// Locked while an acknowledgement is on its way: one that was overtaken by another would name
     /// deliveries that are settled, which costs the channel.
     acknowledging: Mutex<()>,
-    /// What all channels of a subscription have sent one by one: the queue takes it for all of them.
+    /// What all channels of a subscription have sent one by one: the queue takes it for all of
+    /// them.
     single_acks: Arc<std::sync::Mutex<SingleAcks>>,
     /// Requests that wait beside the lanes.
     beside: AtomicUsize,
@@ -105,7 +106,8 @@ impl Subscribed {
     }
 
     /// How long the channel had better stay open after what is settled: a quorum queue forgets
-    /// acknowledgements that it has not come to when it is closed, and delivers their requests again.
+    /// acknowledgements that it has not come to when it is closed, and delivers their requests
+    /// again.
     pub(super) fn keep_open(&self) -> Duration {
         self.single_acks().keep_open(Instant::now())
     }

@@ -82,8 +82,8 @@ impl Subscription {
     ///
     /// Nobody waits for a batch to fill. But a small one is not begun while another batch is being
     /// worked on: what comes meanwhile gathers by itself, and costs the less for each. So under a
-    /// light load there is one batch after the other, and a full queue keeps all lanes busy. A batch
-    /// that is held up is not waited for.
+    /// light load there is one batch after the other, and a full queue keeps all lanes busy. A
+    /// batch that is held up is not waited for.
     pub async fn next_batch(&self, limits: BatchLimits) -> Result<Ready, BrokerError> {
         let mut incoming = self.incoming.lock().await;
         self.take_in(&mut incoming).await?;
@@ -153,8 +153,8 @@ impl Subscription {
         self.cancelled.load(Ordering::Relaxed) && incoming.is_over()
     }
 
-    /// Waits until no batch is being worked on, and looks at what comes in meanwhile. Those that are
-    /// held up do not count any more.
+    /// Waits until no batch is being worked on, and looks at what comes in meanwhile. Those that
+    /// are held up do not count any more.
     async fn until_none_at_work(&self, incoming: &mut Incoming) -> Result<(), BrokerError> {
         let at_work = self.at_work().clone();
         let all = tokio::time::timeout(HELD_UP_AFTER, at_work.acquire_many(AT_WORK_MAX));
@@ -240,8 +240,8 @@ impl Subscription {
         self.take_in(&mut incoming).await
     }
 
-    /// Acknowledges a batch that was answered. It waits until those before it are answered, too, and
-    /// is acknowledged together with them; but not for one that is held up.
+    /// Acknowledges a batch that was answered. It waits until those before it are answered, too,
+    /// and is acknowledged together with them; but not for one that is held up.
     pub async fn settle_batch(&self, receipt: BatchReceipt) -> Result<(), BrokerError> {
         let BatchReceipt {
             shares,

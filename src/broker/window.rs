@@ -1,5 +1,5 @@
-//! How many requests the broker is asked for at a time: as many as the setting allows while they are
-//! small, fewer when they are large. The broker counts messages and not bytes, so this does.
+//! How many requests the broker is asked for at a time: as many as the setting allows while they
+//! are small, fewer when they are large. The broker counts messages and not bytes, so this does.
 
 /// Bodies that are held. With more, nothing is asked for until half of it is done.
 const HELD_MAX_BYTES: usize = 32 << 20;

@@ -16,7 +16,8 @@ use crate::store::pool::Store;
 /// Keep emails unique: look at conflicts, change single ones, bring older profiles under the rule.
 ///
 /// Whether two emails are one is decided by the worker, the same in every database (docs/email.md).
-/// Profiles from before that rule are brought under it by `fill` and then `contract`, while workers go on.
+/// Profiles from before that rule are brought under it by `fill` and then `contract`, while workers
+/// go on.
 #[derive(clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(super) struct Arguments {
@@ -26,8 +27,8 @@ pub(super) struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// List the profiles that can't have the hash of their email: another profile has the same, or it is no
-    /// address. They stay as they are, and keep nobody else from that email.
+    /// List the profiles that can't have the hash of their email: another profile has the same, or
+    /// it is no address. They stay as they are, and keep nobody else from that email.
     Check {
         /// As JSON.
         #[arg(long)]
@@ -37,8 +38,8 @@ enum Command {
     },
     /// Fill in the hash for profiles from before it, in parts, beside running workers.
     ///
-    /// An interruption loses nothing: run it again. It may be run at any time, and gives a conflict that is
-    /// none any more its hash.
+    /// An interruption loses nothing: run it again. It may be run at any time, and gives a conflict
+    /// that is none any more its hash.
     Fill {
         /// Take no rest between the parts. By default half of the time is left to others.
         #[arg(long)]

@@ -10,9 +10,9 @@ use crate::store::pool::Store;
 
 /// Define, list and remove custom fields of a database.
 ///
-/// A field that is defined is checked in each request, and in XML converted to its type. One that is
-/// not is stored as it comes, unless the database is strict (see `profile-worker database strict`).
-/// Profiles that are stored already are left as they are.
+/// A field that is defined is checked in each request, and in XML converted to its type. One that
+/// is not is stored as it comes, unless the database is strict (see `profile-worker database
+/// strict`). Profiles that are stored already are left as they are.
 #[derive(clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(super) struct Arguments {

@@ -84,8 +84,8 @@ async fn run_until_signalled(config: WorkerConfig) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Answers those who ask how the worker is. A port that somebody has asked for must be free; the default
-/// one may be taken by another worker of the machine, and that is no reason not to work.
+/// Answers those who ask how the worker is. A port that somebody has asked for must be free; the
+/// default one may be taken by another worker of the machine, and that is no reason not to work.
 async fn serve_admin(
     admin: AdminAddress,
     vitals: Arc<Vitals>,

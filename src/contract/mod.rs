@@ -1,6 +1,7 @@
 //! The contract as documents that machines read, made from the tables that the decoder reads by:
-//! the fields of a request ([`crate::wire::request`]), of a profile ([`crate::domain::profile`]) and
-//! of a subscription ([`crate::domain::subscription`]), and their kinds ([`crate::domain::kind`]).
+//! the fields of a request ([`crate::wire::request`]), of a profile ([`crate::domain::profile`])
+//! and of a subscription ([`crate::domain::subscription`]), and their kinds
+//! ([`crate::domain::kind`]).
 
 pub mod asyncapi;
 pub mod json_schema;

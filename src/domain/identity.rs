@@ -143,8 +143,8 @@ pub enum RequestName<'a> {
         /// How the producer matches the reply.
         correlation_id: &'a [u8],
     },
-    /// Nobody named it, and it has been delivered before. All that the message says of itself takes the
-    /// place of a name, so that it is stored once at most from then on.
+    /// Nobody named it, and it has been delivered before. All that the message says of itself takes
+    /// the place of a name, so that it is stored once at most from then on.
     Redelivered {
         /// All of its properties that last from one delivery to the next.
         properties: &'a [u8],

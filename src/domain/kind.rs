@@ -204,7 +204,8 @@ fn string<'a>(value: Value<'a>) -> Result<Cow<'a, str>, What> {
     }
 }
 
-/// Blanks around a text of XML are how the document is laid out, those in a string of JSON are meant.
+/// Blanks around a text of XML are how the document is laid out, those in a string of JSON are
+/// meant.
 fn word<'a>(value: Value<'a>) -> Result<Cow<'a, str>, What> {
     string(value.trimmed())
 }

@@ -94,7 +94,8 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Checks a profile; null is an empty one. The first bad field in the order of the document is the flaw.
+    /// Checks a profile; null is an empty one. The first bad field in the order of the document is
+    /// the flaw.
     pub fn check(
         profile: Value<'_>,
         db_id: i64,

@@ -12,7 +12,8 @@ use super::fields::{self, What};
 use super::kind::{Field, Flaw, Kind, wrong_type};
 use super::value::{Json, Object, Value};
 
-/// The fields that are the same for every channel. The address is in others ([`Channel::addresses`]).
+/// The fields that are the same for every channel. The address is in others
+/// ([`Channel::addresses`]).
 pub const FIELDS: &[Field] = &[
     Field::new(
         "resource_id",
@@ -196,8 +197,8 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// What its address has in common with other spellings of it. An email has some; the ids of devices
-    /// have none.
+    /// What its address has in common with other spellings of it. An email has some; the ids of
+    /// devices have none.
     pub fn identity(&self) -> String {
         match self.channel {
             Channel::Email => email::canonical(&self.address).into_owned(),

@@ -20,8 +20,8 @@ const BUSY_BATCH_BYTES_MAX: usize = 256 * 1024;
 const LARGE_BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What a lane holds of requests in the batch form, in bytes ([`Job::size`]); with more it takes
-/// nothing new until some are done. It bounds the memory of what was read but is not stored yet. One
-/// request as large as the default `BODY_MAX` is less.
+/// nothing new until some are done. It bounds the memory of what was read but is not stored yet.
+/// One request as large as the default `BODY_MAX` is less.
 const BULK_SIZE_MAX: usize = 24 * 1024 * 1024;
 
 /// With more than so much of them it takes small batches only, and no other lane takes large ones.

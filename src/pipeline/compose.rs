@@ -1,5 +1,5 @@
-//! What is said: a reply for every request, an event for every profile that wants one, a dead letter
-//! for what can't be read or stored.
+//! What is said: a reply for every request, an event for every profile that wants one, a dead
+//! letter for what can't be read or stored.
 
 use jiff::Timestamp;
 

@@ -27,8 +27,8 @@ pub struct Properties<'a> {
     pub reply_to: Option<&'a [u8]>,
     /// The header of this name.
     pub authorization: Option<&'a str>,
-    /// If the broker may have delivered it before, all properties that last from one delivery to the
-    /// next, as bytes.
+    /// If the broker may have delivered it before, all properties that last from one delivery to
+    /// the next, as bytes.
     pub redelivered: Option<&'a [u8]>,
 }
 
@@ -83,8 +83,8 @@ pub struct Addition {
     pub skip_triggers: bool,
 }
 
-/// The most subscriptions that are dropped from one request: each is told of in the reply, which the
-/// broker must be able to carry.
+/// The most subscriptions that are dropped from one request: each is told of in the reply, which
+/// the broker must be able to carry.
 const SKIPPED_MAX: usize = 20_000;
 
 /// Judges one message. The order of the checks is part of the contract, so that nobody learns what
@@ -297,7 +297,8 @@ impl Adding<'_> {
     }
 }
 
-/// By what a redelivery of a request finds its rows. For each name the body is hashed once, if at all.
+/// By what a redelivery of a request finds its rows. For each name the body is hashed once, if at
+/// all.
 struct Identities<'r> {
     body: &'r [u8],
     properties: &'r Properties<'r>,
@@ -309,7 +310,8 @@ struct Identities<'r> {
 
 impl Identities<'_> {
     /// Without a `message_id` two equal requests are two requests. A profile with an email is kept
-    /// from being stored twice by the email; one without leaves a trace from the second delivery on.
+    /// from being stored twice by the email; one without leaves a trace from the second delivery
+    /// on.
     fn profile(&self, index: u32, has_email: bool) -> Option<RequestId> {
         let Properties {
             message_id,

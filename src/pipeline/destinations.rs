@@ -195,8 +195,9 @@ impl SizeLimit {
         self.taken.fetch_max(bytes, Ordering::Relaxed);
     }
 
-    /// How large a body the broker should be asked about before one of so many bytes is published; at
-    /// least twice as large as the one before, so that it is not asked often. None, if that is known.
+    /// How large a body the broker should be asked about before one of so many bytes is published;
+    /// at least twice as large as the one before, so that it is not asked often. None, if that is
+    /// known.
     pub fn to_ask(&self, bytes: usize) -> Option<usize> {
         let (taken, limit) = (self.taken.load(Ordering::Relaxed), self.limit());
         (bytes > taken && bytes <= limit)

@@ -1,5 +1,5 @@
-//! Faults on demand, so that tests can see what becomes of them. Builds for use (`--release`) do not
-//! have this.
+//! Faults on demand, so that tests can see what becomes of them. Builds for use (`--release`) do
+//! not have this.
 
 use crate::broker::envelope::Envelope;
 

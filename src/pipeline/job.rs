@@ -131,8 +131,8 @@ impl Job {
         before
     }
 
-    /// Its profiles in the database of which no row says whose they are: a redelivery would not find
-    /// them, and store them again.
+    /// Its profiles in the database of which no row says whose they are: a redelivery would not
+    /// find them, and store them again.
     pub fn unmarked(&self) -> Vec<Unmarked> {
         if self.envelope.message_id().is_some() {
             return Vec::new();

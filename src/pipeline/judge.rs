@@ -18,14 +18,14 @@ use crate::domain::outcome::DeadLetterReason;
 use crate::store::error::StoreError;
 use crate::wire::Format;
 
-/// Of a batch, requests of this size ([`job::Job::size`]) are decided on at a time and stored before the
-/// rest. Small bodies may say much: ten thousand empty profiles are 30 KB.
+/// Of a batch, requests of this size ([`job::Job::size`]) are decided on at a time and stored
+/// before the rest. Small bodies may say much: ten thousand empty profiles are 30 KB.
 const DECIDED_SIZE_MAX: usize = 8 * 1024 * 1024;
 
 impl Context {
-    /// Decides on the first messages, as many as may be kept in memory; on one at least. A "no" that
-    /// the directory had a part in counts only if the directory was up to date after the message came
-    /// in: what was created a moment ago works at once.
+    /// Decides on the first messages, as many as may be kept in memory; on one at least. A "no"
+    /// that the directory had a part in counts only if the directory was up to date after the
+    /// message came in: what was created a moment ago works at once.
     pub(super) async fn decide_some(
         &self,
         envelopes: &[Envelope],
@@ -102,7 +102,8 @@ impl Context {
     }
 }
 
-/// PostgreSQL keeps microseconds; with more digits a redelivery's event would differ from the first.
+/// PostgreSQL keeps microseconds; with more digits a redelivery's event would differ from the
+/// first.
 fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)

@@ -27,13 +27,14 @@ use crate::domain::outcome::DeadLetterReason;
 use crate::telemetry::labels::{Redelivered, Stage};
 
 /// Profiles of requests in the batch form that are stored at a time, before the next batch of other
-/// requests gets its turn. With 100 the batch form was a tenth slower, with 500 or more it was hardly
-/// faster, and others waited longer (`make bench` has the figures).
+/// requests gets its turn. With 100 the batch form was a tenth slower, with 500 or more it was
+/// hardly faster, and others waited longer (`make bench` has the figures).
 const BULK_PART_MAX: usize = 250;
 
-/// How long a suspect is held guilty of whatever ends the process. One that is to blame ends it while our
-/// code is at it, in milliseconds; what takes longer is a wait for the database or for a queue, and whoever
-/// kills workers meanwhile, an operator or an orchestrator, says nothing about it.
+/// How long a suspect is held guilty of whatever ends the process. One that is to blame ends it
+/// while our code is at it, in milliseconds; what takes longer is a wait for the database or for a
+/// queue, and whoever kills workers meanwhile, an operator or an orchestrator, says nothing about
+/// it.
 const SUSPECT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// So often what is said is made shorter; a broker whose limit allows nothing is set up wrongly.
@@ -287,8 +288,8 @@ impl Lane {
             if let Ok(done) = tokio::time::timeout(SUSPECT_PATIENCE, doing).await {
                 done?;
             }
-            // Before the acknowledgement: what is acknowledged never comes again, and if another lane's request
-            // ended the process in between, nobody would cross this one out.
+            // Before the acknowledgement: what is acknowledged never comes again, and if another
+            // lane's request ended the process in between, nobody would cross this one out.
             if let Err(error) = turn.clear(&context.store).await {
                 debug!(%error, "to be crossed out with the next one");
             }
@@ -302,8 +303,8 @@ impl Lane {
         Ok(())
     }
 
-    /// Decides on a suspect, unless it is to be given up, and stores all of it; what is to be said may cost the
-    /// connection.
+    /// Decides on a suspect, unless it is to be given up, and stores all of it; what is to be said
+    /// may cost the connection.
     async fn store_and_say_alone(
         &mut self,
         envelope: Envelope,
@@ -405,7 +406,8 @@ impl Lane {
             .for_each(|job| super::faults::inject_after_commit(&job.envelope));
         self.progress.enter(Stage::Publish);
         let mut committed = committed.into_iter();
-        // The jobs behind the first one that is not done wait for their turn; that one may have been begun.
+        // The jobs behind the first one that is not done wait for their turn; that one may have
+        // been begun.
         let mut announced = Vec::with_capacity(jobs.len());
         for job in jobs.iter_mut() {
             announced.push(job.record(&mut committed, &context.ids));

@@ -11,13 +11,15 @@
 //! - [`decide`] is pure: everything about one message that can be said without a server.
 //! - [`commit`] stores a batch: it waits while the database is away, and halves the batch until a
 //!   message that can't be stored stands alone.
-//! - [`compose`] knows what is said, [`outlets`] publishes it, and what does not get through at once waits
-//!   in [`deferred`], beside the lanes.
-//! - [`lane`] is the loop, [`job`] a request on its way through it; [`crate::worker`] makes lanes and their
-//!   connections, and makes new ones when something is lost; [`shutdown`] is how all of it ends.
-//! - [`vitals`] is what can be seen of a worker from outside: [`health`], and the metrics that [`progress`] and the
-//!   others record.
-//! - [`hold`] waits for a database that is away; [`suspects`] are requests that may have ended a worker.
+//! - [`compose`] knows what is said, [`outlets`] publishes it, and what does not get through at
+//!   once waits in [`deferred`], beside the lanes.
+//! - [`lane`] is the loop, [`job`] a request on its way through it; [`crate::worker`] makes lanes
+//!   and their connections, and makes new ones when something is lost; [`shutdown`] is how all of
+//!   it ends.
+//! - [`vitals`] is what can be seen of a worker from outside: [`health`], and the metrics that
+//!   [`progress`] and the others record.
+//! - [`hold`] waits for a database that is away; [`suspects`] are requests that may have ended a
+//!   worker.
 
 mod backlog;
 pub mod backoff;

@@ -18,8 +18,8 @@ use crate::broker::setup;
 use crate::broker::side::SideConnection;
 use crate::telemetry::labels::Way;
 
-/// How long a lane waits for the confirms of a batch. A broker that is well takes milliseconds; what
-/// takes longer is one queue's trouble, and waits beside the lanes.
+/// How long a lane waits for the confirms of a batch. A broker that is well takes milliseconds;
+/// what takes longer is one queue's trouble, and waits beside the lanes.
 const PATIENCE: Duration = Duration::from_millis(800);
 
 /// What a message that was not taken waits for, beside the lanes.
@@ -126,8 +126,8 @@ impl Outlets {
         })
     }
 
-    /// Publishes, and waits for the broker's confirms. A reply that its requester does not get goes to
-    /// the result queue. What is left is not confirmed, and `tally` has counted the rest.
+    /// Publishes, and waits for the broker's confirms. A reply that its requester does not get goes
+    /// to the result queue. What is left is not confirmed, and `tally` has counted the rest.
     pub(super) async fn publish(
         &mut self,
         parcels: Vec<Parcel>,

@@ -36,7 +36,8 @@ struct Now {
 }
 
 impl Now {
-    /// A batch that is held may go to and fro between two stages for long: that is one pass of each then.
+    /// A batch that is held may go to and fro between two stages for long: that is one pass of each
+    /// then.
     fn pass(&mut self, passed: Passed) {
         let again = self.passed.len() >= PASSED_MAX;
         match self

@@ -1,12 +1,13 @@
-//! Requests that may have ended a worker. Each is taken alone; one that ended its worker three times
-//! is given up.
+//! Requests that may have ended a worker. Each is taken alone; one that ended its worker three
+//! times is given up.
 //!
-//! A request that kills the process can't be told from its neighbours by the crash. But whatever was
-//! delivered several times is suspect, and of suspects only one is under way at a time, which is
-//! written down before and crossed out afterwards. What is written down and was not crossed out is
-//! the culprit. It is crossed out after a while, too, although it is not finished: then it waits for a
-//! server, and whoever ends the process meanwhile says nothing about it. The broker's own counts will not do for this: what they count differs between
-//! RabbitMQ's versions, classic queues have none, and a lost connection counts against the innocent.
+//! A request that kills the process can't be told from its neighbours by the crash. But whatever
+//! was delivered several times is suspect, and of suspects only one is under way at a time, which
+//! is written down before and crossed out afterwards. What is written down and was not crossed out
+//! is the culprit. It is crossed out after a while, too, although it is not finished: then it waits
+//! for a server, and whoever ends the process meanwhile says nothing about it. The broker's own
+//! counts will not do for this: what they count differs between RabbitMQ's versions, classic queues
+//! have none, and a lost connection counts against the innocent.
 
 use std::time::Duration;
 
@@ -48,8 +49,8 @@ pub struct Suspects(Mutex<Option<RequestId>>);
 pub struct Turn<'s>(MutexGuard<'s, Option<RequestId>>);
 
 impl Suspects {
-    /// A turn, if there is one soon. If another suspect is held up, by a lock say, other requests need
-    /// not wait for it.
+    /// A turn, if there is one soon. If another suspect is held up, by a lock say, other requests
+    /// need not wait for it.
     pub async fn turn_soon(&self) -> Option<Turn<'_>> {
         tokio::time::timeout(TURN_SOON, self.0.lock())
             .await
@@ -57,8 +58,8 @@ impl Suspects {
             .map(Turn)
     }
 
-    /// Crosses out what was left unfinished although the process lives: the broker was lost, or time
-    /// ran out. If that can't be done now it is done with the next turn.
+    /// Crosses out what was left unfinished although the process lives: the broker was lost, or
+    /// time ran out. If that can't be done now it is done with the next turn.
     pub async fn clear(&self, store: &Store) {
         let clearing = async { Turn(self.0.lock().await).clear(store).await };
         match tokio::time::timeout(CLEAR_MAX, clearing).await {

@@ -258,15 +258,16 @@ async fn execute(
     lease.batch_execute("COMMIT").await
 }
 
-/// PostgreSQL builds no index of a partitioned table concurrently. Who has large partitions builds it
-/// on each of them beforehand; then there is nothing left to wait for (docs/scaling.md).
+/// PostgreSQL builds no index of a partitioned table concurrently. Who has large partitions builds
+/// it on each of them beforehand; then there is nothing left to wait for (docs/scaling.md).
 async fn is_partitioned(lease: &Lease) -> Result<bool, tokio_postgres::Error> {
     let look =
         "SELECT EXISTS (SELECT FROM pg_class WHERE oid = 'profiles'::regclass AND relkind = 'p')";
     Ok(lease.query_one(look, &[]).await?.get(0))
 }
 
-/// What an interruption left of an index that was built concurrently: it is kept up and serves nobody.
+/// What an interruption left of an index that was built concurrently: it is kept up and serves
+/// nobody.
 async fn drop_if_invalid(lease: &Lease, index: &str) -> Result<(), tokio_postgres::Error> {
     let look = "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid)";
     if lease.query_one(look, &[&index]).await?.get(0) {

@@ -28,8 +28,8 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()
 ORDER BY pid LIMIT 1";
 
 impl Store {
-    /// A session of a worker or command that does not know this migration, in words. Those of ours say
-    /// which one they know ([`known_as`]); older ones have the bare name.
+    /// A session of a worker or command that does not know this migration, in words. Those of ours
+    /// say which one they know ([`known_as`]); older ones have the bare name.
     pub(super) async fn session_before(
         &self,
         migration: i32,

@@ -38,8 +38,8 @@ impl Extractor for TraceHeaders<'_> {
     }
 }
 
-/// Version, trace, span, flags, each of its length: the library takes shorter ones, too. A version to
-/// come may have more behind.
+/// Version, trace, span, flags, each of its length: the library takes shorter ones, too. A version
+/// to come may have more behind.
 fn is_well_formed(traceparent: &str) -> bool {
     const LENGTH: usize = 55;
     let fits = |(place, byte)| match place {

@@ -1,5 +1,5 @@
-//! The HTTP client that spans are sent by. It keeps the reason of a failure, which the exporter does not
-//! tell: whoever is to mend it should read "connection refused" or "unknown issuer".
+//! The HTTP client that spans are sent by. It keeps the reason of a failure, which the exporter
+//! does not tell: whoever is to mend it should read "connection refused" or "unknown issuer".
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +29,8 @@ impl Reason {
 #[derive(Debug)]
 pub(super) struct Client {
     inner: Box<dyn HttpClient>,
-    /// Sent with each request. Not by the library's own way, which lets variables of the environment win.
+    /// Sent with each request. Not by the library's own way, which lets variables of the
+    /// environment win.
     headers: HeaderMap,
     reason: Reason,
 }

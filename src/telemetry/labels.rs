@@ -202,7 +202,8 @@ impl<L: Label> EncodeLabelSet for One<L> {
 #[derive(Debug)]
 pub struct Labelled<L, M> {
     family: Family<One<L>, M, fn() -> M>,
-    /// In the order of the values, which are few: so recording takes neither a hash nor a lock on the family.
+    /// In the order of the values, which are few: so recording takes neither a hash nor a lock on
+    /// the family.
     each: Vec<M>,
 }
 

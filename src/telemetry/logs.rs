@@ -1,15 +1,15 @@
 //! Logs, on standard error: text for people, JSON for machines.
 //!
 //! Levels: `error` somebody must act; `warn` degraded, or recovered from a fault; `info` start,
-//! stop, changes of state; `debug` one line per batch and one per request. Never a token, a body, an
-//! email address or a phone number.
+//! stop, changes of state; `debug` one line per batch and one per request. Never a token, a body,
+//! an email address or a phone number.
 //!
 //! Fields have one name everywhere: `message_id` and `correlation_id` of a request ([`cut`], as the
 //! producer chooses them), `db_id`, `profile_id`, `code` of a reply, `elapsed_ms`.
 //!
 //! Whoever logs never waits: lines go through a bounded queue to a thread that writes them. A pipe
-//! behind standard error that nobody reads would stop lanes and heartbeats else. What does not fit into
-//! the queue is dropped and counted, and the log says so once it is read again.
+//! behind standard error that nobody reads would stop lanes and heartbeats else. What does not fit
+//! into the queue is dropped and counted, and the log says so once it is read again.
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Stderr, Write, stderr};
@@ -34,8 +34,8 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 /// What may happen with every batch is said this often.
 const SELDOM: Duration = Duration::from_secs(10);
 
-/// How long the end of the process waits for somebody to read its last lines. The library's own limit
-/// is a little shorter, but then it prints to standard output, which may be the same pipe.
+/// How long the end of the process waits for somebody to read its last lines. The library's own
+/// limit is a little shorter, but then it prints to standard output, which may be the same pipe.
 const LAST_LINES_MAX: Duration = Duration::from_millis(1200);
 
 /// The longest part of an id that is logged: a producer may choose ids of any length.

@@ -1,9 +1,9 @@
-//! The metrics: one catalogue of their names, labels and meanings, and the only place that names one.
-//! The table in `docs/metrics.md` is made from it.
+//! The metrics: one catalogue of their names, labels and meanings, and the only place that names
+//! one. The table in `docs/metrics.md` is made from it.
 //!
 //! Names and units follow [Prometheus' conventions]. A label's values are a closed set each, so the
-//! number of series has a bound, and all of them are there from the start: a rate over a series that
-//! appears with its first event misses that event.
+//! number of series has a bound, and all of them are there from the start: a rate over a series
+//! that appears with its first event misses that event.
 //!
 //! [Prometheus' conventions]: https://prometheus.io/docs/practices/naming/
 
@@ -165,8 +165,8 @@ impl Raise<f64> for Counter<f64, AtomicU64> {
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// From a lonely request, decided on in 0.05 ms, to one that waits for a database that is away: more
-/// than that is parked.
+/// From a lonely request, decided on in 0.05 ms, to one that waits for a database that is away:
+/// more than that is parked.
 fn durations() -> Histogram {
     Histogram::new([
         0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,

@@ -1,7 +1,8 @@
 //! Spans on their way to a collector, over OTLP (http/protobuf).
 //!
-//! Whoever ends a span never waits: spans go through a bounded queue to a task that sends them, many at
-//! a time. What does not fit while the collector is away, hangs or is slow is dropped and counted.
+//! Whoever ends a span never waits: spans go through a bounded queue to a task that sends them,
+//! many at a time. What does not fit while the collector is away, hangs or is slow is dropped and
+//! counted.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,10 +1,11 @@
 //! Traces: which requests are recorded, and the spans that are made of them and of their batches.
 //!
-//! A span is made when what it tells of is over, of the moments that were noted on the way; so a request
-//! that is not recorded costs next to nothing, and with no endpoint there is nothing of all this.
+//! A span is made when what it tells of is over, of the moments that were noted on the way; so a
+//! request that is not recorded costs next to nothing, and with no endpoint there is nothing of all
+//! this.
 //!
-//! A request's span continues the trace of its producer, and goes on in what is published of it. A batch
-//! has many parents, so it has a trace of its own, which links the spans of its requests.
+//! A request's span continues the trace of its producer, and goes on in what is published of it. A
+//! batch has many parents, so it has a trace of its own, which links the spans of its requests.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -138,8 +139,8 @@ impl Traces {
         self.spans.dropped()
     }
 
-    /// A request that came with these headers was taken and is decided on. `None` if it is not recorded:
-    /// a producer that begins a trace decides for all that comes of it.
+    /// A request that came with these headers was taken and is decided on. `None` if it is not
+    /// recorded: a producer that begins a trace decides for all that comes of it.
     pub fn begin(&self, came: TraceHeaders<'_>, began: Instant) -> Option<Box<Traced>> {
         let parent = came.parent();
         let trace_id = match &parent {
@@ -188,8 +189,8 @@ impl Traces {
         }
     }
 
-    /// A request is answered, and the broker has all that was to be said. It was `stored` in this batch,
-    /// or in the last of several.
+    /// A request is answered, and the broker has all that was to be said. It was `stored` in this
+    /// batch, or in the last of several.
     pub fn end(&self, traced: &Traced, outline: &Outline<'_>, stored: Instant, batch: &BatchTrace) {
         let Outline {
             message_id,
@@ -406,8 +407,8 @@ impl Traces {
 }
 
 impl Traced {
-    /// What messages carry that come of it: our span is their parent. What others keep with the trace
-    /// goes on as it came.
+    /// What messages carry that come of it: our span is their parent. What others keep with the
+    /// trace goes on as it came.
     pub fn headers<'a>(&'a self, came: TraceHeaders<'a>) -> TraceHeaders<'a> {
         let tracestate = came.tracestate.filter(|_| self.parent.is_some());
         TraceHeaders {

@@ -1,13 +1,13 @@
 //! When a worker takes one request at a time: pure, so that it can be tested.
 
 /// So many sessions in a row that the broker ended over something that it sent or was sent, before
-/// anything was settled: perhaps it can't even deliver a request. Each loss counts against all that it
-/// had handed over, so the next session asks for one request at a time: the culprit then counts alone,
-/// and the broker gives it up alone.
+/// anything was settled: perhaps it can't even deliver a request. Each loss counts against all that
+/// it had handed over, so the next session asks for one request at a time: the culprit then counts
+/// alone, and the broker gives it up alone.
 const FRUITLESS_MAX: u32 = 2;
 
-/// So many losses are answered by connecting again at once. It is the queue's delivery limit, and some
-/// more: by then the broker has given the request up.
+/// So many losses are answered by connecting again at once. It is the queue's delivery limit, and
+/// some more: by then the broker has given the request up.
 const HASTY_MAX: u32 = 120;
 
 /// What is known of the sessions before.

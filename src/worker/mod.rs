@@ -63,7 +63,8 @@ pub enum End {
     GaveBack,
 }
 
-/// The end of a worker waits so long for its last spans to be sent, as part of the grace period and at most.
+/// The end of a worker waits so long for its last spans to be sent, as part of the grace period and
+/// at most.
 const LAST_SPANS_SHARE: f64 = 0.1;
 const LAST_SPANS_MAX: Duration = Duration::from_secs(3);
 

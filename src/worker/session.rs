@@ -46,8 +46,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// A cautious one takes one request at a time. `missing` is what the last one could not do without:
-    /// there is no session before it is there.
+    /// A cautious one takes one request at a time. `missing` is what the last one could not do
+    /// without: there is no session before it is there.
     pub(super) async fn open(
         context: &Arc<Context>,
         is_cautious: bool,
@@ -216,7 +216,8 @@ fn gives_back(end: &LaneEnd) -> bool {
     }
 }
 
-/// Where the connections of a session lead to: to one server, unless that went away between the two.
+/// Where the connections of a session lead to: to one server, unless that went away between the
+/// two.
 fn address(publishing: &Connection, consuming: &Connection) -> String {
     let [publishing, consuming] = [publishing.address(), consuming.address()];
     if publishing == consuming {

@@ -167,7 +167,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Decides on the message that the input stands for, and panics if the decision breaks the contract.
+/// Decides on the message that the input stands for, and panics if the decision breaks the
+/// contract.
 pub(crate) fn check(input: &[u8]) {
     let message = Message::parse(input);
     let decision = message.decide();
@@ -635,7 +636,8 @@ fn additions(decision: &mut Decision) -> Vec<&mut Addition> {
     }
 }
 
-/// Over the size limit a body is read in another way, which must come to the same as far as it goes.
+/// Over the size limit a body is read in another way, which must come to the same as far as it
+/// goes.
 fn check_size_limit(message: &Message<'_>) {
     if message.body.is_empty() {
         return;

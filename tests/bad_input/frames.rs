@@ -1,5 +1,5 @@
-//! What must hold of any bytes that a broker sends: what goes on to the client library can be parsed by
-//! it, with a small stack, and what it could have parsed by itself goes on as it is.
+//! What must hold of any bytes that a broker sends: what goes on to the client library can be
+//! parsed by it, with a small stack, and what it could have parsed by itself goes on as it is.
 
 use std::sync::Arc;
 
@@ -104,7 +104,8 @@ fn is_bad(frame: &[u8]) -> bool {
     {
         return true;
     }
-    // Of equal names the library keeps the last one, so how deep an earlier one was can't be seen there.
+    // Of equal names the library keeps the last one, so how deep an earlier one was can't be seen
+    // there.
     if frame
         .iter()
         .filter(|byte| matches!(byte, b'A' | b'F'))

@@ -1,4 +1,5 @@
-//! What is to be known of a cluster: who leads the request queue, and that it has as many members as nodes.
+//! What is to be known of a cluster: who leads the request queue, and that it has as many members
+//! as nodes.
 
 use std::time::Duration;
 

@@ -302,8 +302,8 @@ impl Field {
         Ok(all)
     }
 
-    /// Notes the memory and threads of each worker in a file beside their logs: by what a growth can
-    /// be traced to a fault.
+    /// Notes the memory and threads of each worker in a file beside their logs: by what a growth
+    /// can be traced to a fault.
     pub(crate) fn note_memory(&self, when: &str) -> Result<(), Failure> {
         let mut file = OpenOptions::new()
             .create(true)

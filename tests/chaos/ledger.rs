@@ -165,8 +165,8 @@ impl Ledger {
             seen.repeats += usize::from(is_repeated);
             return;
         }
-        // A dead letter has the request's properties; a reply has its correlation_id or, where there
-        // is none, its message_id in the place of it.
+        // A dead letter has the request's properties; a reply has its correlation_id or, where
+        // there is none, its message_id in the place of it.
         let name = text(properties.correlation_id());
         let request = name
             .as_deref()

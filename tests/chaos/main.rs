@@ -1,11 +1,12 @@
 //! An attack on the promises (no request lost, none added twice, each answered) that anyone can
-//! repeat: real workers, servers and networks that fail while requests of all kinds are under way, and
-//! then a look at everything that came of them. `scripts/chaos` runs it.
+//! repeat: real workers, servers and networks that fail while requests of all kinds are under way,
+//! and then a look at everything that came of them. `scripts/chaos` runs it.
 //!
-//! There are two arenas: one broker and one database with a network that fails before each, and with `--cluster`
-//! three brokers and a primary with a standby, which are killed.
+//! There are two arenas: one broker and one database with a network that fails before each, and
+//! with `--cluster` three brokers and a primary with a standby, which are killed.
 //!
-//! The order of the faults, their durations and the contents of the load follow from the seed alone.
+//! The order of the faults, their durations and the contents of the load follow from the seed
+//! alone.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "that is its job")]
 #![expect(
@@ -64,8 +65,8 @@ const SETTLE_MAX: Duration = Duration::from_secs(120);
 /// How long our own readers may take for the rest.
 const READ_MAX: Duration = Duration::from_secs(60);
 
-/// How much more memory a worker may have at the end than before the faults: one of a release build, and
-/// one of a debug build, by which the cluster is attacked and which takes more.
+/// How much more memory a worker may have at the end than before the faults: one of a release
+/// build, and one of a debug build, by which the cluster is attacked and which takes more.
 const MEMORY_MAX_MIB: u64 = if cfg!(debug_assertions) { 48 } else { 32 };
 
 /// How long it may take to give memory back.
@@ -313,8 +314,8 @@ async fn attack(arguments: &Arguments, seed: u64) -> Result<Outcome, Failure> {
     Ok(outcome)
 }
 
-/// Load without faults: a backlog shows what memory the workers need, and new queues grow old enough
-/// to be remembered by a broker that is killed (RabbitMQ 3.10 takes half a second).
+/// Load without faults: a backlog shows what memory the workers need, and new queues grow old
+/// enough to be remembered by a broker that is killed (RabbitMQ 3.10 takes half a second).
 async fn warm_up(
     plan: &Plan,
     ledger: &Ledger,
@@ -439,8 +440,8 @@ async fn take(
     Ok(step.faults.iter().zip(lasted).map(happened).collect())
 }
 
-/// Waits until something is true, and looks after the workers meanwhile. False if it does not become
-/// true in time.
+/// Waits until something is true, and looks after the workers meanwhile. False if it does not
+/// become true in time.
 async fn until(
     most: Duration,
     field: &mut Field,
@@ -458,8 +459,8 @@ async fn until(
     Ok(true)
 }
 
-/// Waits until each request is answered and the queue is empty. A reply that was lost with its queue
-/// is asked for again, as a producer would.
+/// Waits until each request is answered and the queue is empty. A reply that was lost with its
+/// queue is asked for again, as a producer would.
 async fn settle(
     plan: &Plan,
     ledger: &Ledger,

@@ -1,5 +1,5 @@
-//! What follows from a seed: the requests, the faults with their order and durations, and when which
-//! requests are published.
+//! What follows from a seed: the requests, the faults with their order and durations, and when
+//! which requests are published.
 
 use std::time::Duration;
 
@@ -255,8 +255,8 @@ impl FaultKind {
         name.to_owned()
     }
 
-    /// Milliseconds, at least and at most. A paused worker must miss more than two heartbeats of two
-    /// seconds, a lock outlast a statement.
+    /// Milliseconds, at least and at most. A paused worker must miss more than two heartbeats of
+    /// two seconds, a lock outlast a statement.
     const fn lasts(self, short: bool) -> (usize, usize) {
         let (least, most) = match self {
             Self::WorkerKilled => (100, 1500),

@@ -54,7 +54,8 @@ pub(crate) struct Outcome {
     pub(crate) took: Duration,
     pub(crate) requests: usize,
     pub(crate) faults: usize,
-    /// Without a standby that has each commit rows are lost, and what follows from it is no fault of ours.
+    /// Without a standby that has each commit rows are lost, and what follows from it is no fault
+    /// of ours.
     pub(crate) may_lose: bool,
 }
 

@@ -1,5 +1,5 @@
-//! The load: requests of every kind of the contract, made from the seed, each with what must come of
-//! it.
+//! The load: requests of every kind of the contract, made from the seed, each with what must come
+//! of it.
 
 use profile_worker::domain::token::Secret;
 use serde_json::{Map, Value, json};
@@ -181,8 +181,9 @@ pub(crate) struct Maker<'t> {
 }
 
 /// Of so many requests the first third only has some that the worker refuses after it has asked the
-/// database once more. A batch with one of those asks first and inserts then, so that its insert comes
-/// through no network that swallows answers; the others are there to lose the answer of a commit.
+/// database once more. A batch with one of those asks first and inserts then, so that its insert
+/// comes through no network that swallows answers; the others are there to lose the answer of a
+/// commit.
 const STRETCH: usize = 300;
 
 /// One email in several spellings, but for a number behind the local part.

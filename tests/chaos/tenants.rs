@@ -1,4 +1,5 @@
-//! Who may do what in the test: two databases with two resources each, and a token for both and one for all.
+//! Who may do what in the test: two databases with two resources each, and a token for both and one
+//! for all.
 
 use profile_worker::domain::subscription::Channel;
 use profile_worker::domain::token::Scope;

@@ -541,8 +541,8 @@ fn check_events(
     };
     let has_event = |id: &String| seen.events.contains_key(&format!("{id}.profile.added"));
     for id in ids().filter(|id| !has_event(id)) {
-        // A delivery that ended between its reply and its event comes again. If nothing tells the two
-        // apart that is another profile, and the event is of that one.
+        // A delivery that ended between its reply and its event comes again. If nothing tells the
+        // two apart that is another profile, and the event is of that one.
         if !request.promises(entry) && stored.len() > 1 && ids().any(has_event) {
             verdict.not_announced += 1;
         } else {

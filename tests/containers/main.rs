@@ -1,5 +1,5 @@
-//! Holds RabbitMQ and PostgreSQL in containers for as long as somebody keeps our standard input open.
-//! `scripts/test` does, so that they end with it, whatever ends it.
+//! Holds RabbitMQ and PostgreSQL in containers for as long as somebody keeps our standard input
+//! open. `scripts/test` does, so that they end with it, whatever ends it.
 //!
 //! The one argument is a file, which gets AMQP_URL and DATABASE_URL when both answer.
 
@@ -35,7 +35,8 @@ async fn main() -> ExitCode {
 
 async fn hold(file: &Path) -> Result<(), Failure> {
     let end = end()?;
-    // Not given up halfway when the end comes: a container that is just being made has no owner yet.
+    // Not given up halfway when the end comes: a container that is just being made has no owner
+    // yet.
     let servers = Servers::start(None).await?;
     let words = format!(
         "AMQP_URL={}\nDATABASE_URL={}\n",

@@ -14,7 +14,8 @@ use crate::Failure;
 
 pub(crate) type Container = ContainerAsync<GenericImage>;
 
-/// With the project's folder as its value: `scripts/containers` finds by it what a killed run has left.
+/// With the project's folder as its value: `scripts/containers` finds by it what a killed run has
+/// left.
 const LABEL: &str = "profile-worker.tests";
 
 const BROKER_PORT: u16 = 5672;
@@ -34,7 +35,8 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Starts both. In a network, others in it find them by the names `rabbitmq` and `postgres` of it.
+    /// Starts both. In a network, others in it find them by the names `rabbitmq` and `postgres` of
+    /// it.
     pub(crate) async fn start(network: Option<&str>) -> Result<Self, Failure> {
         // Not one after the other, and not the one without the other if that one fails.
         let (broker, database) = tokio::join!(start_broker(network), start_database(network));

@@ -1,4 +1,5 @@
-//! Servers that are there but do not answer, or whose answers are lost: through a network that fails.
+//! Servers that are there but do not answer, or whose answers are lost: through a network that
+//! fails.
 
 use std::time::Duration;
 
@@ -62,8 +63,8 @@ pub(crate) async fn ends_well(worker: Worker) -> String {
     said
 }
 
-/// The connection is lost in the middle of a commit: what came of it is looked up. Also for profiles
-/// that nothing but their own id tells apart.
+/// The connection is lost in the middle of a commit: what came of it is looked up. Also for
+/// profiles that nothing but their own id tells apart.
 #[tokio::test]
 async fn a_commit_whose_answer_is_lost_is_looked_up() {
     let world = World::new().await;
@@ -195,7 +196,8 @@ async fn a_parked_worker_gives_its_requests_back_once() {
     parked.until_said("parked").await;
     until(async || client.waiting(&world.request_queue()).await == 10).await;
     assert_eq!(world.number("SELECT count(*) FROM profiles").await, 1);
-    // The broker itself gives back what it delivered while the subscription ended, so it may be two.
+    // The broker itself gives back what it delivered while the subscription ended, so it may be
+    // two.
     let at_first = deliveries(&world, &client).await;
     assert!(at_first <= 2, "given back {at_first} times");
     // From here on it asks the database again and again, and takes nothing.

@@ -257,8 +257,9 @@ impl Client {
                 .expect("a message")
                 .expect("a message");
             if messages.len() % 500 == 499 || messages.len() + 1 == count {
-                // Many at once: of many acknowledgements a quorum queue keeps some back for a while, and
-                // forgets them when the channel closes. It delivers at most 2000 without any.
+                // Many at once: of many acknowledgements a quorum queue keeps some back for a
+                // while, and forgets them when the channel closes. It delivers at most 2000 without
+                // any.
                 delivery
                     .ack(BasicAckOptions { multiple: true })
                     .await

@@ -25,7 +25,8 @@ async fn run_with_input(world: &World, arguments: &[&str], input: &str) -> Outpu
         .expect("the command can be started");
     let mut stdin = child.stdin.take().expect("its input");
     let writing = async move { stdin.write_all(input.as_bytes()).await.expect("written") };
-    // Both at a time: it answers before it has read everything, and waits for somebody to read that.
+    // Both at a time: it answers before it has read everything, and waits for somebody to read
+    // that.
     let ((), output) = tokio::join!(writing, child.wait_with_output());
     output.expect("its end")
 }

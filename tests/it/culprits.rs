@@ -58,8 +58,8 @@ async fn declare_with_delivery_limit(world: &World, client: &Client, limit: i32)
     declare.await.expect("an exchange");
 }
 
-/// An unreadable message whose headers fill a frame: with ours, its dead letter would be more than the
-/// broker allows, which closes the connection over it. It is cut, and nobody notices.
+/// An unreadable message whose headers fill a frame: with ours, its dead letter would be more than
+/// the broker allows, which closes the connection over it. It is cut, and nobody notices.
 #[tokio::test]
 async fn a_message_whose_headers_fill_a_frame_costs_nobody_anything() {
     let world = World::new().await;
@@ -230,8 +230,8 @@ async fn a_reply_queue_that_is_full_costs_nobody_else_anything() {
     assert_eq!(world.number("SELECT count(*) FROM profiles").await, 30);
 }
 
-/// Nobody can tell a queue that takes nothing at all from one that has no leader for the moment: it is waited
-/// for once, and not by each batch.
+/// Nobody can tell a queue that takes nothing at all from one that has no leader for the moment: it
+/// is waited for once, and not by each batch.
 #[tokio::test]
 async fn a_reply_queue_that_never_takes_anything_holds_others_up_once() {
     let world = World::new().await;
@@ -324,8 +324,8 @@ async fn a_message_that_kills_the_worker_is_given_up_and_its_neighbours_are_answ
     }
 }
 
-/// The worst moment: it is stored, and nothing was said. There is neither an email nor a `message_id`
-/// to know it by, so the first redelivery can't know; the second one does.
+/// The worst moment: it is stored, and nothing was said. There is neither an email nor a
+/// `message_id` to know it by, so the first redelivery can't know; the second one does.
 #[tokio::test]
 async fn a_request_over_which_the_process_ends_after_the_commit_is_stored_twice_at_most() {
     for queue_type in ["quorum", "classic"] {
@@ -406,8 +406,8 @@ async fn kills_until_it_is_given_up(
     assert_eq!(client.waiting(&dead).await, 0, "none but the culprit");
 }
 
-/// On a classic queue whatever was delivered before is suspect. Here somebody's transaction keeps it
-/// waiting, and an orchestrator kills one worker after the other meanwhile.
+/// On a classic queue whatever was delivered before is suspect. Here somebody's transaction keeps
+/// it waiting, and an orchestrator kills one worker after the other meanwhile.
 #[tokio::test]
 async fn a_suspect_that_waits_for_the_database_is_not_guilty_of_kills_from_outside() {
     let world = World::new().await;

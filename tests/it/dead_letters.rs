@@ -228,7 +228,8 @@ async fn a_dead_letter_queue_without_room_drops_the_oldest_of_what_nobody_could_
         0,
         "others are answered meanwhile"
     );
-    // Whoever reads all that comes makes room for what waits, and a worker that stops waits for that.
+    // Whoever reads all that comes makes room for what waits, and a worker that stops waits for
+    // that.
     let mut reader = RawClient::connect(&world.servers.amqp_url).await;
     reader.consume(&dead).await;
     assert_eq!(reader.next().await.body, b"it is full");

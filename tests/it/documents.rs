@@ -1,5 +1,5 @@
-//! The contract as documents, judged by validators that nobody here wrote. `scripts/validators` gets
-//! them, and says which can't be run on a machine.
+//! The contract as documents, judged by validators that nobody here wrote. `scripts/validators`
+//! gets them, and says which can't be run on a machine.
 
 use std::path::{Path, PathBuf};
 

@@ -8,7 +8,8 @@ use crate::commands::{fail, out, run, succeed};
 use crate::servers::Servers;
 use crate::world::{World, connect};
 
-/// Locales that fold letters in three ways: not at all beyond ASCII, as most do, and as Turkish does.
+/// Locales that fold letters in three ways: not at all beyond ASCII, as most do, and as Turkish
+/// does.
 pub(crate) const LOCALES: [&str; 3] = [
     "TEMPLATE template0 LOCALE 'C'",
     "TEMPLATE template0 LOCALE 'C.UTF-8'",
@@ -57,7 +58,8 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
-/// The table as one request, and the errors that it must have. Of several spellings the first is added.
+/// The table as one request, and the errors that it must have. Of several spellings the first is
+/// added.
 fn request_and_errors(world: &World) -> (String, Vec<i64>) {
     let mut seen = HashSet::new();
     let (mut profiles, mut errors) = (Vec::new(), Vec::new());

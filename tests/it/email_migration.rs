@@ -1,5 +1,5 @@
-//! From the key that the database made to the hash that the worker makes: expand, fill, contract, with
-//! workers of both versions.
+//! From the key that the database made to the hash that the worker makes: expand, fill, contract,
+//! with workers of both versions.
 
 use std::process::Stdio;
 

@@ -146,8 +146,9 @@ async fn metrics_tell_what_became_of_each_request() {
         .filter(|(_, is, should_be)| *is != Some(should_be))
         .collect();
     assert!(wrong.is_empty(), "{wrong:?}");
-    // After the first requests the worker subscribes anew, to ask for more at a time. What the broker
-    // sends at that moment it takes back and sends again: the first of it is counted as redelivered.
+    // After the first requests the worker subscribes anew, to ask for more at a time. What the
+    // broker sends at that moment it takes back and sends again: the first of it is counted as
+    // redelivered.
     let deliveries =
         |again| samples[&format!("profile_worker_deliveries_total{{redelivered=\"{again}\"}}")];
     assert_eq!(
@@ -299,8 +300,8 @@ async fn a_locked_row_leaves_a_worker_ready() {
     assert_eq!(client.reply("locked").await.error(), 0);
 }
 
-/// What a trigger of somebody says may quote the profile, and goes nowhere. Whatever its code is, it
-/// stands for one request.
+/// What a trigger of somebody says may quote the profile, and goes nowhere. Whatever its code is,
+/// it stands for one request.
 #[tokio::test]
 async fn a_refusal_with_a_code_of_its_own_is_told_to_nobody_else() {
     let world = World::new().await;

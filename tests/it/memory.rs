@@ -211,8 +211,8 @@ async fn many_of_the_worst_bodies_without_a_token_fit_into_the_memory() {
     survives(|_| vec!["nobody".to_owned()], 40, WAIT_MAX).await;
 }
 
-/// With a token each of them is stored, as a profile of a million fields. Those are sound requests: who
-/// comes behind them in the queue waits until they are taken.
+/// With a token each of them is stored, as a profile of a million fields. Those are sound requests:
+/// who comes behind them in the queue waits until they are taken.
 #[tokio::test]
 #[cfg_attr(
     debug_assertions,

@@ -72,7 +72,8 @@ impl MemoryLimit {
             .args(["-c", r#"echo $$ > "$0" && exec "$@""#])
             .arg(processes)
             .arg(BINARY);
-        // As the image has it: else glibc keeps for later what large requests have taken (README, "Run it").
+        // As the image has it: else glibc keeps for later what large requests have taken (README,
+        // "Run it").
         command.env("MALLOC_MMAP_THRESHOLD_", "1048576");
         without_settings(command)
     }

@@ -104,8 +104,8 @@ impl Operator {
             .map(drop)
     }
 
-    /// A message as RabbitMQ 3.x keeps it for an AMQP 1.0 client whose ids are numbers: delivered by
-    /// AMQP 0-9-1, its properties can't be encoded, and the broker ends the connection.
+    /// A message as RabbitMQ 3.x keeps it for an AMQP 1.0 client whose ids are numbers: delivered
+    /// by AMQP 0-9-1, its properties can't be encoded, and the broker ends the connection.
     pub(crate) async fn publish_what_can_not_be_delivered(
         &self,
         queue: &str,

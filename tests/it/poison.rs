@@ -206,8 +206,8 @@ async fn a_requester_that_is_gone_is_stored_once_and_one_that_waits_is_answered(
     }
 }
 
-/// A well-formed address of a node that the broker does not know costs the connection that is published
-/// on. Whoever's reply was under way with it has it all the same.
+/// A well-formed address of a node that the broker does not know costs the connection that is
+/// published on. Whoever's reply was under way with it has it all the same.
 #[tokio::test]
 async fn an_address_of_an_unknown_node_costs_nobody_else_a_reply() {
     const EVERY: usize = 10;
@@ -238,8 +238,8 @@ async fn an_address_of_an_unknown_node_costs_nobody_else_a_reply() {
             // Some of them twice, as the broker had them when the connection was lost.
             answered.insert(requester.next().await.correlation_id().map(<[u8]>::to_vec));
         }
-        // Some versions of RabbitMQ drop what nobody can receive without a word; others end the connection, and
-        // the reply goes to the result queue.
+        // Some versions of RabbitMQ drop what nobody can receive without a word; others end the
+        // connection, and the reply goes to the result queue.
         let begun = Instant::now();
         while street.client.waiting(&street.world.request_queue()).await > 0
             || street.stored().await < COUNT as i64
@@ -453,9 +453,9 @@ async fn restart_a_broker_that_allows_no_further_connection_holds_up_only_direct
     street.end_well("quorum").await;
 }
 
-/// The one exception: what RabbitMQ 3.x itself can't deliver. It ends the connection each time, until the
-/// message has reached the queue's delivery limit; the worker connects again at once, takes one request at
-/// a time, and says what to do.
+/// The one exception: what RabbitMQ 3.x itself can't deliver. It ends the connection each time,
+/// until the message has reached the queue's delivery limit; the worker connects again at once,
+/// takes one request at a time, and says what to do.
 #[tokio::test]
 async fn restart_what_the_broker_can_not_deliver_is_given_up_by_the_broker() {
     // A dozen seconds on a machine that has nothing else to do.

@@ -112,7 +112,8 @@ async fn a_pooler_that_loses_prepared_statements_is_refused_at_start() {
     assert_eq!(status.code(), Some(1), "{words}");
 }
 
-/// By default from 1.24 on. It is not tried, as whatever the pooler still did for the trial would be in the way.
+/// By default from 1.24 on. It is not tried, as whatever the pooler still did for the trial would
+/// be in the way.
 fn keeps_prepared_statements() -> bool {
     let output = std::process::Command::new(program())
         .arg("--version")

@@ -97,12 +97,12 @@ fn poisons(reply_to: &str) -> Vec<(&'static str, Props)> {
     ]
 }
 
-/// What a neighbour waits at worst, even on a busy machine: a session that is lost over such a message is lost
-/// for each of its deliveries, which takes a minute and more.
+/// What a neighbour waits at worst, even on a busy machine: a session that is lost over such a
+/// message is lost for each of its deliveries, which takes a minute and more.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// Whatever a message's properties are, a good request is stored and answered, a bad one answered and
-/// dead-lettered with a reason, and nobody waits for either.
+/// Whatever a message's properties are, a good request is stored and answered, a bad one answered
+/// and dead-lettered with a reason, and nobody waits for either.
 async fn poisons_are_taken_as_bytes(world: World, settings: &[(&'static str, &str)]) {
     let mut worker = world.worker_with(settings).await;
     let mut neighbour = world.client().await;
@@ -114,7 +114,8 @@ async fn poisons_are_taken_as_bytes(world: World, settings: &[(&'static str, &st
             client
                 .publish("", world.request_queue(), &properties.bytes(), body)
                 .await;
-            // RabbitMQ itself takes seconds to store 20,000 arrays in one another in a quorum queue.
+            // RabbitMQ itself takes seconds to store 20,000 arrays in one another in a quorum
+            // queue.
             client.confirmed().await;
             let stored = Instant::now();
             let reply = client.next().await;
@@ -214,7 +215,8 @@ async fn a_routing_key_is_taken_as_bytes() {
     }
 }
 
-/// The reply to an address that can't be one is kept in the result queue, with the address as it came.
+/// The reply to an address that can't be one is kept in the result queue, with the address as it
+/// came.
 #[tokio::test]
 async fn a_reply_to_that_is_no_address_means_the_result_queue() {
     let world = World::new().await;

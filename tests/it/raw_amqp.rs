@@ -131,8 +131,8 @@ impl RawClient {
         self.frame_max
     }
 
-    /// Publishes a message. `properties` are flags and property list as they go over the wire; each of
-    /// the names is at most 255 bytes. See [`Self::confirmed`].
+    /// Publishes a message. `properties` are flags and property list as they go over the wire; each
+    /// of the names is at most 255 bytes. See [`Self::confirmed`].
     pub(crate) async fn publish(
         &mut self,
         exchange: &str,

@@ -40,8 +40,8 @@ async fn ends_well(worker: Worker) {
     assert!(status.success(), "{status}: {said}");
 }
 
-/// The kill comes last: RabbitMQ 3.10 notes the name of a new quorum queue on disk only half a second
-/// later, and a queue that it has forgotten by then never elects a leader.
+/// The kill comes last: RabbitMQ 3.10 notes the name of a new quorum queue on disk only half a
+/// second later, and a queue that it has forgotten by then never elects a leader.
 #[tokio::test]
 async fn restart_of_the_broker_is_survived() {
     let own = PrivateServers::start("restart-broker");
@@ -109,7 +109,8 @@ async fn restart_that_never_comes_does_not_keep_a_worker_from_stopping() {
     ends_well(worker).await;
 }
 
-/// The broker takes back what is not acknowledged in time, which is 30 minutes unless set otherwise.
+/// The broker takes back what is not acknowledged in time, which is 30 minutes unless set
+/// otherwise.
 #[tokio::test]
 async fn restart_of_the_session_by_the_acknowledgement_timeout_is_survived() {
     let own = PrivateServers::start("restart-timeout");
@@ -136,8 +137,9 @@ async fn restart_of_the_session_by_the_acknowledgement_timeout_is_survived() {
     ends_well(worker).await;
 }
 
-/// A commit that waits for its standby is done on this server alone. Killed and started again it shows the
-/// row, which the standby may not have: an answer now would be a lie if that one became the primary.
+/// A commit that waits for its standby is done on this server alone. Killed and started again it
+/// shows the row, which the standby may not have: an answer now would be a lie if that one became
+/// the primary.
 #[tokio::test]
 async fn restart_of_a_primary_shows_rows_that_are_answered_only_once_a_standby_has_them() {
     const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
@@ -177,7 +179,8 @@ async fn restart_of_a_primary_shows_rows_that_are_answered_only_once_a_standby_h
     ends_well(worker).await;
 }
 
-/// A primary that is made read-only, as before another one takes its place, ends no connection by itself.
+/// A primary that is made read-only, as before another one takes its place, ends no connection by
+/// itself.
 #[tokio::test]
 async fn restart_is_not_needed_to_leave_a_server_that_takes_no_writes_any_more() {
     const OURS: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'two/%'";
@@ -224,8 +227,8 @@ async fn restart_is_not_needed_to_leave_a_server_that_takes_no_writes_any_more()
     ends_well(worker).await;
 }
 
-/// A quorum queue whose leader is gone refuses what comes from a channel that is new to it, until there is
-/// another one. That is no reason to send a reply to the result queue.
+/// A quorum queue whose leader is gone refuses what comes from a channel that is new to it, until
+/// there is another one. That is no reason to send a reply to the result queue.
 #[tokio::test]
 async fn restart_of_a_node_that_led_reply_queues_leads_no_reply_astray() {
     const QUEUES: usize = 30;

@@ -106,7 +106,8 @@ impl PrivateServers {
         )
     }
 
-    /// Servers in a folder of this name, started by `scripts/servers` or `scripts/cluster` with these options.
+    /// Servers in a folder of this name, started by `scripts/servers` or `scripts/cluster` with
+    /// these options.
     pub(crate) fn up(script: &'static str, folder: &str, options: &[&str]) -> Self {
         let folder = root().join(".local").join(folder);
         let this = Self {
@@ -161,7 +162,8 @@ impl PrivateServers {
         line.expect("servers with TLS").to_owned()
     }
 
-    /// `start`, `stop` or `kill` the `broker` or the `database`; of a cluster, a node or one of the databases.
+    /// `start`, `stop` or `kill` the `broker` or the `database`; of a cluster, a node or one of the
+    /// databases.
     pub(crate) fn tell_one(&self, what: &str, server: &str) {
         self.tell(&[what, server], &[]);
     }

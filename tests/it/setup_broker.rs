@@ -1,6 +1,6 @@
-//! A setup of the broker that is wrong: rights, queues and an exchange that are missing. It is said at
-//! start, with the command that mends it; while running it is charged to no request. Users are made for
-//! it, so the broker is this test's own, and its name contains "restart".
+//! A setup of the broker that is wrong: rights, queues and an exchange that are missing. It is said
+//! at start, with the command that mends it; while running it is charged to no request. Users are
+//! made for it, so the broker is this test's own, and its name contains "restart".
 
 use lapin::options::{
     ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
@@ -184,8 +184,8 @@ async fn a_missing_right_is_told_at_start_with_the_command_that_grants_it(
     }
 }
 
-/// Rights that are taken under load: nothing is lost, nothing is answered twice or dead-lettered, no
-/// request is charged.
+/// Rights that are taken under load: nothing is lost, nothing is answered twice or dead-lettered,
+/// no request is charged.
 async fn a_right_that_is_taken_away_stops_the_intake_until_it_is_given_back(
     servers: &PrivateServers,
 ) {

@@ -27,7 +27,8 @@ async fn sigterm_and_sigint_finish_what_is_held_and_exit_with_0() {
         assert!(status.success(), "{status}: {said}");
         assert!(said.contains(" finished"), "{said}");
         assert!(!said.contains("could not be finished"), "{said}");
-        // What it had answered is stored and gone from the queue; the rest waits for another worker.
+        // What it had answered is stored and gone from the queue; the rest waits for another
+        // worker.
         let stored = world.number("SELECT count(*) FROM profiles").await;
         assert!(stored >= 300, "{stored}");
         let _another = world.worker().await;

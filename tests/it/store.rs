@@ -272,7 +272,8 @@ async fn marks_that_meet_in_the_middle_do_not_undo_each_other() {
     );
 }
 
-/// Somebody's long transaction is in the way of a migration: it waits a little and lets others pass.
+/// Somebody's long transaction is in the way of a migration: it waits a little and lets others
+/// pass.
 #[tokio::test]
 async fn migrating_tries_again_where_a_table_is_in_use_and_an_index_is_half_built() {
     let mut world = World::new().await;

@@ -45,8 +45,8 @@ async fn ten_thousand_waiting_requests_are_answered_once_each_in_little_memory()
     assert_eq!(client.waiting(&world.result_queue()).await, 0);
 }
 
-/// Large requests that wait behind small ones: the worker has asked for many at a time when the first
-/// large one comes.
+/// Large requests that wait behind small ones: the worker has asked for many at a time when the
+/// first large one comes.
 #[tokio::test]
 async fn large_requests_after_small_ones_are_answered_in_bounded_memory() {
     let world = World::new().await;

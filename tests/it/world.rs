@@ -83,7 +83,8 @@ impl World {
         self.token = self.new_token(&Scope::Databases(vec![1])).await.1;
     }
 
-    /// Gives it the schema from before emails had hashes, with the same database, resources and another token.
+    /// Gives it the schema from before emails had hashes, with the same database, resources and
+    /// another token.
     pub(crate) async fn make_older(&mut self) {
         let files = [
             (

@@ -1,6 +1,6 @@
-//! One broker, one database and four workers, each in a container: the same load is answered by one, two
-//! and four workers, two of which are then killed under load, and nothing is lost. `scripts/scaling-test`
-//! builds the image and runs it.
+//! One broker, one database and four workers, each in a container: the same load is answered by
+//! one, two and four workers, two of which are then killed under load, and nothing is lost.
+//! `scripts/scaling-test` builds the image and runs it.
 //!
 //! The load, its ledger and the comparison with what must be there are those of `tests/chaos`.
 
@@ -246,8 +246,8 @@ async fn all_run(workers: impl IntoIterator<Item = &Worker>) -> Result<(), Failu
     Ok(())
 }
 
-/// Waits until the worker has answered something since it was last asked, so that the kill comes into the
-/// middle of its work.
+/// Waits until the worker has answered something since it was last asked, so that the kill comes
+/// into the middle of its work.
 async fn until_it_works(worker: &Worker) -> Result<Figures, Failure> {
     let before = worker.figures().await?.answered;
     let mut figures = Figures::default();

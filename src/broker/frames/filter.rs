@@ -5,8 +5,8 @@ use std::io;
 /// How much is read or written at a time.
 pub const CHUNK_BYTES: usize = 64 * 1024;
 
-/// The largest frame that is held until all of it is there. RabbitMQ's own limit is 128 KiB where its
-/// operators set no other.
+/// The largest frame that is held until all of it is there. RabbitMQ's own limit is 128 KiB where
+/// its operators set no other.
 const HELD_MAX_BYTES: usize = 16 << 20;
 
 const HEAD_BYTES: usize = 7;

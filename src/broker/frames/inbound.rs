@@ -1,8 +1,8 @@
 //! From the broker to the library: what the library can't take is set aside.
 //!
 //! In the place of properties that can't be parsed there is one header with the number under which
-//! they were set aside, in the place of a routing key that is no text a text with such a number. Both
-//! are short, so a frame never grows beyond what a connection allows.
+//! they were set aside, in the place of a routing key that is no text a text with such a number.
+//! Both are short, so a frame never grows beyond what a connection allows.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -124,8 +124,8 @@ fn names(payload: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     rest.is_empty().then_some((before, exchange, routing_key))
 }
 
-/// The payload with each of its first `count` short strings, behind the method and a code, as a text;
-/// none if they are.
+/// The payload with each of its first `count` short strings, behind the method and a code, as a
+/// text; none if they are.
 fn with_texts(payload: &[u8], count: usize) -> Option<Vec<u8>> {
     let mut rest = payload;
     let mut mended = take(&mut rest, 4 + 2)?.to_vec();

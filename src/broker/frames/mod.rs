@@ -2,8 +2,8 @@
 //!
 //! The library parses a table by recursion and wants UTF-8 in every short string, so a producer's
 //! properties could end our process or our connection before any code of ours saw the message. What
-//! it can't take is set aside here, and the message is given to it without; see [`inbound`]. The other
-//! way round it can't write what is no text: that is put in its place here ([`outbound`]).
+//! it can't take is set aside here, and the message is given to it without; see [`inbound`]. The
+//! other way round it can't write what is no text: that is put in its place here ([`outbound`]).
 //!
 //! The layout of frames and methods is that of the AMQP 0-9-1 specification, 2.3 and 4.2; types of
 //! values are RabbitMQ's (<https://www.rabbitmq.com/amqp-0-9-1-errata.html#section_3>).

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-/// More is never set aside: the connection ends first. It takes hundreds of messages whose properties
-/// fill a frame, all delivered and none of them taken, which the read gate does not let happen.
+/// More is never set aside: the connection ends first. It takes hundreds of messages whose
+/// properties fill a frame, all delivered and none of them taken, which the read gate does not let
+/// happen.
 const BYTES_MAX: usize = 96 << 20;
 
 /// Bytes that were taken out of what one connection received, each under a number of its own.

@@ -6,8 +6,8 @@ use super::{RESERVED, is_text, long, short, take};
 /// 400 bytes of stack for each. Nobody writes more by hand; RabbitMQ's `x-death` has two levels.
 const DEPTH_MAX: usize = 32;
 
-/// How many values there may be for the library to parse them, as each takes it up to a hundred bytes,
-/// and on the wire no more than three.
+/// How many values there may be for the library to parse them, as each takes it up to a hundred
+/// bytes, and on the wire no more than three.
 pub(crate) const VALUES_MAX: usize = 1_000;
 
 /// A header.
@@ -63,8 +63,8 @@ struct Level<'a> {
     has_names: bool,
 }
 
-/// How many values a table has, with all that stand in one another; none, if the library can't parse
-/// it or we don't want it to.
+/// How many values a table has, with all that stand in one another; none, if the library can't
+/// parse it or we don't want it to.
 pub(crate) fn plain_values(table: &[u8]) -> Option<usize> {
     let mut levels = [Level::default(); DEPTH_MAX];
     levels[0] = Level {

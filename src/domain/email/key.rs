@@ -10,10 +10,10 @@ use crate::domain::identity::Hex;
 /// (`profiles.email_hash`).
 ///
 /// Why not the form itself? The index that keeps it unique is what a full table waits for, and is
-/// half as large with it. Why 16 bytes? Two addresses of a database with a billion profiles share one by
-/// chance with a probability of less than 1 in 10²⁰; with 8 bytes it were 1 in 40, and somebody would be
-/// told that an email is taken that is not. To make two that share one takes 2⁶⁴ attempts, and harms only
-/// the database of who made them.
+/// half as large with it. Why 16 bytes? Two addresses of a database with a billion profiles share
+/// one by chance with a probability of less than 1 in 10²⁰; with 8 bytes it were 1 in 40, and
+/// somebody would be told that an email is taken that is not. To make two that share one takes 2⁶⁴
+/// attempts, and harms only the database of who made them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EmailKey(pub [u8; 16]);
 

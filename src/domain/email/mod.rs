@@ -10,10 +10,10 @@
 //! | before the `@` | Unicode NFC of the full case folding (Unicode, section 3.13, D145) | `JOHN`, `john`; `ΝΙΚΟΣ`, `νικος`, `νικοσ`; `STRASSE`, `straße` |
 //! | after it | UTS #46, non-transitional, with STD3 rules, in its ASCII form | `пример.рф`, `xn--e1afmkfd.xn--p1ai`; `example.com`, `ｅｘａｍｐｌｅ。com` |
 //!
-//! Three letters on which rules differ, decided once: the final sigma ς is a σ, and ß is ss, before the
-//! `@` (as full case folding has it) and not after it (`faß.de` and `fass.de` are two hosts). The dotted
-//! İ is not an i, nor is the dotless ı, on either side: Turkish and Azerbaijani rules are for
-//! texts of known language.
+//! Three letters on which rules differ, decided once: the final sigma ς is a σ, and ß is ss, before
+//! the `@` (as full case folding has it) and not after it (`faß.de` and `fass.de` are two hosts).
+//! The dotted İ is not an i, nor is the dotless ı, on either side: Turkish and Azerbaijani rules
+//! are for texts of known language.
 
 mod key;
 mod rule;
@@ -38,7 +38,8 @@ pub use self::rule::Rule;
 use super::fields::What;
 
 /// The longest address that SMTP can carry (RFC 5321, section 4.5.3.1.3, less the brackets), and
-/// RFC 6531 counts in bytes, too. It holds for an address as it is stored, and with its host in ASCII.
+/// RFC 6531 counts in bytes, too. It holds for an address as it is stored, and with its host in
+/// ASCII.
 const ADDRESS_BYTES_MAX: usize = 254;
 
 /// What is longer than this is not looked at: composed, no text is shorter than a quarter of it.
@@ -66,8 +67,8 @@ impl Email {
     ///
     /// # Errors
     ///
-    /// What is wrong, in words that follow the path and a colon. Nothing of the text is in them but the
-    /// number of a character.
+    /// What is wrong, in words that follow the path and a colon. Nothing of the text is in them but
+    /// the number of a character.
     pub fn parse(text: &str) -> Result<Self, What> {
         let address = composed(text)?;
         let (local, host) = parts(&address)?;
@@ -273,8 +274,8 @@ fn ascii_host(host: &str) -> Option<Cow<'_, str>> {
     (is_name && is_assigned(&host)).then_some(host)
 }
 
-/// Whether all characters of a host mean something to this version of Unicode. The library takes some that
-/// do not, and what they will be mapped to nobody knows.
+/// Whether all characters of a host mean something to this version of Unicode. The library takes
+/// some that do not, and what they will be mapped to nobody knows.
 fn is_assigned(host: &str) -> bool {
     if !host.split('.').any(|label| label.starts_with("xn--")) {
         return true;

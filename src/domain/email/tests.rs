@@ -140,8 +140,8 @@ fn characters() -> impl Iterator<Item = char> {
         .filter(is_touched)
 }
 
-/// One address has one canonical form, however it is written: that form is its own, and so is that of
-/// the address in small letters, and decomposed.
+/// One address has one canonical form, however it is written: that form is its own, and so is that
+/// of the address in small letters, and decomposed.
 #[test]
 fn every_character_has_one_canonical_form_in_all_its_spellings() {
     for c in characters() {
@@ -213,7 +213,8 @@ fn the_rule_is_the_one_that_databases_know() {
     );
 }
 
-/// With `WRITE_EXAMPLES=1` they are written anew: not to make this pass, but for a rule that is a new one.
+/// With `WRITE_EXAMPLES=1` they are written anew: not to make this pass, but for a rule that is a
+/// new one.
 #[test]
 fn the_examples_have_every_character_that_is_changed() {
     let examples = examples();
@@ -230,7 +231,8 @@ fn the_examples_have_every_character_that_is_changed() {
     );
 }
 
-/// Ten characters that are changed to an address, and each address of the table that can stand in a line.
+/// Ten characters that are changed to an address, and each address of the table that can stand in a
+/// line.
 fn examples() -> String {
     let in_local = |c: &char| {
         canonical(&format!("a{c}@example.com"))

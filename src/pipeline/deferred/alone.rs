@@ -1,4 +1,5 @@
-//! Messages that are published alone, as they may cost the connection: one at a time, over one of their own.
+//! Messages that are published alone, as they may cost the connection: one at a time, over one of
+//! their own.
 
 use std::sync::Arc;
 use std::time::Duration;

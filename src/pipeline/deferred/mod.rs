@@ -1,9 +1,9 @@
 //! Messages that wait beside the lanes, each for its own destination: a queue that is slow, full or
 //! gone, or a connection that it alone may cost. No lane waits for them.
 //!
-//! What waits is bounded: in number and bytes, else the lanes wait until there is room again; and in
-//! time, after which a reply goes to the result queue, and anything else back to the request queue
-//! together with its request.
+//! What waits is bounded: in number and bytes, else the lanes wait until there is room again; and
+//! in time, after which a reply goes to the result queue, and anything else back to the request
+//! queue together with its request.
 
 mod alone;
 mod tender;
@@ -157,8 +157,8 @@ impl Deferred {
         self.waiting().backlogs.values().cloned().collect()
     }
 
-    /// Ends all of it. What was stored without leaving a trace is marked, so that its redelivery finds
-    /// it.
+    /// Ends all of it. What was stored without leaving a trace is marked, so that its redelivery
+    /// finds it.
     pub async fn end(&self) {
         self.tasks
             .lock()
@@ -274,8 +274,8 @@ impl Deferred {
         tasks.spawn(task);
     }
 
-    /// The oldest dead letters of what could not be read make room; a request with a good token never
-    /// does.
+    /// The oldest dead letters of what could not be read make room; a request with a good token
+    /// never does.
     fn make_room(self: &Arc<Self>) {
         let dead_letters =
             Destination::DeadLetters(self.context.config.topology.dead_letter_queue.clone());
@@ -329,7 +329,8 @@ impl Deferred {
         self.settle(errand).await;
     }
 
-    /// It does not wait any more, and is not settled yet: there is room, and something is to be done.
+    /// It does not wait any more, and is not settled yet: there is room, and something is to be
+    /// done.
     fn begin_settling(&self, errand: &Errand) {
         self.waiting().settling += 1;
         self.uncount(errand);

@@ -18,8 +18,8 @@ pub(super) const MESSAGES_MAX: usize = 1000;
 /// The same for their bytes.
 pub(super) const BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How long a reply waits for the queue that its request named. Elections of a quorum queue's leader
-/// take seconds at most.
+/// How long a reply waits for the queue that its request named. Elections of a quorum queue's
+/// leader take seconds at most.
 pub(super) const REPLY_WAITS: Duration = Duration::from_secs(10);
 
 /// How long anything else waits before its request is given back to the queue. It must be less than

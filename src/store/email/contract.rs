@@ -45,7 +45,8 @@ pub enum ContractError {
 
 impl Store {
     /// Removes the key of older workers, and makes the hash a must for each profile with an email.
-    /// Returns whether there was anything to do. With `force` sessions of older workers are no obstacle.
+    /// Returns whether there was anything to do. With `force` sessions of older workers are no
+    /// obstacle.
     ///
     /// # Errors
     ///

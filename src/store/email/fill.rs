@@ -12,11 +12,12 @@ use super::correct::retry_conflicts;
 use super::{Hash, check_rule, write_rule};
 use crate::domain::email::{Email, EmailKey};
 
-/// Rows that are looked at in one statement, and changed in one transaction: some ten milliseconds, for
-/// which a request with one of their emails may have to wait.
+/// Rows that are looked at in one statement, and changed in one transaction: some ten milliseconds,
+/// for which a request with one of their emails may have to wait.
 const PART_ROWS: i64 = 1000;
 
-/// Tries of a part that something came in between of: a worker that inserted an email of it, a lock.
+/// Tries of a part that something came in between of: a worker that inserted an email of it, a
+/// lock.
 const TRIES_MAX: u32 = 20;
 
 /// One at a time ("profemai" in ASCII). It ends with the session.
@@ -69,14 +70,15 @@ pub struct Filled {
 }
 
 impl Store {
-    /// Gives each profile that has an email and no hash its hash, and each listed conflict that is none
-    /// any more. `tell` hears of each part.
+    /// Gives each profile that has an email and no hash its hash, and each listed conflict that is
+    /// none any more. `tell` hears of each part.
     ///
-    /// What was filled stays filled: after an interruption it passes over it. It may be run as often
-    /// as one likes, beside workers of any version.
+    /// What was filled stays filled: after an interruption it passes over it. It may be run as
+    /// often as one likes, beside workers of any version.
     ///
-    /// Where the database has hashes of another rule ([`Rule`](crate::domain::email::Rule)), all that may differ are made anew, and
-    /// the rule of this program is written down. No worker may run meanwhile.
+    /// Where the database has hashes of another rule ([`Rule`](crate::domain::email::Rule)), all
+    /// that may differ are made anew, and the rule of this program is written down. No worker may
+    /// run meanwhile.
     ///
     /// # Errors
     ///

@@ -20,8 +20,8 @@ use crate::domain::email::{EmailKey, Rule};
 /// What an email is unique by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Uniqueness {
-    /// By the hash, and by the key of older workers, which the database makes by its locale. It stays
-    /// until `email contract`.
+    /// By the hash, and by the key of older workers, which the database makes by its locale. It
+    /// stays until `email contract`.
     ByBoth,
     /// By the hash alone.
     ByHash,

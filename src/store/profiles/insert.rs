@@ -84,7 +84,8 @@ macro_rules! by_email {
     };
 }
 
-/// By whatever is unique: profiles without an email, and the key of older workers while it is there.
+/// By whatever is unique: profiles without an email, and the key of older workers while it is
+/// there.
 macro_rules! by_anything {
     () => {
         "ON CONFLICT DO NOTHING"

@@ -26,7 +26,8 @@ const MARKS_MAX: u32 = 3;
 impl Store {
     /// Leaves a trace in rows that nothing could find again: those of profiles that have no email,
     /// of requests without a `message_id`. A redelivery of such a request, which is looked for by
-    /// the same `request_id`, then finds its row ([`Stored::AddedBefore`](super::Stored::AddedBefore)).
+    /// the same `request_id`, then finds its row
+    /// ([`Stored::AddedBefore`](super::Stored::AddedBefore)).
     ///
     /// A row that has a `request_id` or an email, that is gone, or whose `request_id` another row
     /// of the database has, is left as it is.

@@ -71,8 +71,8 @@ impl Store {
     }
 }
 
-/// After a statement as large as this the connection is closed: the client library keeps a buffer of
-/// that size for as long as a connection lives, and another one may be next.
+/// After a statement as large as this the connection is closed: the client library keeps a buffer
+/// of that size for as long as a connection lives, and another one may be next.
 const LARGE_STATEMENT_BYTES: usize = 1024 * 1024;
 
 /// About the bytes of a statement that adds these.

@@ -30,8 +30,8 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::Setup`] if no database takes one and no waiting will mend that; it says what
-    /// to do. Others as for any statement: waiting may mend it. That a rule for the data is against an
-    /// empty profile is no error.
+    /// to do. Others as for any statement: waiting may mend it. That a rule for the data is against
+    /// an empty profile is no error.
     pub async fn probe(&self) -> Result<(), StoreError> {
         let words = match self.probe_in(self.last_stored_in()).await {
             Err(StoreError::Denied { words, .. }) => words,
