@@ -6,10 +6,10 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
 use jiff::Timestamp;
+use profile_worker::domain::channel::Channel;
 use profile_worker::domain::directory::Directory;
 use profile_worker::domain::identity::IdSource;
 use profile_worker::domain::outcome::Code;
-use profile_worker::domain::subscription::Channel;
 use profile_worker::domain::token::{Scope, Token, TokenHash};
 use profile_worker::pipeline::decide::{Properties, Rules, Verdict, decide};
 use profile_worker::telemetry::labels::{ProfileOutcome, Redelivered, Stage, Way};

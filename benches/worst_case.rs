@@ -13,9 +13,9 @@ use std::fs;
 use std::process::{Command, ExitCode};
 
 use jiff::Timestamp;
+use profile_worker::domain::channel::Channel;
 use profile_worker::domain::directory::Directory;
 use profile_worker::domain::identity::IdSource;
-use profile_worker::domain::subscription::Channel;
 use profile_worker::domain::token::{Scope, Token, TokenHash};
 use profile_worker::pipeline::decide::{Decision, Properties, Rules, Verdict, decide};
 

@@ -5,7 +5,8 @@ use clap::Subcommand;
 use super::block_on;
 use super::flags::DatabaseFlags;
 use super::output::{Failure, list, say};
-use crate::domain::profile::{FieldType, is_reserved};
+use crate::domain::custom_field::FieldType;
+use crate::domain::profile::is_reserved;
 use crate::store::pool::Store;
 
 /// Define, list and remove custom fields of a database.

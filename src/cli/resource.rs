@@ -6,7 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use super::block_on;
 use super::flags::DatabaseFlags;
 use super::output::{Failure, list, put, say};
-use crate::domain::subscription::Channel;
+use crate::domain::channel::Channel;
 use crate::store::pool::Store;
 
 /// Make and list resources: what profiles of a database can subscribe to.

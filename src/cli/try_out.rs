@@ -11,7 +11,7 @@ use super::output::{Failure, put_bytes, say};
 use super::send::{explain, random_id};
 use crate::broker::connection::{BrokerUrl, Connection, Frames};
 use crate::broker::requester::{ReceivedReply, RequestMessage, Requester};
-use crate::domain::subscription::Channel;
+use crate::domain::channel::Channel;
 use crate::domain::token::{Scope, Secret};
 use crate::store::pool::{DatabaseUrl, Store};
 

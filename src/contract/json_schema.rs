@@ -6,10 +6,11 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::fields::STATUSES;
+use crate::domain::address::{self, AddressPart};
+use crate::domain::channel::Channel;
 use crate::domain::kind::{Field, Kind};
 use crate::domain::outcome::Code;
-use crate::domain::subscription::{AddressPart, Channel};
+use crate::domain::parse::STATUSES;
 use crate::domain::{profile, subscription};
 use crate::wire::request::{self, DATA, PROFILES_MAX};
 
@@ -110,8 +111,7 @@ fn subscription_schema() -> Value {
         properties.insert(name.to_owned(), required(subscription::FIELDS, name));
     }
     let addresses = Channel::ALL.map(|channel| {
-        let alternatives: Vec<_> = channel
-            .addresses()
+        let alternatives: Vec<_> = address::alternatives(channel)
             .iter()
             .map(|parts| address_schema(parts))
             .collect();

@@ -9,10 +9,11 @@ use std::io;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
-use crate::domain::fields::STATUSES;
+use crate::domain::address::{self, AddressPart};
+use crate::domain::channel::Channel;
 use crate::domain::kind::{Field, Kind};
 use crate::domain::outcome::Code;
-use crate::domain::subscription::{AddressPart, Channel};
+use crate::domain::parse::STATUSES;
 use crate::domain::{profile, subscription};
 use crate::wire::request::{self, DATA, PROFILES_MAX};
 
@@ -418,7 +419,10 @@ fn address_rule(channel: Channel) -> String {
             .collect::<Vec<_>>()
             .join(" and ")
     };
-    let alternatives: Vec<_> = channel.addresses().iter().map(alternative).collect();
+    let alternatives: Vec<_> = address::alternatives(channel)
+        .iter()
+        .map(alternative)
+        .collect();
     format!(
         "not(normalize-space(channel) = '{}') or ({})",
         channel.name(),

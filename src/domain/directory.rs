@@ -5,8 +5,8 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
-use super::profile::{CustomField, FieldType};
-use super::subscription::{Channel, Channels};
+use super::channel::{Channel, Channels};
+use super::custom_field::{CustomField, FieldType};
 use super::token::{Token, TokenHash};
 
 /// The tokens, databases and resources at one moment.

@@ -4,7 +4,6 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 /// A profile's id: 12 bytes in ObjectId layout, written as 24 lower-case hex digits.
@@ -26,9 +25,7 @@ impl ProfileId {
         }
         Some(Self(bytes))
     }
-}
 
-impl ProfileId {
     /// The 24 hex digits.
     pub fn hex(&self) -> Hex<24> {
         Hex::of(&self.0)
@@ -44,12 +41,6 @@ impl fmt::Display for ProfileId {
 impl fmt::Debug for ProfileId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for ProfileId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.hex().as_str())
     }
 }
 

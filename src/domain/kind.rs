@@ -5,9 +5,10 @@
 
 use std::borrow::Cow;
 
+use super::custom_field::FieldType;
 use super::email::{self, Email};
-use super::fields::{self, What};
 use super::outcome::Rejection;
+use super::parse::{self, Complaint};
 use super::value::Value;
 
 /// One field of a table.
@@ -15,9 +16,9 @@ use super::value::Value;
 pub struct Field {
     /// Its name in a request.
     pub name: &'static str,
-    /// What it can be.
+    /// Complaint it can be.
     pub kind: Kind,
-    /// What it means, for the published contract.
+    /// Complaint it means, for the published contract.
     pub about: &'static str,
 }
 
@@ -33,7 +34,7 @@ impl Field {
     }
 }
 
-/// What a field can be.
+/// Complaint a field can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Any text.
@@ -86,20 +87,20 @@ pub enum Kind {
     Any,
 }
 
-/// What is wrong with a value, and where in it.
+/// Complaint is wrong with a value, and where in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flaw {
     /// The path below the value: `[2]`, `.cc_data.id`, or nothing for the value itself.
     below: String,
-    what: What,
+    what: Complaint,
 }
 
 /// A name in a path is cut off after so many characters: producers make names of any length, and
 /// an error text is for people.
 const NAME_CHARS_MAX: usize = 100;
 
-impl From<What> for Flaw {
-    fn from(what: What) -> Self {
+impl From<Complaint> for Flaw {
+    fn from(what: Complaint) -> Self {
         Self {
             below: String::new(),
             what,
@@ -109,7 +110,7 @@ impl From<What> for Flaw {
 
 impl From<&'static str> for Flaw {
     fn from(what: &'static str) -> Self {
-        What::Borrowed(what).into()
+        Complaint::Borrowed(what).into()
     }
 }
 
@@ -148,38 +149,52 @@ impl Flaw {
 }
 
 /// The flaw of a value of another type.
-pub fn wrong_type(wanted: &str, value: &Value<'_>) -> What {
-    Cow::Owned(format!("must be {wanted}, is {}", value.kind()))
+pub fn wrong_type(wanted: &str, value: &Value<'_>) -> Complaint {
+    Cow::Owned(format!("must be {wanted}, is {}", value.describe()))
 }
 
 impl Kind {
+    /// What a custom field of this type can be.
+    pub const fn of(field_type: FieldType) -> Self {
+        match field_type {
+            FieldType::String => Kind::String,
+            FieldType::Integer => Kind::Integer,
+            FieldType::Number => Kind::Number,
+            FieldType::Boolean => Kind::Boolean,
+            FieldType::Date => Kind::Date,
+            FieldType::DateTime => Kind::DateTime,
+            FieldType::Strings => Kind::Strings,
+            FieldType::Object => Kind::Object,
+        }
+    }
+
     /// Checks a value that is not null; the result is what is kept of it. Texts of XML come out as
     /// what the field wants.
     pub fn check<'a>(self, value: Value<'a>) -> Result<Value<'a>, Flaw> {
         Ok(match self {
             Kind::String => Value::String(string(value)?),
             Kind::Word => Value::String(word(value)?),
-            Kind::Name => passed(value, fields::name)?,
-            Kind::Provider => passed(value, fields::provider)?,
+            Kind::Name => passed(value, parse::name)?,
+            Kind::Provider => passed(value, parse::provider)?,
             Kind::Email => Value::String(Cow::Owned(email::address(&word(value)?)?)),
-            Kind::Phone => Value::String(Cow::Owned(fields::phone(&word(value)?)?)),
+            Kind::Phone => Value::String(Cow::Owned(parse::phone(&word(value)?)?)),
             Kind::Phones => each(value, Kind::Phone)?,
-            Kind::Country => passed(value, fields::country)?,
+            Kind::Country => passed(value, parse::country)?,
             Kind::PostalCode => match value {
                 Value::String(_) | Value::Text(_) => Value::String(word(value)?),
-                Value::Number(digits) if fields::is_integer(&digits) => {
+                Value::Number(digits) if parse::is_integer(&digits) => {
                     Value::Number(integer(Value::Number(digits))?)
                 }
                 other => return Err(wrong_type("a string or an integer", &other).into()),
             },
-            Kind::Ip => passed(value, |text| fields::ip(text).map(|_| ()))?,
-            Kind::Date => passed(value, fields::date)?,
-            Kind::DateTime => passed(value, |text| fields::date_time(text).map(|_| ()))?,
-            Kind::DateOrDateTime => passed(value, fields::date_or_date_time)?,
-            Kind::TimeZone => passed(value, fields::time_zone)?,
+            Kind::Ip => passed(value, |text| parse::ip(text).map(|_| ()))?,
+            Kind::Date => passed(value, parse::date)?,
+            Kind::DateTime => passed(value, |text| parse::date_time(text).map(|_| ()))?,
+            Kind::DateOrDateTime => passed(value, parse::date_or_date_time)?,
+            Kind::TimeZone => passed(value, parse::time_zone)?,
             Kind::Sex => sex(number_or_word(value))?,
             Kind::Status => status(number_or_word(value))?,
-            Kind::Channel => passed(value, fields::channel)?,
+            Kind::Channel => passed(value, parse::channel)?,
             Kind::Integer => Value::Number(integer(value)?),
             Kind::Id => match integer(value)? {
                 digits if digits.starts_with(['-', '0']) => return Err("must be 1 or more".into()),
@@ -197,28 +212,28 @@ impl Kind {
     }
 }
 
-fn string<'a>(value: Value<'a>) -> Result<Cow<'a, str>, What> {
+fn string<'a>(value: Value<'a>) -> Result<Cow<'a, str>, Complaint> {
     match value {
-        Value::String(text) | Value::Text(text) => fields::text(&text).map(|()| text),
+        Value::String(text) | Value::Text(text) => parse::text(&text).map(|()| text),
         other => Err(wrong_type("a string", &other)),
     }
 }
 
 /// Blanks around a text of XML are how the document is laid out, those in a string of JSON are
 /// meant.
-fn word<'a>(value: Value<'a>) -> Result<Cow<'a, str>, What> {
+fn word<'a>(value: Value<'a>) -> Result<Cow<'a, str>, Complaint> {
     string(value.trimmed())
 }
 
 /// An email address, with what makes it the same as another.
-pub(super) fn email(value: Value<'_>) -> Result<Email, What> {
+pub(super) fn email(value: Value<'_>) -> Result<Email, Complaint> {
     Email::parse(&word(value)?)
 }
 
 fn passed<'a>(
     value: Value<'a>,
-    check: impl FnOnce(&str) -> Result<(), What>,
-) -> Result<Value<'a>, What> {
+    check: impl FnOnce(&str) -> Result<(), Complaint>,
+) -> Result<Value<'a>, Complaint> {
     let text = word(value)?;
     check(&text)?;
     Ok(Value::String(text))
@@ -236,23 +251,23 @@ fn each<'a>(value: Value<'a>, kind: Kind) -> Result<Value<'a>, Flaw> {
 }
 
 /// The digits of an integer.
-fn integer<'a>(value: Value<'a>) -> Result<Cow<'a, str>, What> {
+fn integer<'a>(value: Value<'a>) -> Result<Cow<'a, str>, Complaint> {
     match value.trimmed() {
-        Value::Number(digits) => match fields::integer(&digits)? {
+        Value::Number(digits) => match parse::integer(&digits)? {
             // JSON has `-0`, which must not become another address or status than `0`.
             0 => Ok(Cow::Borrowed("0")),
             _ => Ok(digits),
         },
         // An integer of XML may begin with zeros.
-        Value::Text(text) if fields::is_integer(&text) => {
-            Ok(Cow::Owned(fields::integer(&text)?.to_string()))
+        Value::Text(text) if parse::is_integer(&text) => {
+            Ok(Cow::Owned(parse::integer(&text)?.to_string()))
         }
-        Value::Text(text) if is_number(&text) => fields::integer(&text).map(|_| text),
+        Value::Text(text) if is_number(&text) => parse::integer(&text).map(|_| text),
         other => Err(wrong_type("an integer", &other)),
     }
 }
 
-fn number<'a>(value: Value<'a>) -> Result<Value<'a>, What> {
+fn number<'a>(value: Value<'a>) -> Result<Value<'a>, Complaint> {
     match value.trimmed() {
         Value::Number(digits) => storable(Value::Number(digits)),
         Value::Text(text) if is_number(&text) => storable(Value::Number(text)),
@@ -264,7 +279,7 @@ fn is_number(text: &str) -> bool {
     text.parse::<serde_json::Number>().is_ok()
 }
 
-fn boolean<'a>(value: Value<'a>) -> Result<Value<'a>, What> {
+fn boolean<'a>(value: Value<'a>) -> Result<Value<'a>, Complaint> {
     match value.trimmed() {
         Value::Bool(value) => Ok(Value::Bool(value)),
         Value::Text(text) if text == "true" => Ok(Value::Bool(true)),
@@ -277,8 +292,8 @@ fn boolean<'a>(value: Value<'a>) -> Result<Value<'a>, What> {
 fn number_or_word(value: Value<'_>) -> Value<'_> {
     match value.trimmed() {
         // An integer of XML may begin with zeros, a number of JSON may not; in neither with a plus.
-        Value::Text(text) => match fields::integer(&text) {
-            Ok(integer) if fields::is_integer(&text) => {
+        Value::Text(text) => match parse::integer(&text) {
+            Ok(integer) if parse::is_integer(&text) => {
                 Value::Number(Cow::Owned(integer.to_string()))
             }
             _ => Value::String(text),
@@ -287,7 +302,7 @@ fn number_or_word(value: Value<'_>) -> Value<'_> {
     }
 }
 
-fn sex(value: Value<'_>) -> Result<Value<'_>, What> {
+fn sex(value: Value<'_>) -> Result<Value<'_>, Complaint> {
     let sound = match &value {
         Value::Number(digits) => matches!(digits.as_ref(), "0" | "1" | "2"),
         Value::String(word) => matches!(word.as_ref(), "male" | "female"),
@@ -300,20 +315,20 @@ fn sex(value: Value<'_>) -> Result<Value<'_>, What> {
     }
 }
 
-fn status(value: Value<'_>) -> Result<Value<'_>, What> {
+fn status(value: Value<'_>) -> Result<Value<'_>, Complaint> {
     match &value {
         Value::Number(_) => integer(value).map(Value::Number),
-        Value::String(word) if fields::STATUSES.contains(&word.as_ref()) => Ok(value),
+        Value::String(word) if parse::STATUSES.contains(&word.as_ref()) => Ok(value),
         _ => Err(format!(
             "must be an integer or one of {}",
-            fields::STATUSES.join(", ")
+            parse::STATUSES.join(", ")
         )
         .into()),
     }
 }
 
-fn storable(value: Value<'_>) -> Result<Value<'_>, What> {
-    fields::storable(&value).map(|()| value)
+fn storable(value: Value<'_>) -> Result<Value<'_>, Complaint> {
+    parse::storable(&value).map(|()| value)
 }
 
 #[cfg(test)]
@@ -357,7 +372,7 @@ mod tests {
         ] {
             assert!(Kind::Sex.check(bad.clone()).is_err(), "{bad:?}");
         }
-        for word in fields::STATUSES {
+        for word in parse::STATUSES {
             assert!(Kind::Status.check(string_of(word)).is_ok(), "{word}");
         }
         assert!(Kind::Status.check(number_of("12")).is_ok());

@@ -1,13 +1,16 @@
 //! What a request means: profiles, subscriptions, tokens, outcomes. Pure: no server, no clock, no
-//! wire format, nothing of the other modules.
+//! format of messages, nothing of the other modules. A value that a producer may choose freely is
+//! kept as JSON text ([`value::Json`]), because that is what the contract says it is.
 
+pub mod address;
+pub mod channel;
+pub mod custom_field;
 pub mod directory;
 pub mod email;
-pub mod event;
-pub mod fields;
 pub mod identity;
 pub mod kind;
 pub mod outcome;
+pub mod parse;
 pub mod profile;
 pub mod subscription;
 pub mod token;

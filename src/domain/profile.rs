@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::custom_field::CustomField;
 use super::directory::Lookup;
 use super::email::{self, Email};
 use super::identity::{ProfileId, RequestId};
@@ -179,89 +180,8 @@ fn kind_of(name: &str, db_id: i64, lookup: &Lookup<'_>) -> Result<Kind, Flaw> {
         return Err("must not have a name with the character U+0000".into());
     }
     match lookup.custom_field(db_id, name) {
-        CustomField::Defined(field_type) => Ok(field_type.kind()),
+        CustomField::Defined(field_type) => Ok(Kind::of(field_type)),
         CustomField::Undefined => Ok(Kind::Any),
         CustomField::Unknown => Err("is not a field of this database".into()),
-    }
-}
-
-/// What a database says about a custom field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CustomField {
-    /// It has been defined.
-    Defined(FieldType),
-    /// It has not, and need not be.
-    Undefined,
-    /// It has not, and the database takes no other fields.
-    Unknown,
-}
-
-/// The types that an operator can give a custom field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum FieldType {
-    /// `string`
-    String,
-    /// `integer`
-    Integer,
-    /// `number`
-    Number,
-    /// `boolean`
-    Boolean,
-    /// `date`
-    Date,
-    /// `date-time`
-    DateTime,
-    /// `strings`: an array of them.
-    Strings,
-    /// `object`
-    Object,
-}
-
-impl FieldType {
-    /// Every type there is.
-    pub const ALL: [FieldType; 8] = [
-        FieldType::String,
-        FieldType::Integer,
-        FieldType::Number,
-        FieldType::Boolean,
-        FieldType::Date,
-        FieldType::DateTime,
-        FieldType::Strings,
-        FieldType::Object,
-    ];
-
-    /// The type's name on the command line and in the database.
-    pub const fn name(self) -> &'static str {
-        match self {
-            FieldType::String => "string",
-            FieldType::Integer => "integer",
-            FieldType::Number => "number",
-            FieldType::Boolean => "boolean",
-            FieldType::Date => "date",
-            FieldType::DateTime => "date-time",
-            FieldType::Strings => "strings",
-            FieldType::Object => "object",
-        }
-    }
-
-    /// The type of this name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|field_type| field_type.name() == name)
-    }
-
-    /// What a field of this type can be.
-    pub const fn kind(self) -> Kind {
-        match self {
-            FieldType::String => Kind::String,
-            FieldType::Integer => Kind::Integer,
-            FieldType::Number => Kind::Number,
-            FieldType::Boolean => Kind::Boolean,
-            FieldType::Date => Kind::Date,
-            FieldType::DateTime => Kind::DateTime,
-            FieldType::Strings => Kind::Strings,
-            FieldType::Object => Kind::Object,
-        }
     }
 }

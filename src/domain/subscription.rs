@@ -4,16 +4,17 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use serde::Serialize;
 
+use super::address;
+use super::channel::Channel;
 use super::directory::Lookup;
 use super::email;
-use super::fields::{self, What};
 use super::kind::{Field, Flaw, Kind, wrong_type};
+use super::parse::{self, Complaint};
 use super::value::{Json, Object, Value};
 
 /// The fields that are the same for every channel. The address is in others
-/// ([`Channel::addresses`]).
+/// ([`address::alternatives`]).
 pub const FIELDS: &[Field] = &[
     Field::new(
         "resource_id",
@@ -50,122 +51,8 @@ pub const FIELDS: &[Field] = &[
 /// which the broker must be able to carry.
 pub const SUBSCRIPTIONS_MAX: usize = 1000;
 
-/// A part of an address: the path to it below the subscription, and what it can be.
-#[derive(Debug, Clone, Copy)]
-pub struct AddressPart {
-    /// Names of fields, from the outside in.
-    pub path: &'static [&'static str],
-    /// What stands there.
-    pub kind: Kind,
-}
-
-impl AddressPart {
-    const fn new(path: &'static [&'static str], kind: Kind) -> Self {
-        Self { path, kind }
-    }
-}
-
-/// How a subscriber is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Channel {
-    /// `email`
-    Email,
-    /// `sms`
-    Sms,
-    /// `push`
-    Push,
-    /// `telegram_bot`
-    TelegramBot,
-    /// `whatsapp`
-    Whatsapp,
-    /// `viber`
-    Viber,
-    /// `notify`
-    Notify,
-}
-
-impl Channel {
-    /// Every channel there is.
-    pub const ALL: [Channel; 7] = [
-        Channel::Email,
-        Channel::Sms,
-        Channel::Push,
-        Channel::TelegramBot,
-        Channel::Whatsapp,
-        Channel::Viber,
-        Channel::Notify,
-    ];
-
-    /// The channel's name in requests and in the database.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Channel::Email => "email",
-            Channel::Sms => "sms",
-            Channel::Push => "push",
-            Channel::TelegramBot => "telegram_bot",
-            Channel::Whatsapp => "whatsapp",
-            Channel::Viber => "viber",
-            Channel::Notify => "notify",
-        }
-    }
-
-    /// Where the address stands: the alternatives, of which the first that is given counts, and
-    /// the parts of each.
-    pub const fn addresses(self) -> &'static [&'static [AddressPart]] {
-        type Alternatives = &'static [&'static [AddressPart]];
-        const EMAIL: Alternatives = &[
-            &[AddressPart::new(&["email"], Kind::Email)],
-            &[AddressPart::new(&["email_data", "email"], Kind::Email)],
-        ];
-        const SMS: Alternatives = &[
-            &[AddressPart::new(&["phone"], Kind::Phone)],
-            &[AddressPart::new(&["phone_data", "phone"], Kind::Phone)],
-        ];
-        const PUSH: Alternatives = &[&[
-            AddressPart::new(&["provider"], Kind::Provider),
-            AddressPart::new(&["subscription_id"], Kind::Name),
-        ]];
-        const TELEGRAM: Alternatives = &[&[AddressPart::new(&["cc_data", "id"], Kind::Integer)]];
-        const MESSENGER: Alternatives = &[&[AddressPart::new(&["cc_data", "phone"], Kind::Phone)]];
-        match self {
-            Channel::Email => EMAIL,
-            Channel::Sms => SMS,
-            Channel::Push => PUSH,
-            Channel::TelegramBot => TELEGRAM,
-            Channel::Whatsapp | Channel::Viber | Channel::Notify => MESSENGER,
-        }
-    }
-
-    /// The channel of this name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|channel| channel.name() == name)
-    }
-}
-
-/// A set of channels: what a resource offers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Channels(u8);
-
-impl Channels {
-    /// Whether the set has this channel.
-    pub fn contains(self, channel: Channel) -> bool {
-        self.0 & (1 << channel as u8) != 0
-    }
-}
-
-impl FromIterator<Channel> for Channels {
-    fn from_iter<I: IntoIterator<Item = Channel>>(channels: I) -> Self {
-        Self(
-            channels
-                .into_iter()
-                .fold(0, |set, channel| set | (1 << channel as u8)),
-        )
-    }
-}
-
 /// A valid subscription.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Subscription {
     /// A resource of the profile's database.
     pub resource_id: i64,
@@ -177,27 +64,21 @@ pub struct Subscription {
     /// A status word, or an integer as text.
     pub status: String,
     /// As it came.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
     /// An array of strings.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cats: Option<Json>,
     /// An object.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub custom_fields: Option<Json>,
     /// When the subscriber opted in, if the producer says so.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub date: Option<Timestamp>,
     /// From where.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ip: Option<IpAddr>,
     /// On which page.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
 
 impl Subscription {
-    /// What its address has in common with other spellings of it. An email has some; the ids of
+    /// Complaint its address has in common with other spellings of it. An email has some; the ids of
     /// devices have none.
     pub fn identity(&self) -> String {
         match self.channel {
@@ -208,11 +89,11 @@ impl Subscription {
 }
 
 /// A subscription that was dropped because the request allows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
     /// Its place in the request's array, from 0.
     pub index: usize,
-    /// What is wrong with it.
+    /// Complaint is wrong with it.
     pub error_text: String,
 }
 
@@ -239,7 +120,7 @@ pub fn check_all(
     };
     if items.len() > SUBSCRIPTIONS_MAX {
         return Err(
-            What::from(format!("must be at most {SUBSCRIPTIONS_MAX} subscriptions")).into(),
+            Complaint::from(format!("must be at most {SUBSCRIPTIONS_MAX} subscriptions")).into(),
         );
     }
     let mut valid = Vec::with_capacity(items.len());
@@ -296,13 +177,14 @@ fn check(item: Value<'_>, db_id: i64, lookup: &Lookup<'_>) -> Result<Subscriptio
     let resource_id = fields.resource_id.ok_or_else(|| missing("resource_id"))?;
     let channel = fields.channel.ok_or_else(|| missing("channel"))?;
     if !lookup.offers(db_id, resource_id, channel) {
-        let what: What = format!("resource {resource_id} does not offer {}", channel.name()).into();
+        let what: Complaint =
+            format!("resource {resource_id} does not offer {}", channel.name()).into();
         return Err(Flaw::from(what).in_field("channel"));
     }
     Ok(Subscription {
         resource_id,
         channel,
-        address: address(&Object::from_fields(others), channel)?,
+        address: address::read(&Object::from_fields(others), channel)?,
         status: fields.status.unwrap_or_else(|| "subscribed".to_owned()),
         priority: fields.priority,
         cats: fields.cats,
@@ -338,9 +220,11 @@ impl Fields {
     ) -> Result<(), Flaw> {
         match (name, value) {
             ("resource_id", Value::Number(digits)) => {
-                let id = fields::integer(&digits)?;
+                let id = parse::integer(&digits)?;
                 if !lookup.has_resource(db_id, id) {
-                    return Err(What::from(format!("database {db_id} has no resource {id}")).into());
+                    return Err(
+                        Complaint::from(format!("database {db_id} has no resource {id}")).into(),
+                    );
                 }
                 self.resource_id = Some(id);
             }
@@ -348,60 +232,16 @@ impl Fields {
             ("status", Value::String(text) | Value::Number(text)) => {
                 self.status = Some(text.into_owned())
             }
-            ("priority", Value::Number(digits)) => self.priority = Some(fields::integer(&digits)?),
+            ("priority", Value::Number(digits)) => self.priority = Some(parse::integer(&digits)?),
             ("cats", value) => self.cats = Some(Json::from(&value)),
             ("custom_fields", value) => self.custom_fields = Some(Json::from(&value)),
-            ("date", Value::String(text)) => self.date = Some(fields::date_time(&text)?),
-            ("ip", Value::String(text)) => self.ip = Some(fields::ip(&text)?),
+            ("date", Value::String(text)) => self.date = Some(parse::date_time(&text)?),
+            ("ip", Value::String(text)) => self.ip = Some(parse::ip(&text)?),
             ("url", Value::String(text)) => self.url = Some(text.into_owned()),
             (name, _) => {
                 unreachable!("the table of fields has a kind for {name} that is not taken here")
             }
         }
         Ok(())
-    }
-}
-
-/// The address that the channel needs, from the field or fields where it stands.
-fn address(object: &Object<'_>, channel: Channel) -> Result<String, Flaw> {
-    let alternatives = channel.addresses();
-    let mut chosen = alternatives[0];
-    for parts in alternatives {
-        if find(object, parts[0].path)?.is_some() {
-            chosen = parts;
-            break;
-        }
-    }
-    let mut address = String::new();
-    for part in chosen {
-        let in_path = |flaw: Flaw| {
-            part.path
-                .iter()
-                .rev()
-                .fold(flaw, |flaw, name| flaw.in_field(name))
-        };
-        let value = find(object, part.path)?.ok_or_else(|| in_path("is missing".into()))?;
-        if let Value::String(text) | Value::Number(text) =
-            part.kind.check(value.clone()).map_err(in_path)?
-        {
-            if !address.is_empty() {
-                address.push(':');
-            }
-            address.push_str(&text);
-        }
-    }
-    Ok(address)
-}
-
-/// The value at a path of names; none where it is not given.
-fn find<'v, 'a>(object: &'v Object<'a>, path: &[&str]) -> Result<Option<&'v Value<'a>>, Flaw> {
-    let Some((name, rest)) = path.split_first() else {
-        return Ok(None);
-    };
-    match object.get(name) {
-        None => Ok(None),
-        Some(value) if rest.is_empty() => Ok(Some(value)),
-        Some(Value::Object(inner)) => find(inner, rest).map_err(|flaw| flaw.in_field(name)),
-        Some(other) => Err(Flaw::from(wrong_type("an object", other)).in_field(name)),
     }
 }

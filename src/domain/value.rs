@@ -171,7 +171,7 @@ impl Places {
 
 impl<'a> Value<'a> {
     /// What this value is, in the words of an error text.
-    pub fn kind(&self) -> &'static str {
+    pub fn describe(&self) -> &'static str {
         match self {
             Value::Null => "null",
             Value::Bool(_) => "a boolean",

@@ -9,13 +9,13 @@ use crate::broker::outgoing::Outgoing;
 use crate::broker::reply_address::ReplyAddress;
 use crate::config::TopologySettings;
 use crate::domain::email::Email;
-use crate::domain::event;
 use crate::domain::identity::{IdSource, ProfileId};
 use crate::domain::outcome::{Code, DeadLetterReason, Rejection};
 use crate::domain::profile::NewProfile;
 use crate::telemetry::context::TraceHeaders;
 use crate::telemetry::labels::Way;
 use crate::wire::Format;
+use crate::wire::event;
 use crate::wire::reply::Reply;
 
 /// Everything that is to be said about one request now.

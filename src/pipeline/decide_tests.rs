@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::domain::channel::Channel;
+use crate::domain::custom_field::FieldType;
 use crate::domain::email::Email;
-use crate::domain::profile::FieldType;
-use crate::domain::subscription::Channel;
 use crate::domain::token::{Scope, Token, TokenHash};
 
 const NOW: i64 = 1_800_000_000;
@@ -728,7 +728,7 @@ fn every_channel_has_its_address() {
 #[test]
 fn every_status_is_kept() {
     for (given, status) in
-        crate::domain::fields::STATUSES.map(|word| (format!("\"{word}\""), word.to_owned()))
+        crate::domain::parse::STATUSES.map(|word| (format!("\"{word}\""), word.to_owned()))
     {
         let subscription = format!(
             r#"{{"resource_id":11,"channel":"email","email":"a@example.com","status":{given}}}"#

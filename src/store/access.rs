@@ -9,8 +9,8 @@ use tokio_postgres::error::SqlState;
 use super::error::StoreError;
 use super::pool::Store;
 use super::time::{system_time, timestamp};
-use crate::domain::profile::FieldType;
-use crate::domain::subscription::Channel;
+use crate::domain::channel::Channel;
+use crate::domain::custom_field::FieldType;
 use crate::domain::token::{Scope, TokenHash};
 
 /// Why an operator's wish was not fulfilled.

@@ -14,9 +14,9 @@ use tokio_postgres::AsyncMessage;
 use super::error::StoreError;
 use super::pool::{Lease, Store, within};
 use super::time::timestamp;
+use crate::domain::channel::{Channel, Channels};
+use crate::domain::custom_field::FieldType;
 use crate::domain::directory::Directory;
-use crate::domain::profile::FieldType;
-use crate::domain::subscription::{Channel, Channels};
 use crate::domain::token::{Scope, Token, TokenHash};
 
 /// How often the version is compared if nothing is announced.

@@ -1,6 +1,7 @@
 //! Bytes ⇄ domain. Each format turns a body into the same tree of values and a reply into bytes;
 //! everything between the two is the same for all of them.
 
+pub mod event;
 pub mod json;
 pub mod reply;
 pub mod request;

@@ -3,9 +3,9 @@
 
 use std::borrow::Cow;
 
-use crate::domain::fields::{self, What};
 use crate::domain::kind::{Field, Flaw, Kind, wrong_type};
 use crate::domain::outcome::Rejection;
+use crate::domain::parse::{self, Complaint};
 use crate::domain::value::{Object, Value};
 
 /// The top-level fields, besides [`DATA`]. Unknown ones are ignored.
@@ -152,15 +152,16 @@ impl<'a> Fields<'a> {
         };
         match (field.name, field.kind.check(value)?) {
             ("token", Value::String(text)) => self.token = Some(text),
-            ("db_id", Value::Number(digits)) => self.db_id = Some(fields::integer(&digits)?),
+            ("db_id", Value::Number(digits)) => self.db_id = Some(parse::integer(&digits)?),
             ("skip_triggers", Value::Bool(flag)) => self.skip_triggers = flag,
             ("skip_invalid_subscriptions", Value::Bool(flag)) => {
                 self.skip_invalid_subscriptions = flag
             }
             ("feedback_id", Value::String(text)) if text.len() > FEEDBACK_ID_MAX_BYTES => {
-                return Err(
-                    What::from(format!("must have at most {FEEDBACK_ID_MAX_BYTES} bytes")).into(),
-                );
+                return Err(Complaint::from(format!(
+                    "must have at most {FEEDBACK_ID_MAX_BYTES} bytes"
+                ))
+                .into());
             }
             ("feedback_id", Value::String(text)) => self.feedback_id = Some(text),
             (name, _) => {

@@ -515,7 +515,7 @@ fn check_subscription(db_id: i64, subscription: &Subscription) {
         .parse::<i64>()
         .is_ok_and(|number| number.to_string() == *status);
     assert!(
-        is_integer || profile_worker::domain::fields::STATUSES.contains(&status.as_str()),
+        is_integer || profile_worker::domain::parse::STATUSES.contains(&status.as_str()),
         "{status:?}"
     );
     let texts = [Some(address), Some(status), subscription.url.as_ref()];

@@ -1,7 +1,7 @@
 //! Who may do what in the test: two databases with two resources each, and a token for both and one
 //! for all.
 
-use profile_worker::domain::subscription::Channel;
+use profile_worker::domain::channel::Channel;
 use profile_worker::domain::token::Scope;
 use profile_worker::store::pool::Store;
 

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use profile_worker::domain::fields::STATUSES;
 use profile_worker::domain::outcome::Code;
+use profile_worker::domain::parse::STATUSES;
 use profile_worker::domain::profile::{self, FieldType};
 use profile_worker::domain::subscription::{self, Channel};
 use profile_worker::domain::token::Scope;

@@ -1,6 +1,6 @@
 //! Custom fields that an operator defines, and strict databases.
 
-use profile_worker::domain::profile::FieldType;
+use profile_worker::domain::custom_field::FieldType;
 
 use crate::world::World;
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lapin::types::{AMQPValue, FieldTable};
-use profile_worker::domain::subscription::Channel;
+use profile_worker::domain::channel::Channel;
 use profile_worker::domain::token::Scope;
 
 use crate::client::props;

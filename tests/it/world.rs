@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
-use profile_worker::domain::subscription::Channel;
+use profile_worker::domain::channel::Channel;
 use profile_worker::domain::token::{Scope, Secret};
 use profile_worker::store::migrate;
 use profile_worker::store::pool::{DatabaseUrl, Store};

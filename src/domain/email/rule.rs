@@ -2,15 +2,14 @@
 
 use sha2::{Digest, Sha256};
 
-use super::Email;
+use super::address::Email;
 
 /// The rule by which this program makes keys, as a database remembers it (`email_rule`).
 ///
 /// Unicode promises that normalization and case folding of a character stay what they are once it
 /// has been assigned (Unicode's stability policies), and characters that are not assigned are
-/// refused here. UTS
-/// #46 has no such promise: with Unicode 15.1 the host `STRAẞE.de` became another one. And a library may have a
-/// fault mended. So nothing is taken on trust.
+/// refused here. UTS #46 has no such promise: with Unicode 15.1 the host `STRAẞE.de` became another
+/// one. And a library may have a fault mended. So nothing is taken on trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// The version of Unicode that the libraries have; for people.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::address::*;
 use super::*;
 
 /// A row of `tests/fixtures/emails.tsv`: an address, and its canonical form or a part of the error.

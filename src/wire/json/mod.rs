@@ -1,6 +1,7 @@
 //! JSON bodies → the tree of values, in one pass, by `serde_json`.
 
 mod scan;
+mod write;
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -88,7 +89,7 @@ fn parse<'a>(text: &'a str, keep: Keep, is_too_deep: &Cell<bool>) -> serde_json:
 fn object(tree: Value<'_>) -> Result<Object<'_>, Unreadable> {
     match tree {
         Value::Object(object) => Ok(object),
-        other => Err(Unreadable::NotAnObject(other.kind())),
+        other => Err(Unreadable::NotAnObject(other.describe())),
     }
 }
 

@@ -9,14 +9,14 @@ use std::net::IpAddr;
 
 use jiff::{Timestamp, civil, tz};
 
-use super::subscription::Channel;
+use super::channel::Channel;
 use super::value::Value;
 
-/// What is wrong with a value, in words that follow its path and a colon.
-pub type What = Cow<'static, str>;
+/// Complaint is wrong with a value, in words that follow its path and a colon.
+pub type Complaint = Cow<'static, str>;
 
 /// A string without U+0000, which PostgreSQL can't store.
-pub fn text(text: &str) -> Result<(), What> {
+pub fn text(text: &str) -> Result<(), Complaint> {
     if text.contains('\0') {
         Err("must not contain the character U+0000".into())
     } else {
@@ -25,7 +25,7 @@ pub fn text(text: &str) -> Result<(), What> {
 }
 
 /// A text that is not blank.
-pub fn name(text: &str) -> Result<(), What> {
+pub fn name(text: &str) -> Result<(), Complaint> {
     if text.trim().is_empty() {
         Err("must not be blank".into())
     } else {
@@ -34,7 +34,7 @@ pub fn name(text: &str) -> Result<(), What> {
 }
 
 /// The name of a push provider: a name, and without a colon, which ends it in a stored address.
-pub fn provider(text: &str) -> Result<(), What> {
+pub fn provider(text: &str) -> Result<(), Complaint> {
     name(text)?;
     if text.contains(':') {
         Err("must not contain a colon".into())
@@ -44,7 +44,7 @@ pub fn provider(text: &str) -> Result<(), What> {
 }
 
 /// The name of a subscription channel.
-pub fn channel(text: &str) -> Result<(), What> {
+pub fn channel(text: &str) -> Result<(), Complaint> {
     let known = Channel::parse(text).map(|_| ());
     known.ok_or_else(|| {
         format!(
@@ -62,7 +62,7 @@ pub fn is_integer(digits: &str) -> bool {
 }
 
 /// An integer of 64 bits, from the digits of a number.
-pub fn integer(digits: &str) -> Result<i64, What> {
+pub fn integer(digits: &str) -> Result<i64, Complaint> {
     digits.parse().map_err(|_| {
         if is_integer(digits) {
             "must fit into 64 bits".into()
@@ -77,7 +77,7 @@ pub fn integer(digits: &str) -> Result<i64, What> {
 /// Why no library? Those judge by tables of the numbers that operators have been given, which
 /// change: a number that was good yesterday must not be refused today, and none may be guessed
 /// from a number without its country code. The form itself is a few lines (ITU-T E.164, 6.2).
-pub fn phone(text: &str) -> Result<String, What> {
+pub fn phone(text: &str) -> Result<String, Complaint> {
     const WHAT: &str = "not a phone number with country code, such as +79000000000";
     let rest = text.trim().strip_prefix('+').ok_or(WHAT)?;
     let mut number = String::with_capacity(16);
@@ -98,7 +98,7 @@ pub fn phone(text: &str) -> Result<String, What> {
 }
 
 /// A country code of two letters (the form of ISO 3166-1 alpha-2; which of them exist changes).
-pub fn country(text: &str) -> Result<(), What> {
+pub fn country(text: &str) -> Result<(), Complaint> {
     let sound = text.len() == 2 && text.bytes().all(|b| b.is_ascii_alphabetic());
     sound
         .then_some(())
@@ -106,12 +106,12 @@ pub fn country(text: &str) -> Result<(), What> {
 }
 
 /// An IPv4 or IPv6 address.
-pub fn ip(text: &str) -> Result<IpAddr, What> {
+pub fn ip(text: &str) -> Result<IpAddr, Complaint> {
     text.parse().map_err(|_| "not an IP address".into())
 }
 
 /// An RFC 3339 date-time.
-pub fn date_time(text: &str) -> Result<Timestamp, What> {
+pub fn date_time(text: &str) -> Result<Timestamp, Complaint> {
     const WHAT: &str = "not a date-time such as 2001-12-31T10:00:00Z";
     if !has_rfc3339_layout(text.as_bytes()) {
         return Err(WHAT.into());
@@ -120,7 +120,7 @@ pub fn date_time(text: &str) -> Result<Timestamp, What> {
 }
 
 /// A date of RFC 3339.
-pub fn date(text: &str) -> Result<(), What> {
+pub fn date(text: &str) -> Result<(), Complaint> {
     let sound = has_layout(text.as_bytes(), b"0000-00-00") && text.parse::<civil::Date>().is_ok();
     sound
         .then_some(())
@@ -128,7 +128,7 @@ pub fn date(text: &str) -> Result<(), What> {
 }
 
 /// Either of the two.
-pub fn date_or_date_time(text: &str) -> Result<(), What> {
+pub fn date_or_date_time(text: &str) -> Result<(), Complaint> {
     let sound = date(text).is_ok() || date_time(text).is_ok();
     sound
         .then_some(())
@@ -178,7 +178,7 @@ fn has_layout(text: &[u8], layout: &[u8]) -> bool {
 }
 
 /// The name of a time zone in the IANA database.
-pub fn time_zone(text: &str) -> Result<(), What> {
+pub fn time_zone(text: &str) -> Result<(), Complaint> {
     match tz::db().get(text) {
         Ok(_) => Ok(()),
         Err(_) => Err("not an IANA time zone name such as Europe/Moscow".into()),
@@ -197,7 +197,7 @@ pub const STATUSES: [&str; 7] = [
 ];
 
 /// Whether PostgreSQL's jsonb can hold the value.
-pub fn storable(value: &Value<'_>) -> Result<(), What> {
+pub fn storable(value: &Value<'_>) -> Result<(), Complaint> {
     match value {
         Value::Null | Value::Bool(_) => Ok(()),
         Value::Number(digits) => storable_number(digits),
@@ -216,7 +216,7 @@ pub fn storable(value: &Value<'_>) -> Result<(), What> {
 /// for more; a bound this near keeps `1e16000` from becoming sixteen thousand digits in a row.
 const NUMBER_DIGITS_MAX: usize = 1000;
 
-fn storable_number(digits: &str) -> Result<(), What> {
+fn storable_number(digits: &str) -> Result<(), Complaint> {
     let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
     let exponent: Option<i64> = exponent.parse().ok();
     let near = exponent.is_some_and(|e| e.unsigned_abs() <= NUMBER_DIGITS_MAX as u64);

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::identity::ProfileId;
-use super::subscription::Subscription;
+use crate::domain::identity::ProfileId;
+use crate::domain::subscription::Subscription;
 
 /// The body of a trigger event.
 #[derive(Debug, Serialize)]
