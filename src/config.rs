@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use crate::broker::connection::BrokerUrl;
-use crate::store::pool::DatabaseUrl;
+use crate::store::url::DatabaseUrl;
 use crate::telemetry::otlp::{Endpoint, Headers};
 
 /// One setting.

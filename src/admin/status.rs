@@ -6,8 +6,8 @@ use serde::Serialize;
 use crate::domain::outcome::Code;
 use crate::pipeline::vitals::{BrokerState, Reading, Vitals};
 use crate::store::directory::DirectoryState;
-use crate::store::migrate::needed_version;
 use crate::store::pool::PoolState;
+use crate::store::schema::needed_version;
 use crate::telemetry::labels::{Label, Redelivered, Stage};
 
 #[derive(Serialize)]

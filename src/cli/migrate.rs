@@ -5,6 +5,7 @@ use super::flags::DatabaseFlags;
 use super::output::{Failure, say};
 use crate::store::migrate;
 use crate::store::pool::Store;
+use crate::store::schema;
 
 /// Bring the schema of the database up to date.
 ///
@@ -28,7 +29,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         say(format_args!(
             "the schema is up to date (version {})",
-            migrate::needed_version()
+            schema::needed_version()
         ));
         if store.has_old_email_key().await? {
             say(

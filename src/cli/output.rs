@@ -12,7 +12,7 @@ use crate::config::Problems;
 use crate::store::access::AccessError;
 use crate::store::email::{ContractError, CorrectError, FillError};
 use crate::store::error::StoreError;
-use crate::store::migrate::MigrateError;
+use crate::store::schema::MigrateError;
 
 /// The exit code of a wrong command line or configuration (EX_USAGE of sysexits).
 const USAGE: u8 = 64;

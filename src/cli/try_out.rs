@@ -13,7 +13,8 @@ use crate::broker::connection::{BrokerUrl, Connection, Frames};
 use crate::broker::requester::{ReceivedReply, RequestMessage, Requester};
 use crate::domain::channel::Channel;
 use crate::domain::token::{Scope, Secret};
-use crate::store::pool::{DatabaseUrl, Store};
+use crate::store::pool::Store;
+use crate::store::url::DatabaseUrl;
 
 /// Make a database, a resource and a token, send a request, and print its reply.
 ///

@@ -4,7 +4,6 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio_postgres::error::SqlState;
 
 use super::error::StoreError;
 use super::pool::Store;
@@ -92,6 +91,7 @@ impl Store {
         let lease = self.lease().await?;
         let row = lease
             .query_one(
+                "access",
                 "INSERT INTO databases (name, strict) VALUES ($1, $2) RETURNING id",
                 &[&name, &strict],
             )
@@ -106,11 +106,11 @@ impl Store {
         let lease = self.lease().await?;
         let rows = lease
             .query(
+                "access",
                 "SELECT id, name, strict, created_at FROM databases ORDER BY id",
                 &[],
             )
-            .await
-            .map_err(StoreError::from)?;
+            .await?;
         lease.give_back();
         let database = |row: &tokio_postgres::Row| Database {
             id: row.get(0),
@@ -126,11 +126,11 @@ impl Store {
         let lease = self.lease().await?;
         let changed = lease
             .execute(
+                "access",
                 "UPDATE databases SET strict = $2 WHERE id = $1",
                 &[&db_id, &strict],
             )
-            .await
-            .map_err(StoreError::from)?;
+            .await?;
         lease.give_back();
         if changed == 0 {
             Err(AccessError::NotFound("database", db_id))
@@ -149,6 +149,7 @@ impl Store {
         let lease = self.lease().await?;
         lease
             .execute(
+                "access",
                 "INSERT INTO fields (db_id, name, type) VALUES ($1, $2, $3)
                  ON CONFLICT (db_id, name) DO UPDATE SET type = excluded.type",
                 &[&db_id, &name, &field_type.name()],
@@ -164,11 +165,11 @@ impl Store {
         let lease = self.lease().await?;
         let rows = lease
             .query(
+                "access",
                 "SELECT db_id, name, type FROM fields ORDER BY db_id, name",
                 &[],
             )
-            .await
-            .map_err(StoreError::from)?;
+            .await?;
         lease.give_back();
         let field = |row: &tokio_postgres::Row| DefinedField {
             db_id: row.get(0),
@@ -183,11 +184,11 @@ impl Store {
         let lease = self.lease().await?;
         let removed = lease
             .execute(
+                "access",
                 "DELETE FROM fields WHERE db_id = $1 AND name = $2",
                 &[&db_id, &name],
             )
-            .await
-            .map_err(StoreError::from)?;
+            .await?;
         lease.give_back();
         if removed == 0 {
             Err(AccessError::NoField(db_id, name.to_owned()))
@@ -207,6 +208,7 @@ impl Store {
         let lease = self.lease().await?;
         let row = lease
             .query_one(
+                "access",
                 "INSERT INTO resources (db_id, channels, name) VALUES ($1, $2, $3) RETURNING id",
                 &[&db_id, &channels, &name],
             )
@@ -221,11 +223,11 @@ impl Store {
         let lease = self.lease().await?;
         let rows = lease
             .query(
+                "access",
                 "SELECT id, db_id, name, channels FROM resources ORDER BY db_id, id",
                 &[],
             )
-            .await
-            .map_err(StoreError::from)?;
+            .await?;
         lease.give_back();
         let resource = |row: &tokio_postgres::Row| Resource {
             id: row.get(0),
@@ -251,9 +253,12 @@ impl Store {
         let expires_at = expires_at.map(system_time);
         let lease = self.lease().await?;
         let known: Vec<i64> = lease
-            .query("SELECT id FROM databases WHERE id = ANY($1)", &[&ids])
-            .await
-            .map_err(StoreError::from)?
+            .query(
+                "access",
+                "SELECT id FROM databases WHERE id = ANY($1)",
+                &[&ids],
+            )
+            .await?
             .iter()
             .map(|row| row.get(0))
             .collect();
@@ -262,6 +267,7 @@ impl Store {
         }
         let row = lease
             .query_one(
+                "access",
                 "WITH token AS (
                      INSERT INTO api_tokens (name, token_hash, all_databases, expires_at)
                      VALUES ($1, $2, $3, $4) RETURNING id
@@ -283,14 +289,14 @@ impl Store {
         let lease = self.lease().await?;
         let rows = lease
             .query(
+                "access",
                 "SELECT id, name, all_databases,
                         ARRAY(SELECT db_id FROM api_token_databases WHERE token_id = id ORDER BY db_id),
                         expires_at, revoked_at
                  FROM api_tokens ORDER BY id",
                 &[],
             )
-            .await
-            .map_err(StoreError::from)?;
+            .await?;
         lease.give_back();
         let token = |row: &tokio_postgres::Row| TokenEntry {
             id: row.get(0),
@@ -308,11 +314,11 @@ impl Store {
         let lease = self.lease().await?;
         let changed = lease
             .execute(
+                "access",
                 "UPDATE api_tokens SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1",
                 &[&id],
             )
-            .await
-            .map_err(StoreError::from)?;
+            .await?;
         lease.give_back();
         if changed == 0 {
             Err(AccessError::NotFound("token", id))
@@ -322,12 +328,12 @@ impl Store {
     }
 }
 
-fn explain(error: tokio_postgres::Error, what: &'static str, db_id: i64) -> AccessError {
-    match error.code() {
-        Some(code) if *code == SqlState::UNIQUE_VIOLATION => AccessError::NameTaken(what),
-        Some(code) if *code == SqlState::FOREIGN_KEY_VIOLATION => {
-            AccessError::NotFound("database", db_id)
-        }
-        _ => AccessError::Store(error.into()),
+fn explain(error: StoreError, what: &'static str, db_id: i64) -> AccessError {
+    if error.is_unique_violation() {
+        AccessError::NameTaken(what)
+    } else if error.is_foreign_key_violation() {
+        AccessError::NotFound("database", db_id)
+    } else {
+        AccessError::Store(error)
     }
 }

@@ -12,7 +12,9 @@ use tokio::time::Instant;
 use tokio_postgres::AsyncMessage;
 
 use super::error::StoreError;
-use super::pool::{Lease, Store, within};
+use super::lease::Lease;
+use super::limits::within;
+use super::pool::Store;
 use super::time::timestamp;
 use crate::domain::channel::{Channel, Channels};
 use crate::domain::custom_field::FieldType;
@@ -227,16 +229,13 @@ async fn load_all(store: &Store) -> Result<Arc<Directory>, StoreError> {
 }
 
 async fn version(lease: &Lease) -> Result<i64, StoreError> {
-    let statement = within(
-        "prepare",
-        lease.prepare_cached("SELECT version FROM directory_version"),
-    )
-    .await?;
-    Ok(
-        within("directory version", lease.query_one(&statement, &[]))
-            .await?
-            .get(0),
-    )
+    let statement = lease
+        .prepare("SELECT version FROM directory_version")
+        .await?;
+    Ok(lease
+        .query_one("directory version", &statement, &[])
+        .await?
+        .get(0))
 }
 
 /// One statement, so that all of it is true at one moment.
@@ -257,13 +256,11 @@ SELECT 'token', id, NULL, token_hash, all_databases,
 FROM api_tokens";
 
 async fn load(lease: &Lease) -> Result<Directory, StoreError> {
-    let statement = within("prepare", lease.prepare_cached(LOAD)).await?;
+    let statement = lease.prepare(LOAD).await?;
     // Row by row: all of them at once would be several times what is kept of them.
-    let rows = within(
-        "directory",
-        lease.query_raw(&statement, std::iter::empty::<i64>()),
-    )
-    .await?;
+    let rows = lease
+        .rows("directory", &statement, std::iter::empty::<i64>())
+        .await?;
     let mut rows = std::pin::pin!(rows);
     let mut directory = Directory::default();
     while let Some(row) = within("directory", rows.try_next()).await? {

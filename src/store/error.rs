@@ -90,6 +90,11 @@ impl StoreError {
         matches!(self, Self::Refused(code) if code == SqlState::UNIQUE_VIOLATION.code())
     }
 
+    /// What a row refers to is not there.
+    pub(super) fn is_foreign_key_violation(&self) -> bool {
+        matches!(self, Self::Refused(code) if code == SqlState::FOREIGN_KEY_VIOLATION.code())
+    }
+
     /// A connection was refused. The server's words name no command, as they do not say who we are.
     pub(super) fn at_login(error: tokio_postgres::Error, role: &str, database: &str) -> Self {
         if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
@@ -164,11 +169,6 @@ impl From<tokio_postgres::Error> for StoreError {
             _ => Self::Refused(code.code().to_owned()),
         }
     }
-}
-
-/// Whether somebody's lock was not given up in time.
-pub(super) fn waited_for_lock(error: &tokio_postgres::Error) -> bool {
-    error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
 fn session_refused(refusal: &DbError) -> StoreError {

@@ -6,7 +6,7 @@
 //! profiles.
 
 use super::error::StoreError;
-use super::pool::{Store, within};
+use super::pool::Store;
 
 /// A pooler that nobody else uses shows in the first round; other clients may mix up its sessions.
 const ROUNDS: u32 = 5;
@@ -17,13 +17,11 @@ pub async fn check(store: &Store) -> Result<(), StoreError> {
     let (one, other) = (store.lease().await?, store.lease().await?);
     // Another worker has a statement of the same name, but not with this number.
     let marker = marker()?;
-    let statement = within(
-        "prepare",
-        one.prepare(&format!("SELECT pg_backend_pid(), {marker}::bigint")),
-    )
-    .await?;
+    let statement = one
+        .prepare_anew(&format!("SELECT pg_backend_pid(), {marker}::bigint"))
+        .await?;
     let session = async || {
-        let row = within("session", one.query_one(&statement, &[])).await?;
+        let row = one.query_one("session", &statement, &[]).await?;
         match (row.try_get::<_, i32>(0), row.try_get::<_, i64>(1)) {
             (Ok(session), Ok(number)) if number == marker => Ok(session),
             _ => Err(StoreError::statements_get_lost()),
@@ -33,9 +31,9 @@ pub async fn check(store: &Store) -> Result<(), StoreError> {
     for _ in 0..ROUNDS {
         let before = session().await?;
         // A pooler gives this transaction the session that was free last, and keeps it for it.
-        within("begin", other.batch_execute("BEGIN")).await?;
+        other.batch("begin", "BEGIN").await?;
         changed |= session().await? != before;
-        within("rollback", other.batch_execute("ROLLBACK")).await?;
+        other.batch("rollback", "ROLLBACK").await?;
     }
     drop(statement);
     one.give_back();

@@ -2,7 +2,7 @@
 //! those that are missing. `docs/faults.md` lists them for operators.
 
 use super::error::{StoreError, identifier};
-use super::pool::{Store, within};
+use super::pool::Store;
 
 /// A right to a table.
 struct Right {
@@ -184,12 +184,10 @@ impl Store {
         let names: Vec<_> = NEEDED.iter().map(|right| right.table).collect();
         let privileges: Vec<_> = NEEDED.iter().map(|right| right.privilege).collect();
         let columns: Vec<_> = NEEDED.iter().map(|right| right.column).collect();
-        let statement = within("prepare", lease.prepare_cached(LOOK)).await?;
-        let rows = within(
-            "rights",
-            lease.query(&statement, &[&names, &privileges, &columns]),
-        )
-        .await?;
+        let statement = lease.prepare(LOOK).await?;
+        let rows = lease
+            .query("rights", &statement, &[&names, &privileges, &columns])
+            .await?;
         lease.give_back();
         let mut lacks = Lacks::default();
         for (right, row) in NEEDED.iter().zip(&rows) {

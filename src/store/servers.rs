@@ -13,12 +13,9 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Connection, Socket};
 
 use super::error::StoreError;
-use super::pool::{ANSWER_MAX, DatabaseUrl, session_settings};
+use super::limits::{ANSWER_MAX, CONNECT_MAX, session_settings};
 use super::tls::Connector;
-
-/// How long one attempt at one address may take, from the first packet to the answer whether it
-/// takes writes, if `connect_timeout` says nothing else.
-pub(super) const CONNECT_MAX: Duration = Duration::from_secs(5);
+use super::url::{DatabaseUrl, address, port};
 
 /// A connection and what drives it.
 pub(super) type Line = (
@@ -151,22 +148,6 @@ fn none_would_do(mut failures: Vec<(String, StoreError)>) -> StoreError {
         StoreError::Setup(each)
     } else {
         StoreError::Unavailable(each)
-    }
-}
-
-fn port(config: &Config) -> u16 {
-    config.get_ports().first().copied().unwrap_or(5432)
-}
-
-/// A server for people.
-pub(super) fn address(config: &Config) -> String {
-    match config.get_hosts().first() {
-        Some(Host::Tcp(name)) => crate::hosts::with_port(name, port(config)),
-        Some(Host::Unix(path)) => format!("{}:{}", path.display(), port(config)),
-        None => config
-            .get_hostaddrs()
-            .first()
-            .map_or_else(String::new, |ip| format!("{ip}:{}", port(config))),
     }
 }
 

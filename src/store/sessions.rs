@@ -1,22 +1,8 @@
-//! How our sessions are called in `pg_stat_activity`, and who is there by that.
+//! Whose sessions are in the database.
 
 use super::error::StoreError;
-use super::migrate;
-use super::pool::{Store, within};
-
-/// Their name unless `DATABASE_URL` has an `application_name`.
-pub(super) const APPLICATION_NAME: &str = "profile-worker";
-
-/// The name of a session, with the last migration that this program knows: by that a contracting
-/// migration sees whether somebody older is still there. PostgreSQL cuts names off at 63 bytes.
-pub(super) fn known_as(name: &str) -> String {
-    const NAME_BYTES_MAX: usize = 63 - "/99999".len();
-    let end = (0..=name.len().min(NAME_BYTES_MAX))
-        .rev()
-        .find(|end| name.is_char_boundary(*end))
-        .unwrap_or(0);
-    format!("{}/{}", &name[..end], migrate::needed_version())
-}
+use super::pool::Store;
+use super::session_name::APPLICATION_NAME;
 
 /// Everybody may see the names of all sessions.
 const SESSION_BEFORE: &str = "
@@ -29,18 +15,16 @@ ORDER BY pid LIMIT 1";
 
 impl Store {
     /// A session of a worker or command that does not know this migration, in words. Those of ours
-    /// say which one they know ([`known_as`]); older ones have the bare name.
+    /// say which one they know ([`super::session_name`]); older ones have the bare name.
     pub(super) async fn session_before(
         &self,
         migration: i32,
     ) -> Result<Option<String>, StoreError> {
         let lease = self.lease().await?;
         let names = [self.url().application_name(), APPLICATION_NAME];
-        let row = within(
-            "sessions",
-            lease.query_opt(SESSION_BEFORE, &[&&names[..], &migration]),
-        )
-        .await?;
+        let row = lease
+            .query_opt("sessions", SESSION_BEFORE, &[&&names[..], &migration])
+            .await?;
         lease.give_back();
         Ok(row.map(|row| {
             let (process, name): (i32, &str) = (row.get(0), row.get(1));

@@ -2,7 +2,7 @@
 //! written down where no crash of ours can lose it.
 
 use super::error::StoreError;
-use super::pool::{Store, within};
+use super::pool::Store;
 use crate::domain::identity::RequestId;
 
 /// Notes the beginning, and forgets what is a day old: whatever came of it, nobody counts on it.
@@ -32,8 +32,10 @@ impl Store {
 
 async fn begin(store: &Store, request: RequestId) -> Result<u32, StoreError> {
     let lease = store.lease().await?;
-    let statement = within("prepare", lease.prepare_cached(BEGIN)).await?;
-    let row = within("suspect", lease.query_one(&statement, &[&&request.0[..]])).await?;
+    let statement = lease.prepare(BEGIN).await?;
+    let row = lease
+        .query_one("suspect", &statement, &[&&request.0[..]])
+        .await?;
     lease.give_back();
     let begun: i32 = row.get(0);
     Ok(u32::try_from(begun).unwrap_or(0))
@@ -41,8 +43,10 @@ async fn begin(store: &Store, request: RequestId) -> Result<u32, StoreError> {
 
 async fn finish(store: &Store, request: RequestId) -> Result<(), StoreError> {
     let lease = store.lease().await?;
-    let statement = within("prepare", lease.prepare_cached(FINISH)).await?;
-    within("suspect", lease.execute(&statement, &[&&request.0[..]])).await?;
+    let statement = lease.prepare(FINISH).await?;
+    lease
+        .execute("suspect", &statement, &[&&request.0[..]])
+        .await?;
     lease.give_back();
     Ok(())
 }

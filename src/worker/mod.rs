@@ -26,8 +26,8 @@ use crate::pipeline::shutdown::Stop;
 use crate::pipeline::suspects::Suspects;
 use crate::pipeline::vitals::Vitals;
 use crate::store::error::StoreError;
-use crate::store::migrate::MigrateError;
 use crate::store::pool::Store;
+use crate::store::schema::MigrateError;
 use crate::telemetry::otlp::{self, Delivery};
 use crate::telemetry::traces::{self, About, Traces};
 

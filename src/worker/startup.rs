@@ -13,9 +13,9 @@ use crate::pipeline::vitals::Vitals;
 use crate::store::directory::DirectoryKeeper;
 use crate::store::email;
 use crate::store::error::StoreError;
-use crate::store::migrate::{self, MigrateError};
 use crate::store::pool::Store;
 use crate::store::pooler;
+use crate::store::schema::{self, MigrateError};
 
 /// Waits until the database can be reached, has the schema, lets us do what a worker does, and
 /// tells who may do what.
@@ -52,10 +52,10 @@ pub(super) async fn wait_for_database(
 }
 
 async fn try_database(store: &Store) -> Result<DirectoryKeeper, MigrateError> {
-    migrate::check(store).await?;
+    schema::check(store).await?;
     pooler::check(store).await?;
     store.check_rights().await?;
-    email::check_rule(store).await?;
+    email::rule::check(store).await?;
     match store.probe().await {
         Err(error) if !may_pass(&error) => return Err(error.into()),
         // One that is full or read-only now may still be asked who may do what.

@@ -11,7 +11,8 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel as AmqpChannel, Connection, ExchangeKind};
 use profile_worker::store::migrate;
-use profile_worker::store::pool::{DatabaseUrl, Store};
+use profile_worker::store::pool::Store;
+use profile_worker::store::url::DatabaseUrl;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};

@@ -4,7 +4,8 @@
 
 use profile_worker::domain::identity::RequestId;
 use profile_worker::domain::token::Scope;
-use profile_worker::store::pool::{DatabaseUrl, Store};
+use profile_worker::store::pool::Store;
+use profile_worker::store::url::DatabaseUrl;
 
 use crate::away::{deliveries, ends_well};
 use crate::client::{Client, props};

@@ -8,8 +8,9 @@ use profile_worker::domain::identity::{IdSource, RequestId};
 use profile_worker::domain::profile::NewProfile;
 use profile_worker::domain::value::{Json, Value};
 use profile_worker::store::migrate;
-use profile_worker::store::pool::{DatabaseUrl, Store};
+use profile_worker::store::pool::Store;
 use profile_worker::store::profiles::Stored;
+use profile_worker::store::url::DatabaseUrl;
 
 use crate::worker::{command, until};
 use crate::world::{World, connect};

@@ -7,7 +7,8 @@ use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use profile_worker::domain::channel::Channel;
 use profile_worker::domain::token::{Scope, Secret};
 use profile_worker::store::migrate;
-use profile_worker::store::pool::{DatabaseUrl, Store};
+use profile_worker::store::pool::Store;
+use profile_worker::store::url::DatabaseUrl;
 use tokio_postgres::NoTls;
 
 use crate::client::Client;

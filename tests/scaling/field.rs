@@ -7,7 +7,8 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel as AmqpChannel, Connection, ExchangeKind};
 use profile_worker::admin::client::ask;
-use profile_worker::store::pool::{DatabaseUrl, Store};
+use profile_worker::store::pool::Store;
+use profile_worker::store::url::DatabaseUrl;
 use testcontainers::ImageExt;
 use testcontainers::runners::AsyncRunner;
 use tokio::process::Command;

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::super::error::StoreError;
-use super::super::migrate::{self, MigrateError};
-use super::super::pool::{Lease, Store, within};
 use super::fill::{FillError, Pace};
-use super::{Uniqueness, check_rule};
+use super::rule;
+use super::uniqueness::Uniqueness;
+use crate::store::error::StoreError;
+use crate::store::lease::Lease;
+use crate::store::pool::Store;
+use crate::store::schema::{self, MigrateError};
 
 const CONTRACT: &str = include_str!("../../../migrations/contract/0004_hash_emails.sql");
 
@@ -53,8 +55,8 @@ impl Store {
     /// See [`ContractError`]. Either nothing was removed, or all of it was and the last check is
     /// open: to run it again does that.
     pub async fn contract_emails(&self, force: bool) -> Result<bool, ContractError> {
-        migrate::check(self).await?;
-        check_rule(self).await?;
+        schema::check(self).await?;
+        rule::check(self).await?;
         let unique = self.look_at_uniqueness().await?;
         if unique == Uniqueness::ByHash && self.is_validated().await? {
             return Ok(false);
@@ -98,7 +100,7 @@ impl Store {
         let lease = self.lease().await?;
         let look = "SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = 'profiles'::regclass
                     AND conname = 'profiles_email_hashed' AND convalidated)";
-        let row = within("constraint", lease.query_one(look, &[])).await?;
+        let row = lease.query_one("constraint", look, &[]).await?;
         lease.give_back();
         Ok(row.get(0))
     }
@@ -106,26 +108,25 @@ impl Store {
     /// Reads the whole table, and holds up nobody.
     async fn validate(&self) -> Result<(), StoreError> {
         let lease = self.lease().await?;
-        let validate = "SET statement_timeout = 0; ALTER TABLE profiles VALIDATE CONSTRAINT profiles_email_hashed";
-        Ok(lease.batch_execute(validate).await?)
+        let validate = "ALTER TABLE profiles VALIDATE CONSTRAINT profiles_email_hashed";
+        lease.batch_at_length("validate", validate).await
     }
 }
 
 /// In one transaction.
 async fn contract(lease: &Lease) -> Result<(), StoreError> {
-    within(
-        "contract",
-        lease.batch_execute(&format!("BEGIN; {CONTRACT}; COMMIT")),
-    )
-    .await
+    lease
+        .batch("contract", &format!("BEGIN; {CONTRACT}; COMMIT"))
+        .await
 }
 
 /// The same where the schema is made anew, and nobody has been there yet.
-pub(in super::super) async fn contract_new(lease: &Lease) -> Result<(), StoreError> {
+pub(in crate::store) async fn contract_new(lease: &Lease) -> Result<(), StoreError> {
     contract(lease).await?;
-    within(
-        "contract",
-        lease.batch_execute("ALTER TABLE profiles VALIDATE CONSTRAINT profiles_email_hashed"),
-    )
-    .await
+    lease
+        .batch(
+            "contract",
+            "ALTER TABLE profiles VALIDATE CONSTRAINT profiles_email_hashed",
+        )
+        .await
 }

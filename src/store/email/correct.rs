@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-use super::super::error::StoreError;
-use super::super::pool::{Lease, Store, within};
-use super::Hash;
+use super::hash::Hash;
 use crate::domain::email::{Email, EmailKey};
+use crate::store::error::StoreError;
+use crate::store::lease::Lease;
+use crate::store::pool::Store;
 
 /// A profile that can't have the hash of its email.
 #[derive(Debug, Serialize)]
@@ -73,13 +74,15 @@ impl Store {
         let lease = self.lease().await?;
         let address = email.map(Email::address);
         let hash = email.map(|email| Hash(email.key()));
-        let set = within("set", lease.execute(SET, &[&db_id, &id, &address, &hash])).await;
+        let set = lease
+            .execute("set", SET, &[&db_id, &id, &address, &hash])
+            .await;
         match set {
             Ok(0) => return Err(CorrectError::NoProfile(db_id, id.to_owned())),
             Err(error) if error.is_unique_violation() => return Err(CorrectError::Taken(db_id)),
             set => set?,
         };
-        within("forget", lease.execute(FORGET, &[&db_id, &id])).await?;
+        lease.execute("forget", FORGET, &[&db_id, &id]).await?;
         lease.give_back();
         Ok(())
     }
@@ -94,7 +97,7 @@ async fn conflicts(lease: &Lease) -> Result<Vec<Conflict>, StoreError> {
         other_profile_id: row.get(4),
         other_email: row.get(5),
     };
-    let rows = within("conflicts", lease.query(CONFLICTS, &[])).await?;
+    let rows = lease.query("conflicts", CONFLICTS, &[]).await?;
     Ok(rows.iter().map(conflict).collect())
 }
 
@@ -114,15 +117,13 @@ pub(super) async fn retry_conflicts(lease: &Lease) -> Result<u64, StoreError> {
             Hash(EmailKey::of_profile(&conflict.profile_id)),
         );
         let (db_id, id) = (&conflict.db_id, &conflict.profile_id);
-        match within(
-            "resolve",
-            lease.execute(RESOLVE, &[db_id, id, &email, &hash, &own]),
-        )
-        .await
+        match lease
+            .execute("resolve", RESOLVE, &[db_id, id, &email, &hash, &own])
+            .await
         {
             Ok(changed) => {
                 resolved += changed;
-                within("forget", lease.execute(FORGET, &[db_id, id])).await?;
+                lease.execute("forget", FORGET, &[db_id, id]).await?;
             }
             Err(error) if error.is_unique_violation() => {}
             Err(error) => return Err(error),
@@ -130,6 +131,6 @@ pub(super) async fn retry_conflicts(lease: &Lease) -> Result<u64, StoreError> {
     }
     let gone = "DELETE FROM email_conflicts c WHERE NOT EXISTS (
                         SELECT FROM profiles p WHERE p.db_id = c.db_id AND p.id = c.profile_id)";
-    within("forget", lease.execute(gone, &[])).await?;
+    lease.execute("forget", gone, &[]).await?;
     Ok(resolved)
 }

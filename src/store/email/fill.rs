@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::types::ToSql;
 
-use super::super::error::StoreError;
-use super::super::migrate::{self, MigrateError};
-use super::super::pool::{Lease, Store, within};
 use super::correct::retry_conflicts;
-use super::{Hash, check_rule, write_rule};
+use super::hash::Hash;
+use super::rule;
 use crate::domain::email::{Email, EmailKey};
+use crate::store::error::StoreError;
+use crate::store::lease::Lease;
+use crate::store::pool::Store;
+use crate::store::schema::{self, MigrateError};
 
 /// Rows that are looked at in one statement, and changed in one transaction: some ten milliseconds,
 /// for which a request with one of their emails may have to wait.
@@ -88,8 +90,8 @@ impl Store {
         pace: Pace,
         mut tell: impl FnMut(&Filled),
     ) -> Result<Filled, FillError> {
-        migrate::check(self).await?;
-        let by_new_rule = match check_rule(self).await {
+        schema::check(self).await?;
+        let by_new_rule = match rule::check(self).await {
             Ok(()) => false,
             Err(MigrateError::EmailRule { .. }) => true,
             Err(error) => return Err(error.into()),
@@ -98,12 +100,10 @@ impl Store {
             return Err(FillError::WorkerConnected(who));
         }
         let lease = self.lease().await?;
-        let free: bool = within(
-            "lock",
-            lease.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]),
-        )
-        .await?
-        .get(0);
+        let free: bool = lease
+            .query_one("lock", "SELECT pg_try_advisory_lock($1)", &[&LOCK])
+            .await?
+            .get(0);
         if !free {
             return Err(FillError::Busy);
         }
@@ -140,20 +140,19 @@ impl Store {
         if by_new_rule {
             // What was in the way of a hash may have got another one.
             done.filled += retry_conflicts(&lease).await?;
-            write_rule(&lease).await?;
+            rule::write(&lease).await?;
         }
         Ok(done)
     }
 
     /// How many profiles have an email and no hash.
     pub(super) async fn count_unfilled(&self) -> Result<i64, StoreError> {
+        const COUNT: &str =
+            "SELECT count(*) FROM profiles WHERE email IS NOT NULL AND email_hash IS NULL";
         let lease = self.lease().await?;
         // It reads the whole table.
-        lease
-            .batch_execute("SET statement_timeout = 0; SET enable_seqscan = on")
-            .await?;
-        let count = "SELECT count(*) FROM profiles WHERE email IS NOT NULL AND email_hash IS NULL";
-        Ok(lease.query_one(count, &[]).await?.get(0))
+        lease.batch("count", "SET enable_seqscan = on").await?;
+        Ok(lease.query_one_at_length("count", COUNT).await?.get(0))
     }
 }
 
@@ -165,7 +164,7 @@ fn may_pass(error: &StoreError) -> bool {
 async fn estimate(lease: &Lease) -> Result<u64, StoreError> {
     let rows =
         "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'profiles'::regclass";
-    let rows: i64 = within("estimate", lease.query_one(rows, &[])).await?.get(0);
+    let rows: i64 = lease.query_one("estimate", rows, &[]).await?.get(0);
     Ok(u64::try_from(rows).unwrap_or(0))
 }
 
@@ -223,12 +222,14 @@ async fn fill_part(
     after: &(i64, String),
     by_new_rule: bool,
 ) -> Result<Part, StoreError> {
-    let look = within("prepare", lease.prepare_cached(LOOK)).await?;
-    let rows = within(
-        "look",
-        lease.query(&look, &[&after.0, &after.1, &PART_ROWS, &by_new_rule]),
-    )
-    .await?;
+    let look = lease.prepare(LOOK).await?;
+    let rows = lease
+        .query(
+            "look",
+            &look,
+            &[&after.0, &after.1, &PART_ROWS, &by_new_rule],
+        )
+        .await?;
     let mut part = Part {
         seen: rows.len() as u64,
         last: rows.last().map(|row| (row.get(0), row.get(1))),
@@ -280,7 +281,7 @@ impl<'a> Columns<'a> {
     }
 
     async fn fill(&self, lease: &Lease) -> Result<tokio_postgres::Row, StoreError> {
-        let fill = within("prepare", lease.prepare_cached(FILL)).await?;
+        let fill = lease.prepare(FILL).await?;
         let parameters: [&(dyn ToSql + Sync); 7] = [
             &self.db_ids,
             &self.ids,
@@ -290,6 +291,6 @@ impl<'a> Columns<'a> {
             &self.reasons,
             &self.other_ids,
         ];
-        within("fill", lease.query_one(&fill, &parameters)).await
+        lease.query_one("fill", &fill, &parameters).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::super::email::Hash;
+use super::super::email::hash::Hash;
 use super::super::time::system_time;
 use crate::domain::email::Email;
 use crate::domain::identity::{Hex, RequestId};

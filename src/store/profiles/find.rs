@@ -2,9 +2,9 @@
 
 use tokio_postgres::types::ToSql;
 
-use super::super::email::Uniqueness;
+use super::super::email::uniqueness::Uniqueness;
 use super::super::error::StoreError;
-use super::super::pool::{Lease, within};
+use super::super::lease::Lease;
 use super::super::time::timestamp;
 use super::Stored;
 use super::columns::{ProfileColumns, place, texts};
@@ -69,7 +69,7 @@ pub(super) async fn find(
         Uniqueness::ByHash => FIND,
         Uniqueness::ByBoth => FIND_BY_BOTH,
     };
-    let statement = within("prepare", lease.prepare_cached(text)).await?;
+    let statement = lease.prepare(text).await?;
     let parameters: [&(dyn ToSql + Sync); 5] = [
         &columns.db_id,
         &texts(&columns.id),
@@ -77,7 +77,7 @@ pub(super) async fn find(
         &columns.email_hash,
         &columns.request_id,
     ];
-    let rows = within("find", lease.query(&statement, &parameters)).await?;
+    let rows = lease.query("find", &statement, &parameters).await?;
     let mut found = vec![None; profiles.len()];
     for row in &rows {
         let place = place(row);

@@ -1,8 +1,8 @@
 //! The statements that add profiles. Each has two forms, by what keeps emails unique.
 
-use super::super::email::Uniqueness;
+use super::super::email::uniqueness::Uniqueness;
 use super::super::error::StoreError;
-use super::super::pool::{Lease, within};
+use super::super::lease::Lease;
 use super::columns::{Columns, place, texts};
 use crate::domain::email::Email;
 use crate::domain::profile::NewProfile;
@@ -117,14 +117,14 @@ pub(super) async fn insert(
         }
         _ => INSERT_BY_ANYTHING,
     };
-    let statement = within("prepare", lease.prepare_cached(text)).await?;
+    let statement = lease.prepare(text).await?;
     let Columns {
         profiles: p,
         subscriptions: s,
     } = &columns;
-    let rows = within(
-        "insert",
-        lease.query(
+    let rows = lease
+        .query(
+            "insert",
             &statement,
             &[
                 &p.db_id,
@@ -149,9 +149,8 @@ pub(super) async fn insert(
                 &s.url,
                 &s.created_at,
             ],
-        ),
-    )
-    .await?;
+        )
+        .await?;
     Ok(rows.iter().map(|row| order[place(row)]).collect())
 }
 
@@ -164,14 +163,14 @@ async fn insert_one(
         Uniqueness::ByHash => INSERT_ONE_BY_EMAIL,
         Uniqueness::ByBoth => INSERT_ONE_BY_ANYTHING,
     };
-    let statement = within("prepare", lease.prepare_cached(text)).await?;
+    let statement = lease.prepare(text).await?;
     let Columns {
         profiles: p,
         subscriptions: s,
     } = &Columns::of([profile].into_iter());
-    let rows = within(
-        "insert",
-        lease.query(
+    let rows = lease
+        .query(
+            "insert",
             &statement,
             &[
                 &p.db_id[0],
@@ -193,9 +192,8 @@ async fn insert_one(
                 &s.ip.first(),
                 &s.url.first(),
             ],
-        ),
-    )
-    .await?;
+        )
+        .await?;
     Ok(rows.iter().map(place).collect())
 }
 

@@ -1,7 +1,7 @@
 //! The trace that makes a row known to a request that nothing names.
 
 use super::super::error::StoreError;
-use super::super::pool::{Store, within};
+use super::super::pool::Store;
 use super::columns::texts;
 use crate::domain::identity::{ProfileId, RequestId};
 
@@ -50,12 +50,10 @@ impl Store {
             .map(|(.., request_id)| &request_id.0[..])
             .collect();
         let lease = self.lease().await?;
-        let statement = within("prepare", lease.prepare_cached(MARK)).await?;
-        within(
-            "mark",
-            lease.execute(&statement, &[&db_ids, &texts(&ids), &request_ids]),
-        )
-        .await?;
+        let statement = lease.prepare(MARK).await?;
+        lease
+            .execute("mark", &statement, &[&db_ids, &texts(&ids), &request_ids])
+            .await?;
         lease.give_back();
         Ok(())
     }

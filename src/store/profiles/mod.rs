@@ -9,9 +9,10 @@ mod probe;
 
 use jiff::Timestamp;
 
-use super::email::Uniqueness;
+use super::email::uniqueness::Uniqueness;
 use super::error::StoreError;
-use super::pool::{Lease, Store};
+use super::lease::Lease;
+use super::pool::Store;
 use crate::domain::identity::ProfileId;
 use crate::domain::profile::NewProfile;
 

@@ -1,8 +1,9 @@
 //! Whether a profile could be stored now.
 
-use super::super::email::Uniqueness;
+use super::super::email::uniqueness::Uniqueness;
 use super::super::error::StoreError;
-use super::super::pool::{Lease, Store, within};
+use super::super::lease::Lease;
+use super::super::pool::Store;
 use super::{find, insert, is_fit_after};
 
 /// What storing takes, in one database: a row as large as a few pages of a table, so that a
@@ -52,11 +53,9 @@ impl Store {
 
     async fn some_databases(&self) -> Result<Vec<i64>, StoreError> {
         let lease = self.lease().await?;
-        let some = lease.query(
-            "SELECT id FROM databases ORDER BY id LIMIT $1",
-            &[&PROBED_MAX],
-        );
-        let rows = self.explained(within("databases", some).await).await?;
+        const SOME: &str = "SELECT id FROM databases ORDER BY id LIMIT $1";
+        let rows = lease.query("databases", SOME, &[&PROBED_MAX]).await;
+        let rows = self.explained(rows).await?;
         lease.give_back();
         Ok(std::iter::once(NOBODYS_DB_ID)
             .chain(rows.iter().map(|row| row.get(0)))
@@ -68,7 +67,7 @@ impl Store {
         let lease = self.lease().await?;
         let tried = store_nothing(&lease, unique, db_id).await;
         if is_fit_after(&tried) {
-            within("rollback", lease.batch_execute("ROLLBACK")).await?;
+            lease.batch("rollback", "ROLLBACK").await?;
             lease.give_back();
         }
         match tried {
@@ -81,9 +80,9 @@ impl Store {
 
 /// Leaves a transaction that is to be rolled back.
 async fn store_nothing(lease: &Lease, unique: Uniqueness, db_id: i64) -> Result<(), StoreError> {
-    within("probe", lease.batch_execute("BEGIN")).await?;
+    lease.batch("probe", "BEGIN").await?;
     // Without a single row rights, tables and columns are looked at all the same.
     insert::insert(lease, unique, &[]).await?;
     find::find(lease, unique, &[]).await?;
-    within("probe", lease.batch_execute(&probe_rows(db_id))).await
+    lease.batch("probe", &probe_rows(db_id)).await
 }
