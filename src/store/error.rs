@@ -111,121 +111,151 @@ impl StoreError {
 
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
-        let Some(refusal) = error.as_db_error() else {
-            return Self::Unavailable(outermost(&error));
-        };
-        // Of a session and not of a statement: it was not opened, or it is ended.
-        if refusal.parsed_severity() == Some(Severity::Fatal) {
-            return session_refused(refusal);
+        match error.as_db_error() {
+            Some(refusal) => Refusal::from(refusal).judge(),
+            None => Self::Unavailable(outermost(&error)),
         }
-        let code = refusal.code();
+    }
+}
+
+/// What PostgreSQL says when it refuses something, as far as it counts.
+struct Refusal<'e> {
+    code: &'e SqlState,
+    /// Of a session and not of a statement: it was not opened, or it is ended.
+    is_fatal: bool,
+    message: &'e str,
+    /// It comes out of a trigger or a function.
+    has_context: bool,
+    /// The function of PostgreSQL that refused.
+    routine: Option<&'e str>,
+    table: Option<&'e str>,
+    column: Option<&'e str>,
+}
+
+impl<'e> From<&'e DbError> for Refusal<'e> {
+    fn from(refusal: &'e DbError) -> Self {
+        Self {
+            code: refusal.code(),
+            is_fatal: refusal.parsed_severity() == Some(Severity::Fatal),
+            message: refusal.message(),
+            has_context: refusal.where_().is_some(),
+            routine: refusal.routine(),
+            table: refusal.table(),
+            column: refusal.column(),
+        }
+    }
+}
+
+impl Refusal<'_> {
+    /// What follows.
+    fn judge(&self) -> StoreError {
+        let code = self.code.code();
+        let is = |states: &[&SqlState]| states.contains(&self.code);
+        if self.is_fatal {
+            return self.session_refused();
+        }
         // 40001, 40P01: the loser of a race.
-        if [
+        if is(&[
             &SqlState::T_R_SERIALIZATION_FAILURE,
             &SqlState::T_R_DEADLOCK_DETECTED,
-        ]
-        .contains(&code)
-        {
-            return Self::Conflict(code.code().to_owned());
+        ]) {
+            return StoreError::Conflict(code.to_owned());
         }
         // 57014, 55P03: our own time limits. Where it waited the server adds itself, with the data.
-        if *code == SqlState::QUERY_CANCELED {
-            return Self::Slow(format!(
-                "a statement took too long (SQLSTATE {})",
-                code.code()
-            ));
+        if is(&[&SqlState::QUERY_CANCELED]) {
+            return StoreError::Slow(format!("a statement took too long (SQLSTATE {code})"));
         }
-        if *code == SqlState::LOCK_NOT_AVAILABLE {
-            return Self::Slow(format!(
-                "somebody's lock was not given up in time (SQLSTATE {})",
-                code.code()
+        if is(&[&SqlState::LOCK_NOT_AVAILABLE]) {
+            return StoreError::Slow(format!(
+                "somebody's lock was not given up in time (SQLSTATE {code})"
             ));
         }
         // Nobody but us prepares statements in our sessions; see `store::pooler`.
-        if [
+        if is(&[
             &SqlState::INVALID_SQL_STATEMENT_NAME,
             &SqlState::DUPLICATE_PSTATEMENT,
-        ]
-        .contains(&code)
-        {
-            return Self::statements_get_lost();
+        ]) {
+            return StoreError::statements_get_lost();
         }
-        if refusal.routine() == Some(STALE_STATEMENT) {
-            return Self::Unavailable("a table was altered under a prepared statement".to_owned());
+        if self.routine == Some(STALE_STATEMENT) {
+            let words = "a table was altered under a prepared statement";
+            return StoreError::Unavailable(words.to_owned());
         }
-        if *code == SqlState::NOT_NULL_VIOLATION {
-            return not_null(refusal);
+        if is(&[&SqlState::NOT_NULL_VIOLATION]) {
+            return self.not_null();
         }
-        match &code.code()[..2] {
+        match &code[..2] {
             // Connection (of a foreign table), transaction state (read-only), rollback, resources,
             // not in the right state, operator, system, configuration file.
-            "08" | "25" | "40" | "53" | "55" | "57" | "58" | "F0" => Self::Unwell(words(refusal)),
+            "08" | "25" | "40" | "53" | "55" | "57" | "58" | "F0" => {
+                StoreError::Unwell(self.words())
+            }
             // Feature, grantor, role, cursor, trigger, name, authorization, transaction end,
             // routine, savepoint, catalogue, schema, syntax or right, foreign table, internal.
             "0A" | "0L" | "0P" | "24" | "26" | "27" | "28" | "2D" | "2F" | "34" | "38" | "39"
-            | "3B" | "3D" | "3F" | "42" | "HV" | "XX" => denied(refusal),
+            | "3B" | "3D" | "3F" | "42" | "HV" | "XX" => self.denied(),
             // Cardinality, data, integrity, check option, over a limit, and whatever a trigger may
             // raise.
-            _ => Self::Refused(code.code().to_owned()),
+            _ => StoreError::Refused(code.to_owned()),
         }
     }
-}
 
-fn session_refused(refusal: &DbError) -> StoreError {
-    let code = refusal.code().code();
-    match &code[..2] {
-        "28" | "3D" | "42" => StoreError::Setup(format!(
-            "PostgreSQL refuses the login: {}; check DATABASE_URL",
-            refusal.message()
-        )),
-        _ => StoreError::Unavailable(words(refusal)),
+    fn session_refused(&self) -> StoreError {
+        match &self.code.code()[..2] {
+            "28" | "3D" | "42" => StoreError::Setup(format!(
+                "PostgreSQL refuses the login: {}; check DATABASE_URL",
+                self.message
+            )),
+            _ => StoreError::Unavailable(self.words()),
+        }
     }
-}
 
-fn not_null(refusal: &DbError) -> StoreError {
-    match refusal.column() {
-        Some(column) if !NULLABLE.contains(&column) => StoreError::Denied {
-            code: refusal.code().code().to_owned(),
-            words: format!(
-                "the column {} of {} must not be null, and nothing writes it: give it a default",
-                identifier(column),
-                refusal
-                    .table()
-                    .map_or_else(|| "a table".to_owned(), identifier),
-            ),
-        },
-        _ => StoreError::Refused(refusal.code().code().to_owned()),
+    fn not_null(&self) -> StoreError {
+        let code = self.code.code().to_owned();
+        match self.column {
+            Some(column) if !NULLABLE.contains(&column) => StoreError::Denied {
+                code,
+                words: format!(
+                    "the column {} of {} must not be null, and nothing writes it: give it a default",
+                    identifier(column),
+                    self.table.map_or_else(|| "a table".to_owned(), identifier),
+                ),
+            },
+            _ => StoreError::Refused(code),
+        }
     }
-}
 
-fn denied(refusal: &DbError) -> StoreError {
-    let code = refusal.code();
-    let is_schema_old = [
-        &SqlState::UNDEFINED_TABLE,
-        &SqlState::UNDEFINED_COLUMN,
-        &SqlState::INVALID_SCHEMA_NAME,
-    ]
-    .contains(&code);
-    let words = if is_schema_old && refusal.where_().is_none() {
-        "the schema is missing or older than this program: run `profile-worker migrate`".to_owned()
-    } else {
-        words(refusal)
-    };
-    StoreError::Denied {
-        code: code.code().to_owned(),
-        words,
+    fn denied(&self) -> StoreError {
+        let is_schema_old = [
+            &SqlState::UNDEFINED_TABLE,
+            &SqlState::UNDEFINED_COLUMN,
+            &SqlState::INVALID_SCHEMA_NAME,
+        ]
+        .contains(&self.code);
+        let words = if is_schema_old && !self.has_context {
+            "the schema is missing or older than this program: run `profile-worker migrate`"
+                .to_owned()
+        } else {
+            self.words()
+        };
+        StoreError::Denied {
+            code: self.code.code().to_owned(),
+            words,
+        }
     }
-}
 
-/// The server's words, if they are its own: what comes out of a trigger or a function, which always
-/// has a context, may quote the data.
-fn words(refusal: &DbError) -> String {
-    let code = refusal.code().code();
-    match refusal.where_() {
-        None => format!("PostgreSQL says: {} (SQLSTATE {code})", refusal.message()),
-        Some(_) => format!(
-            "PostgreSQL fails in the middle of a statement (SQLSTATE {code}); its log says where"
-        ),
+    /// The server's words, if they are its own: what comes out of a trigger or a function, which
+    /// always has a context, may quote the data.
+    fn words(&self) -> String {
+        let code = self.code.code();
+        if self.has_context {
+            format!(
+                "PostgreSQL fails in the middle of a statement (SQLSTATE {code}); its log says \
+                 where"
+            )
+        } else {
+            format!("PostgreSQL says: {} (SQLSTATE {code})", self.message)
+        }
     }
 }
 
@@ -261,6 +291,113 @@ impl From<PoolError<StoreError>> for StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn refused(code: &str, change: impl FnOnce(&mut Refusal<'_>)) -> StoreError {
+        let code = SqlState::from_code(code);
+        let mut refusal = Refusal {
+            code: &code,
+            is_fatal: false,
+            message: "words",
+            has_context: false,
+            routine: None,
+            table: None,
+            column: None,
+        };
+        change(&mut refusal);
+        refusal.judge()
+    }
+
+    /// The first letter of what follows: Unavailable, unWell, sEtup, Denied, Slow, Conflict,
+    /// Refused.
+    fn letter(error: &StoreError) -> char {
+        match error {
+            StoreError::Unavailable(_) => 'U',
+            StoreError::Unwell(_) => 'W',
+            StoreError::Setup(_) => 'E',
+            StoreError::Denied { .. } => 'D',
+            StoreError::Slow(_) => 'S',
+            StoreError::Conflict(_) => 'C',
+            StoreError::Refused(_) => 'R',
+        }
+    }
+
+    #[test]
+    fn each_state_of_a_statement_has_its_consequence() {
+        for (consequence, codes) in [
+            ('C', &["40001", "40P01"][..]),
+            ('S', &["57014", "55P03"]),
+            ('E', &["26000", "42P05"]),
+            (
+                'W',
+                &[
+                    "08006", "25006", "40003", "53100", "53200", "55000", "57P03", "58030", "F0000",
+                ],
+            ),
+            (
+                'D',
+                &[
+                    "0A000", "28000", "42501", "42P01", "42703", "3F000", "42601", "HV000", "XX000",
+                ],
+            ),
+            (
+                'R',
+                &[
+                    "21000", "22001", "22P02", "23505", "23514", "44000", "54000", "P0001", "23502",
+                ],
+            ),
+        ] {
+            for code in codes {
+                let error = refused(code, |_| {});
+                assert_eq!(letter(&error), consequence, "{code}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_session_is_a_fault_of_the_setup_or_a_server_that_is_away() {
+        for (code, consequence) in [
+            ("28P01", 'E'),
+            ("3D000", 'E'),
+            ("42501", 'E'),
+            ("53300", 'U'),
+            ("57P01", 'U'),
+            ("57P03", 'U'),
+        ] {
+            let error = refused(code, |refusal| refusal.is_fatal = true);
+            assert_eq!(letter(&error), consequence, "{code}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_column_that_no_request_can_fill_is_a_fault_of_the_setup() {
+        let error = refused("23502", |refusal| {
+            (refusal.table, refusal.column) = (Some("profiles"), Some("tenant"));
+        });
+        assert_eq!(letter(&error), 'D');
+        let text = error.to_string();
+        assert!(text.contains(r#"column "tenant" of "profiles""#), "{text}");
+        let ours = refused("23502", |refusal| refusal.column = Some("email"));
+        assert_eq!(letter(&ours), 'R');
+    }
+
+    #[test]
+    fn words_that_may_quote_the_data_are_left_out() {
+        for code in ["42501", "53100", "57P03"] {
+            let own = refused(code, |_| {}).to_string();
+            assert!(own.contains("words") && own.contains(code), "{own}");
+            let quoting = refused(code, |refusal| refusal.has_context = true).to_string();
+            assert!(
+                !quoting.contains("words") && quoting.contains(code),
+                "{quoting}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_statement_that_became_stale_is_prepared_anew() {
+        let error = refused("0A000", |refusal| refusal.routine = Some(STALE_STATEMENT));
+        assert_eq!(letter(&error), 'U');
+    }
 
     #[test]
     fn a_name_is_quoted_so_that_it_can_stand_in_a_command() {
