@@ -40,7 +40,7 @@
 //!
 //! # What operators see
 //!
-//! Metrics, health and status stand in [`pipeline::vitals`], and [`admin`] shows them over HTTP;
+//! Metrics, health and status stand in [`observe`], and [`admin`] shows them over HTTP;
 //! their names are in [`telemetry::metrics`]. Logs and traces: [`telemetry::logs`],
 //! [`telemetry::traces`].
 //!
@@ -57,6 +57,7 @@ pub mod config;
 pub mod contract;
 pub mod domain;
 mod hosts;
+pub mod observe;
 pub mod pipeline;
 pub mod store;
 pub mod telemetry;

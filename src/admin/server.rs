@@ -17,8 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::status;
-use crate::pipeline::vitals::{Reading, Vitals};
+use crate::observe::snapshot::Readiness;
+use crate::observe::status::WorkerStatus;
 use crate::telemetry::metrics;
 
 /// So many may ask at a time; others wait.
@@ -56,7 +56,7 @@ impl Server {
     }
 
     /// Answers, until dropped.
-    pub async fn run(self, vitals: Arc<Vitals>) {
+    pub async fn run(self, status: Arc<WorkerStatus>) {
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = JoinSet::new();
         loop {
@@ -66,9 +66,9 @@ impl Server {
             while connections.try_join_next().is_some() {}
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let vitals = vitals.clone();
+                    let status = status.clone();
                     connections.spawn(async move {
-                        serve(stream, vitals).await;
+                        serve(stream, status).await;
                         drop(place);
                     });
                 }
@@ -82,9 +82,9 @@ impl Server {
     }
 }
 
-async fn serve(stream: TcpStream, vitals: Arc<Vitals>) {
+async fn serve(stream: TcpStream, status: Arc<WorkerStatus>) {
     let service = service_fn(move |request| {
-        let answer = answer(&request, &vitals);
+        let answer = answer(&request, &status);
         async move { Ok::<_, Infallible>(answer) }
     });
     let mut http = http1::Builder::new();
@@ -99,7 +99,7 @@ async fn serve(stream: TcpStream, vitals: Arc<Vitals>) {
     }
 }
 
-fn answer(request: &Request<Incoming>, vitals: &Vitals) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, status: &WorkerStatus) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refusal = respond(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -113,8 +113,8 @@ fn answer(request: &Request<Incoming>, vitals: &Vitals) -> Response<Full<Bytes>>
     }
     match request.uri().path() {
         "/live" => respond(StatusCode::OK, TEXT, "alive\n".to_owned()),
-        "/ready" => ready(&vitals.read()),
-        "/metrics" => match vitals.metrics_text() {
+        "/ready" => ready(&status.snapshot().readiness()),
+        "/metrics" => match status.metrics_text() {
             Ok(text) => respond(StatusCode::OK, metrics::CONTENT_TYPE, text),
             Err(_) => respond(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -122,7 +122,11 @@ fn answer(request: &Request<Incoming>, vitals: &Vitals) -> Response<Full<Bytes>>
                 "the metrics can't be written\n".to_owned(),
             ),
         },
-        "/status" => respond(StatusCode::OK, "application/json", status::of(vitals)),
+        "/status" => respond(
+            StatusCode::OK,
+            "application/json",
+            super::status::of(status),
+        ),
         "/" => respond(
             StatusCode::OK,
             TEXT,
@@ -136,11 +140,7 @@ fn answer(request: &Request<Incoming>, vitals: &Vitals) -> Response<Full<Bytes>>
     }
 }
 
-fn ready(
-    Reading {
-        troubles, notes, ..
-    }: &Reading,
-) -> Response<Full<Bytes>> {
+fn ready(Readiness { troubles, notes }: &Readiness) -> Response<Full<Bytes>> {
     let (status, word) = if troubles.is_empty() {
         (StatusCode::OK, "ready")
     } else {

@@ -4,7 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::domain::outcome::Code;
-use crate::pipeline::vitals::{BrokerState, Reading, Vitals};
+use crate::observe::snapshot::{BrokerState, Readiness, Snapshot};
+use crate::observe::status::WorkerStatus;
 use crate::store::directory::DirectoryState;
 use crate::store::pool::PoolState;
 use crate::store::schema::needed_version;
@@ -76,34 +77,40 @@ impl<N: Serialize> Serialize for Counts<N> {
 }
 
 /// Of this worker, now.
-pub(super) fn of(vitals: &Vitals) -> String {
-    let Reading {
-        troubles,
-        notes,
+pub(super) fn of(status: &WorkerStatus) -> String {
+    let snapshot = status.snapshot();
+    let Readiness { troubles, notes } = snapshot.readiness();
+    let Snapshot {
         pool,
         directory,
         broker,
-    } = vitals.read();
+        ..
+    } = snapshot;
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
-        started_at: vitals.started_at(),
+        started_at: status.started_at(),
         uptime_seconds: Timestamp::now()
-            .duration_since(vitals.started_at())
+            .duration_since(status.started_at())
             .max(SignedDuration::ZERO)
             .as_secs(),
         ready: troubles.is_empty(),
         reasons: troubles,
         notes,
         broker: broker.map(Broker::from),
-        database: Database::of(pool, vitals.database_address()),
+        database: Database::of(pool, status.database_address()),
         directory: directory.map(Directory::from),
         lanes: Counts(
             Stage::ALL
                 .iter()
-                .map(|stage| (stage.value(), vitals.metrics.lanes.of(*stage).get()))
+                .map(|stage| {
+                    (
+                        stage.value(),
+                        status.recorder().metrics.lanes.of(*stage).get(),
+                    )
+                })
                 .collect(),
         ),
-        requests: Requests::of(vitals),
+        requests: Requests::of(status),
     };
     let mut text = serde_json::to_string_pretty(&status).unwrap_or_default();
     text.push('\n');
@@ -117,6 +124,7 @@ impl From<BrokerState> for Broker {
             is_blocked,
             held,
             backlogs,
+            ..
         }: BrokerState,
     ) -> Self {
         Self {
@@ -168,8 +176,8 @@ impl From<DirectoryState> for Directory {
 }
 
 impl Requests {
-    fn of(vitals: &Vitals) -> Self {
-        let metrics = &vitals.metrics;
+    fn of(status: &WorkerStatus) -> Self {
+        let metrics = &status.recorder().metrics;
         let [first, again] =
             [Redelivered::No, Redelivered::Yes].map(|label| metrics.deliveries.of(label).get());
         let answered = Code::ALL

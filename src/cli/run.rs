@@ -13,8 +13,8 @@ use super::output::Failure;
 use crate::admin::Server;
 use crate::config::{AdminAddress, WorkerConfig};
 
+use crate::observe::status::WorkerStatus;
 use crate::pipeline::shutdown::{self, StopHandle};
-use crate::pipeline::vitals::Vitals;
 use crate::telemetry::logs;
 use crate::worker::{End, Worker};
 
@@ -63,7 +63,7 @@ async fn run_until_signalled(config: WorkerConfig) -> Result<(), Failure> {
     let worker = Worker::new(config, worker_name()).map_err(Failure::new)?;
     let mut upkeep = JoinSet::new();
     if let Some(admin) = admin {
-        serve_admin(admin, worker.vitals().clone(), &mut upkeep).await?;
+        serve_admin(admin, worker.status().clone(), &mut upkeep).await?;
     }
     let worker = worker.run(stop);
     tokio::pin!(worker);
@@ -88,7 +88,7 @@ async fn run_until_signalled(config: WorkerConfig) -> Result<(), Failure> {
 /// default one may be taken by another worker of the machine, and that is no reason not to work.
 async fn serve_admin(
     admin: AdminAddress,
-    vitals: Arc<Vitals>,
+    status: Arc<WorkerStatus>,
     upkeep: &mut JoinSet<()>,
 ) -> Result<(), Failure> {
     let AdminAddress {
@@ -98,7 +98,7 @@ async fn serve_admin(
     match Server::bind(address).await {
         Ok(server) => {
             info!("health, status and metrics at http://{}", server.address());
-            upkeep.spawn(server.run(vitals));
+            upkeep.spawn(server.run(status));
         }
         Err(error) if is_default => {
             warn!(%error, "no health, status and metrics of this worker, as {address} can't be had: another worker of this machine may answer there; give this one an ADMIN_ADDR of its own");

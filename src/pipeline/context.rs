@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 use super::destinations::{Destinations, SizeLimit};
 use super::hold::{Hold, Holding};
-use super::progress::Progress;
 use super::suspects::Suspects;
-use super::vitals::Vitals;
 use crate::config::WorkerConfig;
 use crate::domain::identity::IdSource;
+use crate::observe::progress::Progress;
+use crate::observe::recorder::Recorder;
 use crate::store::directory::DirectoryKeeper;
 use crate::store::pool::Store;
 
@@ -39,7 +39,7 @@ pub struct Context {
     /// How large a message may be.
     pub size_limit: SizeLimit,
     /// What can be seen of the worker from outside.
-    pub vitals: Arc<Vitals>,
+    pub recorder: Arc<Recorder>,
 }
 
 impl Context {
@@ -47,7 +47,7 @@ impl Context {
     pub fn hold<'h>(&'h self, progress: &'h Progress) -> Hold<'h> {
         Hold::new(
             &self.holding,
-            &self.vitals,
+            &self.recorder,
             progress,
             self.config.park_after,
         )
@@ -59,7 +59,7 @@ impl Context {
             .fetch_add(arrivals.len() as u64, Ordering::Relaxed);
         let now = Instant::now();
         for arrived_at in arrivals {
-            self.vitals
+            self.recorder
                 .metrics
                 .request_duration
                 .observe((now - *arrived_at).as_secs_f64());

@@ -9,10 +9,10 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::backoff::Backoff;
-use super::health::Part;
-use super::progress::Progress;
-use super::reasons::Reasons;
-use super::vitals::Vitals;
+use crate::observe::health::Part;
+use crate::observe::progress::Progress;
+use crate::observe::reasons::Reasons;
+use crate::observe::recorder::Recorder;
 use crate::store::error::StoreError;
 use crate::telemetry::labels::Stage;
 
@@ -49,27 +49,27 @@ impl Holding {
     }
 
     /// The database can't be used, for this reason: it is the one that operators see from now on.
-    pub fn failed(&self, vitals: &Vitals, error: &StoreError, meanwhile: Meanwhile) {
-        self.trouble().failed(vitals, error, meanwhile);
+    pub fn failed(&self, recorder: &Recorder, error: &StoreError, meanwhile: Meanwhile) {
+        self.trouble().failed(recorder, error, meanwhile);
     }
 
     /// The database can store profiles. Whether somebody had said that it can't.
-    pub fn is_over(&self, vitals: &Vitals) -> bool {
-        self.trouble().is_over(vitals)
+    pub fn is_over(&self, recorder: &Recorder) -> bool {
+        self.trouble().is_over(recorder)
     }
 }
 
 impl Trouble {
-    fn failed(&mut self, vitals: &Vitals, error: &StoreError, meanwhile: Meanwhile) {
+    fn failed(&mut self, recorder: &Recorder, error: &StoreError, meanwhile: Meanwhile) {
         let words = words(error, meanwhile);
         if self.said.is_new(&error.to_string()) {
             warn!("{words}");
         }
-        vitals.health.trouble(Part::Database, words);
+        recorder.health.trouble(Part::Database, words);
     }
 
-    fn is_over(&mut self, vitals: &Vitals) -> bool {
-        vitals.health.well(Part::Database);
+    fn is_over(&mut self, recorder: &Recorder) -> bool {
+        recorder.health.well(Part::Database);
         self.said.forget()
     }
 }
@@ -94,7 +94,7 @@ fn words(error: &StoreError, meanwhile: Meanwhile) -> String {
 #[derive(Debug)]
 pub struct Hold<'h> {
     holding: &'h Holding,
-    vitals: &'h Vitals,
+    recorder: &'h Recorder,
     progress: &'h Progress,
     park_after: Duration,
     backoff: Backoff,
@@ -117,14 +117,14 @@ impl<'h> Hold<'h> {
     /// timeout of the broker runs out.
     pub fn new(
         holding: &'h Holding,
-        vitals: &'h Vitals,
+        recorder: &'h Recorder,
         progress: &'h Progress,
         park_after: Duration,
     ) -> Self {
         let backoff = Backoff::default();
         Self {
             holding,
-            vitals,
+            recorder,
             progress,
             park_after,
             backoff,
@@ -140,7 +140,7 @@ impl<'h> Hold<'h> {
     /// Waiting has taken too long, or is of no use: after a fault of the setup there is one wait,
     /// so that one which is over by then parks nobody.
     pub async fn after(&mut self, error: &StoreError) -> Result<(), GaveUp> {
-        self.vitals.database_failed(error);
+        self.recorder.database_failed(error);
         if matches!(error, StoreError::Conflict(_)) {
             // The database is there; somebody else came first.
             self.wait().await;
@@ -169,14 +169,14 @@ impl<'h> Hold<'h> {
         if self.since.is_none() {
             trouble.lanes += 1;
         }
-        trouble.failed(self.vitals, error, meanwhile);
+        trouble.failed(self.recorder, error, meanwhile);
         *self.since.get_or_insert_with(Instant::now)
     }
 
     /// An attempt failed, but the database takes other profiles; waits before the next one. Others
     /// could not do it either, so it is waited for without an end.
     pub async fn after_lock(&mut self, error: &StoreError) {
-        self.vitals.database_failed(error);
+        self.recorder.database_failed(error);
         self.over();
         if !self.waits_for_lock {
             warn!(%error, "requests wait in the database, behind a lock of somebody else or as it is slow");
@@ -193,7 +193,7 @@ impl<'h> Hold<'h> {
 
     /// The database has refused something: it is there.
     pub fn refused(&mut self, error: &StoreError) {
-        self.vitals.database_failed(error);
+        self.recorder.database_failed(error);
         self.over();
     }
 
@@ -215,7 +215,7 @@ impl<'h> Hold<'h> {
                 elapsed_ms = since.elapsed().as_millis() as u64,
                 "the database is back"
             );
-            trouble.is_over(self.vitals);
+            trouble.is_over(self.recorder);
         }
     }
 }

@@ -16,7 +16,6 @@ use super::hold::{GaveUp, Hold};
 use super::job::Job;
 use super::outlets::{Left, Outlets};
 use super::owed::Owed;
-use super::progress::Progress;
 use super::shutdown::Stop;
 use super::tally::Tally;
 use crate::broker::batch::{Batch, BatchReceipt, Ready, Receipt};
@@ -24,6 +23,7 @@ use crate::broker::envelope::Envelope;
 use crate::broker::error::BrokerError;
 use crate::broker::subscription::{LOOK_EVERY, Subscription};
 use crate::domain::outcome::DeadLetterReason;
+use crate::observe::progress::Progress;
 use crate::telemetry::labels::{Redelivered, Stage};
 
 /// Profiles of requests in the batch form that are stored at a time, before the next batch of other
@@ -86,7 +86,7 @@ impl Lane {
         outlets: Outlets,
         deferred: Arc<Deferred>,
     ) -> Self {
-        let progress = Arc::new(Progress::new(context.vitals.clone()));
+        let progress = Arc::new(Progress::new(context.recorder.clone()));
         Self {
             context,
             subscription,
@@ -238,7 +238,7 @@ impl Lane {
     }
 
     fn note_deliveries(&self, envelopes: &[Envelope]) {
-        let metrics = &self.context.vitals.metrics;
+        let metrics = &self.context.recorder.metrics;
         let redelivered = envelopes
             .iter()
             .filter(|envelope| envelope.redelivered())
@@ -399,7 +399,7 @@ impl Lane {
         if stored > 0 {
             self.progress.enter(Stage::Store);
         }
-        let committed = commit(&context.store, &profiles, hold, &context.vitals.metrics).await?;
+        let committed = commit(&context.store, &profiles, hold, &context.recorder.metrics).await?;
         #[cfg(debug_assertions)]
         jobs.iter()
             .filter(|job| !job.is_done())
@@ -419,7 +419,11 @@ impl Lane {
         self.say(&mut jobs[..begun], &announced).await?;
         let answered = jobs[..begun].iter().take_while(|job| job.is_done()).count();
         jobs[..answered].iter().for_each(Job::log);
-        self.progress.published(&jobs[..begun], answered);
+        let recorded = jobs[..begun].iter().enumerate().filter_map(|(index, job)| {
+            let arrived_at = job.envelope.arrived_at();
+            Some((index, job.traced.as_deref()?, arrived_at, job.outline()))
+        });
+        self.progress.published(begun, answered, recorded);
         Ok(stored)
     }
 
@@ -449,7 +453,7 @@ impl Lane {
                 Err(error) => return Err(error),
             }
         };
-        tally.count(&self.context.vitals.metrics);
+        tally.count(&self.context.recorder.metrics);
         let deferred = self.deferred.clone();
         let mut owing = |request: usize| {
             let job: &mut Job = &mut jobs[request];

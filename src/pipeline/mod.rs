@@ -16,8 +16,7 @@
 //! - [`lane`] is the loop, [`job`] a request on its way through it; [`crate::worker`] makes lanes
 //!   and their connections, and makes new ones when something is lost; [`shutdown`] is how all of
 //!   it ends.
-//! - [`vitals`] is what can be seen of a worker from outside: [`health`], and the metrics that
-//!   [`progress`] and the others record.
+//! - [`crate::observe`] is what can be seen of it from outside.
 //! - [`hold`] waits for a database that is away; [`suspects`] are requests that may have ended a
 //!   worker.
 
@@ -31,16 +30,12 @@ pub mod deferred;
 pub mod destinations;
 #[cfg(debug_assertions)]
 mod faults;
-pub mod health;
 pub mod hold;
 pub mod job;
 mod judge;
 pub mod lane;
 pub mod outlets;
 pub mod owed;
-pub mod progress;
-pub mod reasons;
 pub mod shutdown;
 pub mod suspects;
 mod tally;
-pub mod vitals;

@@ -319,10 +319,10 @@ impl Outlets {
 
     /// Replies that came back go to the result queue.
     fn redirect(&self, returned: Vec<Parcel>, open: &mut Vec<Parcel>) {
-        let vitals = &self.context.vitals;
+        let recorder = &self.context.recorder;
         let result_queue = &self.context.config.topology.result_queue;
         if !returned.is_empty()
-            && let Some(replies) = vitals.returned.happened(returned.len() as u64)
+            && let Some(replies) = recorder.returned.happened(returned.len() as u64)
         {
             warn!(
                 replies,

@@ -100,7 +100,7 @@ pub fn dropped() -> u64 {
 
 /// Something that may happen very often and is said now and then, all of it together.
 #[derive(Debug, Default)]
-pub struct Seldom(Mutex<Untold>);
+pub struct RateLimitedLog(Mutex<Untold>);
 
 #[derive(Debug, Default)]
 struct Untold {
@@ -108,7 +108,7 @@ struct Untold {
     told_at: Option<Instant>,
 }
 
-impl Seldom {
+impl RateLimitedLog {
     /// It happened so often; if it is time to say so, how often since the last time.
     pub fn happened(&self, count: u64) -> Option<u64> {
         let mut untold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -238,14 +238,14 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_often_is_said_at_first_and_then_seldom() {
-        let seldom = Seldom::default();
-        assert_eq!(seldom.happened(3), Some(3));
-        assert_eq!(seldom.happened(2), None);
-        assert_eq!(seldom.happened(2), None);
+    fn what_happens_often_is_said_at_first_and_then_log() {
+        let log = RateLimitedLog::default();
+        assert_eq!(log.happened(3), Some(3));
+        assert_eq!(log.happened(2), None);
+        assert_eq!(log.happened(2), None);
         let long_ago = Instant::now().checked_sub(SELDOM * 2);
-        seldom.0.lock().unwrap().told_at = long_ago;
-        assert_eq!(seldom.happened(1), Some(5));
+        log.0.lock().unwrap().told_at = long_ago;
+        assert_eq!(log.happened(1), Some(5));
     }
 
     #[test]

@@ -10,14 +10,14 @@ use crate::broker::connection::{Connection, Frames};
 use crate::broker::error::BrokerError;
 use crate::broker::subscription::Subscription;
 use crate::broker::{setup, topology};
+use crate::observe::health::Part;
+use crate::observe::status::{Observed, WorkerStatus};
 use crate::pipeline::context::Context;
 use crate::pipeline::deferred::Deferred;
 use crate::pipeline::destinations::TRIED_BYTES;
-use crate::pipeline::health::Part;
 use crate::pipeline::lane::{Lane, LaneEnd};
 use crate::pipeline::outlets::{Lines, Outlets};
 use crate::pipeline::shutdown::{self, Stop};
-use crate::pipeline::vitals::Observed;
 
 /// How long the other lanes may go on with their batches when one of them has lost the broker.
 const TEAR_DOWN_MAX: Duration = Duration::from_secs(5);
@@ -84,7 +84,7 @@ impl Session {
             const WORDS: &str = "taking one request at a time, because RabbitMQ ended the connection before anything \
                                  was settled: it may be unable to deliver one (docs/faults.md, 541)";
             warn!("{WORDS}");
-            context.vitals.health.trouble(Part::Broker, WORDS);
+            context.recorder.health.trouble(Part::Broker, WORDS);
         }
         let deferred = Deferred::new(context.clone(), subscription.clone(), lines.clone());
         Ok(Self {
@@ -120,16 +120,16 @@ impl Session {
     }
 
     /// Runs the lanes until all have ended, which they do as soon as one has.
-    pub(super) async fn run(self, mut stop: Stop) -> Ended {
-        let vitals = self.context.vitals.clone();
-        let _observation = vitals.observe(Observed {
+    pub(super) async fn run(self, status: &Arc<WorkerStatus>, mut stop: Stop) -> Ended {
+        let recorder = self.context.recorder.clone();
+        let _observation = status.observe(Observed {
             consuming: self.consuming.clone(),
             publishing: self.lines.publishing.clone(),
             subscription: self.subscription.clone(),
             deferred: self.deferred.clone(),
         });
         if !self.is_cautious {
-            vitals.health.well(Part::Broker);
+            recorder.health.well(Part::Broker);
         }
         let (lanes_stop, lane_stop) = shutdown::channel();
         let mut lanes = JoinSet::new();
@@ -146,7 +146,7 @@ impl Session {
         let first = tokio::select! {
             () = stop.requested() => {
                 info!("stopping: finishing what is held");
-                vitals.health.trouble(Part::Worker, "stopping");
+                recorder.health.trouble(Part::Worker, "stopping");
                 None
             }
             () = tokio::time::sleep(CAUTION_LASTS), if self.is_cautious => {
@@ -157,7 +157,7 @@ impl Session {
             ended = lanes.join_next() => ended.map(unpanicked).map(unasked),
         };
         if let Some(LaneEnd::Lost(error)) = &first {
-            vitals
+            recorder
                 .health
                 .trouble(Part::Broker, format!("lost RabbitMQ: {error}"));
         }

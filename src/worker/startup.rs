@@ -3,13 +3,13 @@
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::observe::health::Part;
+use crate::observe::reasons::Reasons;
+use crate::observe::status::WorkerStatus;
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::context::Context;
-use crate::pipeline::health::Part;
 use crate::pipeline::hold::Meanwhile;
-use crate::pipeline::reasons::Reasons;
 use crate::pipeline::shutdown::Stop;
-use crate::pipeline::vitals::Vitals;
 use crate::store::directory::DirectoryKeeper;
 use crate::store::email;
 use crate::store::error::StoreError;
@@ -25,28 +25,28 @@ use crate::store::schema::{self, MigrateError};
 /// What no waiting mends, with what is to be done.
 pub(super) async fn wait_for_database(
     store: &Store,
-    vitals: &Vitals,
+    status: &WorkerStatus,
 ) -> Result<DirectoryKeeper, MigrateError> {
-    let address = store.url().address();
+    let (recorder, address) = (status.recorder(), store.url().address());
     let mut backoff = Backoff::new();
     let mut said = Reasons::default();
     loop {
         let error = match try_database(store).await {
             Ok(directory) => {
                 info!("connected to PostgreSQL at {address}");
-                vitals.knows(&directory);
-                vitals.health.well(Part::Database);
+                status.knows(&directory);
+                recorder.health.well(Part::Database);
                 return Ok(directory);
             }
             Err(MigrateError::Store(error)) if may_pass(&error) => error,
             Err(error) => return Err(error),
         };
-        vitals.database_failed(&error);
+        recorder.database_failed(&error);
         let words = format!("waiting for PostgreSQL at {address}: {error}");
         if said.is_new(&words) {
             warn!("{words}");
         }
-        vitals.health.trouble(Part::Database, words);
+        recorder.health.trouble(Part::Database, words);
         backoff.wait().await;
     }
 }
@@ -81,17 +81,17 @@ pub(super) async fn wait_for_room(context: &Context, stop: &mut Stop) {
     let mut waiting = false;
     let answers = async {
         while let Err(error) = can_work(context).await {
-            context.vitals.database_failed(&error);
+            context.recorder.database_failed(&error);
             context
                 .holding
-                .failed(&context.vitals, &error, Meanwhile::NotTaken);
+                .failed(&context.recorder, &error, Meanwhile::NotTaken);
             if !waiting && may_pass(&error) {
                 info!("taking no requests until the database can store them");
             }
             waiting = true;
             backoff.wait().await;
         }
-        if context.holding.is_over(&context.vitals) {
+        if context.holding.is_over(&context.recorder) {
             info!("the database is back");
         }
     };

@@ -6,20 +6,26 @@ use std::sync::atomic::Ordering;
 use tracing::{debug, info, warn};
 
 use super::caution::Caution;
+use super::end::{End, StartError};
 use super::session::{Ended, Session};
 use super::startup::wait_for_room;
-use super::{End, StartError};
 use crate::broker::error::BrokerError;
+use crate::observe::health::Part;
+use crate::observe::status::WorkerStatus;
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::context::Context;
-use crate::pipeline::health::Part;
 use crate::pipeline::lane::LaneEnd;
 use crate::pipeline::shutdown::Stop;
 
 /// Holds one session after the other.
-pub(super) async fn supervise(context: &Arc<Context>, mut stop: Stop) -> Result<End, StartError> {
+pub(super) async fn supervise(
+    context: &Arc<Context>,
+    status: &Arc<WorkerStatus>,
+    mut stop: Stop,
+) -> Result<End, StartError> {
     let mut supervisor = Supervisor {
         context: context.clone(),
+        status: status.clone(),
         backoff: Backoff::new(),
         caution: Caution::default(),
         has_started: false,
@@ -63,6 +69,7 @@ pub(super) async fn supervise(context: &Arc<Context>, mut stop: Stop) -> Result<
 /// What is known from one session to the next.
 struct Supervisor {
     context: Arc<Context>,
+    status: Arc<WorkerStatus>,
     backoff: Backoff,
     caution: Caution,
     /// There was a session.
@@ -82,7 +89,7 @@ impl Supervisor {
         }
         (self.has_started, self.complained_of) = (true, None);
         let settled_before = context.settled.load(Ordering::Relaxed);
-        let ended = session.run(stop).await;
+        let ended = session.run(&self.status, stop).await;
         // The process lives, so whoever was alone under way has not ended it.
         context.suspects.clear(&context.store).await;
         let has_settled = context.settled.load(Ordering::Relaxed) > settled_before;
@@ -93,15 +100,15 @@ impl Supervisor {
             Ended::Lane(LaneEnd::Finished) => return Some(End::Finished),
             Ended::Lane(LaneEnd::OutOfTime) => return Some(End::GaveBack),
             Ended::Lane(LaneEnd::Parked) => {
-                context.vitals.metrics.parks.inc();
+                context.recorder.metrics.parks.inc();
                 warn!("parked: requests are back in the queue until the database can store them");
             }
             Ended::Lane(LaneEnd::Lost(error)) if error.is_setup() => {
                 // What is missing, and what to do, the next attempt to open a session says.
                 debug!(%error, "requests are back in the queue until the setup is mended");
-                context.vitals.broker_failed(&error);
+                context.recorder.broker_failed(&error);
                 context
-                    .vitals
+                    .recorder
                     .health
                     .trouble(Part::Broker, format!("requests stay in the queue: {error}"));
                 self.missing = Some(error);
@@ -119,7 +126,7 @@ impl Supervisor {
     }
 
     fn say_lost(&self, error: &BrokerError) {
-        self.context.vitals.broker_failed(error);
+        self.context.recorder.broker_failed(error);
         if self.caution.is_due() {
             // It was said when caution began.
             debug!(%error, "lost RabbitMQ once more");
@@ -138,7 +145,7 @@ impl Supervisor {
             "waiting for RabbitMQ"
         };
         context
-            .vitals
+            .recorder
             .health
             .trouble(Part::Broker, format!("{waits_for}: {text}"));
         if self.complained_of.as_ref() != Some(&text) {

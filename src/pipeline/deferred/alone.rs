@@ -53,7 +53,7 @@ impl Deferred {
             Ok(opened) => opened,
             // The broker may have a limit for connections. That is no reason to end a session.
             Err(error) => {
-                if self.context.vitals.slow.happened(1).is_some() {
+                if self.context.recorder.unconfirmed.happened(1).is_some() {
                     warn!(%error, "the connection for what is published alone can't be opened; what needs it waits");
                 }
                 return self.try_alone_later(errand).await;

@@ -16,7 +16,6 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
-use self::tender::Tender;
 pub use self::waiting::Backlog;
 use self::waiting::{BYTES_MAX, Errand, MESSAGES_MAX, Waiting, limit};
 use super::compose::Parcel;
@@ -244,8 +243,7 @@ impl Deferred {
             .push_back(errand);
         drop(waiting);
         if !is_tended {
-            let deferred = self.clone();
-            self.spawn(Tender::new(deferred, destination).tend());
+            self.spawn(self.clone().tend(destination));
         }
     }
 
@@ -305,9 +303,9 @@ impl Deferred {
     }
 
     fn drop_unreadable(self: &Arc<Self>, errand: Errand) {
-        let vitals = &self.context.vitals;
-        vitals.metrics.dead_letters_dropped.inc();
-        if let Some(messages) = vitals.dropped.happened(1) {
+        let recorder = &self.context.recorder;
+        recorder.metrics.dead_letters_dropped.inc();
+        if let Some(messages) = recorder.dropped.happened(1) {
             error!(
                 messages,
                 queue = self.context.config.topology.dead_letter_queue,
@@ -355,7 +353,7 @@ impl Deferred {
     async fn confirmed(&self, errand: Errand) {
         let mut tally = Tally::default();
         tally.confirmed(errand.parcel.says);
-        tally.count(&self.context.vitals.metrics);
+        tally.count(&self.context.recorder.metrics);
         self.finish(errand).await;
     }
 
@@ -443,7 +441,12 @@ impl Deferred {
         let Some((_, first)) = errands.first() else {
             return;
         };
-        if let Some(messages) = self.context.vitals.slow.happened(errands.len() as u64) {
+        if let Some(messages) = self
+            .context
+            .recorder
+            .unconfirmed
+            .happened(errands.len() as u64)
+        {
             let name = self.destination(first).name();
             warn!(
                 messages,

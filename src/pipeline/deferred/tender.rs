@@ -13,7 +13,7 @@ use crate::pipeline::backoff::Backoff;
 use crate::pipeline::destinations::Destination;
 
 /// Publishes what waits for one destination, a batch at a time, over a channel of its own.
-pub(super) struct Tender {
+struct Tender {
     deferred: Arc<Deferred>,
     destination: Destination,
     /// How long its messages may wait.
@@ -23,9 +23,16 @@ pub(super) struct Tender {
     has_told: bool,
 }
 
+impl Deferred {
+    /// Publishes what waits for this destination, until nothing does.
+    pub(super) async fn tend(self: Arc<Self>, destination: Destination) {
+        Tender::new(self, destination).tend().await;
+    }
+}
+
 impl Tender {
     /// Nothing is published yet.
-    pub(super) fn new(deferred: Arc<Deferred>, destination: Destination) -> Self {
+    fn new(deferred: Arc<Deferred>, destination: Destination) -> Self {
         let limit = limit(&destination);
         Self {
             deferred,
@@ -38,7 +45,7 @@ impl Tender {
     }
 
     /// Publishes until nothing waits.
-    pub(super) async fn tend(mut self) {
+    async fn tend(mut self) {
         while let Some(errands) = self.deferred.take(&self.destination) {
             if !self.deferred.lines.is_open() {
                 return self.deferred.fail_closed();

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::job::Job;
-use super::vitals::Vitals;
+use super::recorder::Recorder;
 use crate::broker::envelope::Envelope;
 use crate::telemetry::labels::{Label, Stage};
-use crate::telemetry::traces::{BatchTrace, Passed, Traced};
+use crate::telemetry::traces::{BatchTrace, Outline, Passed, Traced};
 
 /// With more, passes of the same stage are put together.
 const PASSED_MAX: usize = 32;
@@ -17,7 +16,7 @@ const PASSED_MAX: usize = 32;
 /// The progress of one lane.
 #[derive(Debug)]
 pub struct Progress {
-    vitals: Arc<Vitals>,
+    recorder: Arc<Recorder>,
     now: Mutex<Now>,
 }
 
@@ -54,8 +53,8 @@ impl Now {
 
 impl Progress {
     /// A lane that has no batch.
-    pub fn new(vitals: Arc<Vitals>) -> Self {
-        vitals.metrics.lanes.of(Stage::Idle).inc();
+    pub fn new(recorder: Arc<Recorder>) -> Self {
+        recorder.metrics.lanes.of(Stage::Idle).inc();
         let now = Now {
             stage: Stage::Idle,
             since: Instant::now(),
@@ -65,7 +64,7 @@ impl Progress {
             trace: None,
         };
         Self {
-            vitals,
+            recorder,
             now: Mutex::new(now),
         }
     }
@@ -81,7 +80,7 @@ impl Progress {
         if before != Stage::Idle {
             let since = now.since;
             now.times[before as usize] += moment - since;
-            if self.vitals.traces.is_some() {
+            if self.recorder.traces.is_some() {
                 now.pass(Passed {
                     stage: before,
                     from: since,
@@ -90,7 +89,7 @@ impl Progress {
             }
         }
         (now.stage, now.since) = (stage, moment);
-        let lanes = &self.vitals.metrics.lanes;
+        let lanes = &self.recorder.metrics.lanes;
         lanes.of(before).dec();
         lanes.of(stage).inc();
         before
@@ -106,7 +105,7 @@ impl Progress {
             trace,
             ..
         } = &mut *self.now();
-        if let (Some(traces), Some(trace)) = (&self.vitals.traces, trace.take()) {
+        if let (Some(traces), Some(trace)) = (&self.recorder.traces, trace.take()) {
             traces.end_batch(trace, *requests, passed);
         }
         for (stage, time) in Stage::ALL
@@ -114,7 +113,7 @@ impl Progress {
             .zip(times)
             .filter(|(_, time)| !time.is_zero())
         {
-            self.vitals
+            self.recorder
                 .metrics
                 .stage_duration
                 .of(*stage)
@@ -126,28 +125,29 @@ impl Progress {
 
     /// The request was decided on, in a batch that was taken up then. Something if it is recorded.
     pub fn trace(&self, envelope: &Envelope, taken_up: Instant) -> Option<Box<Traced>> {
-        let traces = self.vitals.traces.as_ref()?;
+        let traces = self.recorder.traces.as_ref()?;
         traces.begin(envelope.trace_headers(), taken_up)
     }
 
-    /// All that was to be said of these is published; the first `answered` of them are done.
-    pub fn published(&self, jobs: &[Job], answered: usize) {
-        let Some(traces) = &self.vitals.traces else {
+    /// All that was to be said of so many requests is published; the first `answered` of them are
+    /// done. Of each that is recorded there is its trace, when it came in, and what is told of it.
+    pub fn published<'o>(
+        &self,
+        requests: usize,
+        answered: usize,
+        recorded: impl Iterator<Item = (usize, &'o Traced, Instant, Outline<'o>)>,
+    ) {
+        let Some(traces) = &self.recorder.traces else {
             return;
         };
-        let Now {
-            since: stored,
-            requests,
-            trace,
-            ..
-        } = &mut *self.now();
-        *requests += jobs.len();
-        for (place, job) in jobs.iter().enumerate() {
-            let Some(traced) = &job.traced else { continue };
-            let trace = trace.get_or_insert_with(|| traces.begin_batch());
-            trace.link(traced, job.envelope.arrived_at());
-            if place < answered {
-                traces.end(traced, &job.outline(), *stored, trace);
+        let mut now = self.now();
+        now.requests += requests;
+        let stored = now.since;
+        for (index, traced, arrived_at, outline) in recorded {
+            let trace = now.trace.get_or_insert_with(|| traces.begin_batch());
+            trace.link(traced, arrived_at);
+            if index < answered {
+                traces.end(traced, &outline, stored, trace);
             }
         }
     }
@@ -161,6 +161,6 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         let stage = self.now().stage;
-        self.vitals.metrics.lanes.of(stage).dec();
+        self.recorder.metrics.lanes.of(stage).dec();
     }
 }

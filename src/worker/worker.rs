@@ -1,0 +1,133 @@
+//! The composition root: what is made once in the life of a process.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::end::{End, StartError};
+use super::startup::wait_for_database;
+use super::supervisor::supervise;
+use crate::config::{TraceConfig, WorkerConfig};
+use crate::domain::identity::IdSource;
+use crate::observe::recorder::Recorder;
+use crate::observe::status::WorkerStatus;
+use crate::pipeline::context::Context;
+use crate::pipeline::destinations::{Destinations, SizeLimit};
+use crate::pipeline::hold::Holding;
+use crate::pipeline::shutdown::Stop;
+use crate::pipeline::suspects::Suspects;
+use crate::store::pool::Store;
+use crate::telemetry::otlp::{self, Delivery};
+use crate::telemetry::traces::{self, About, Traces};
+
+/// The end of a worker waits so long for its last spans to be sent, as part of the grace period and
+/// at most.
+const LAST_SPANS_SHARE: f64 = 0.1;
+const LAST_SPANS_MAX: Duration = Duration::from_secs(3);
+
+/// A worker that can be run.
+#[derive(Debug)]
+pub struct Worker {
+    config: WorkerConfig,
+    name: String,
+    ids: IdSource,
+    store: Store,
+    status: Arc<WorkerStatus>,
+    /// Of spans, if requests are recorded.
+    delivery: Option<Delivery>,
+}
+
+impl Worker {
+    /// Nothing is connected yet. `name` is what people find it by.
+    pub fn new(config: WorkerConfig, name: String) -> Result<Self, StartError> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random)?;
+        // One connection for each lane, and one for the directory.
+        let store = Store::new(&config.database_url, config.lanes + 1)?;
+        let (traces, delivery) = match &config.traces {
+            Some(traces) => {
+                let (traces, delivery) =
+                    open_traces(traces, &config, &name).map_err(StartError::Traces)?;
+                (Some(traces), Some(delivery))
+            }
+            None => (None, None),
+        };
+        let recorder = Arc::new(Recorder::new(traces));
+        let status = Arc::new(WorkerStatus::new(store.clone(), recorder));
+        Ok(Self {
+            config,
+            name,
+            ids: IdSource::from_random(random),
+            store,
+            status,
+            delivery,
+        })
+    }
+
+    /// What can be seen of it from outside.
+    pub fn status(&self) -> &Arc<WorkerStatus> {
+        &self.status
+    }
+
+    /// Runs until it is asked to stop.
+    ///
+    /// At start it waits for servers that can't be reached, and gives up on those that refuse it:
+    /// somebody is there to read why. Later it waits for either.
+    pub async fn run(self, mut stop: Stop) -> Result<End, StartError> {
+        let Self {
+            config,
+            name,
+            ids,
+            store,
+            status,
+            delivery,
+        } = self;
+        let directory = tokio::select! {
+            () = stop.requested() => return Ok(End::Finished),
+            directory = wait_for_database(&store, &status) => directory?,
+        };
+        let mut upkeep = JoinSet::new();
+        upkeep.spawn(directory.clone().run());
+        let context = Arc::new(Context {
+            config,
+            store,
+            directory,
+            ids,
+            worker: name,
+            settled: AtomicU64::new(0),
+            holding: Holding::default(),
+            suspects: Suspects::default(),
+            destinations: Destinations::default(),
+            size_limit: SizeLimit::default(),
+            recorder: status.recorder().clone(),
+        });
+        let delivering = delivery.map(Delivery::start);
+        let end = supervise(&context, &status, stop).await;
+        if let Some(delivering) = delivering {
+            let grace = context.config.shutdown_grace;
+            delivering
+                .finish(grace.mul_f64(LAST_SPANS_SHARE).min(LAST_SPANS_MAX))
+                .await;
+        }
+        end
+    }
+}
+
+/// What records requests, and what sends the records.
+fn open_traces(
+    traces: &TraceConfig,
+    config: &WorkerConfig,
+    name: &str,
+) -> Result<(Traces, Delivery), String> {
+    let resource = traces::resource(&traces.service_name, name);
+    let (spans, delivery) = otlp::open(&traces.endpoint, &traces.headers, &resource)?;
+    let about = About {
+        request_queue: config.topology.request_queue.clone(),
+        broker: traces::server(&config.broker_url.address()),
+        database: traces::server(&config.database_url.address()),
+        database_name: config.database_url.name().map(str::to_owned),
+    };
+    Ok((Traces::new(spans, traces.ratio, about), delivery))
+}
