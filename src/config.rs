@@ -11,7 +11,10 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use crate::broker::connection::BrokerUrl;
+use crate::broker::subscription::LANES_MAX;
+use crate::broker::topology::{QueueType, TopologyMode, TopologySettings};
 use crate::store::url::DatabaseUrl;
+use crate::telemetry::logs::LogConfig;
 use crate::telemetry::otlp::{Endpoint, Headers};
 
 /// One setting.
@@ -92,9 +95,6 @@ pub mod setting {
     }
 }
 
-/// The most lanes of a worker.
-pub const LANES_MAX: usize = 64;
-
 /// All that a worker needs to know.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
@@ -143,54 +143,6 @@ pub struct AdminAddress {
     pub address: SocketAddr,
     /// Nobody has asked for this very address: another worker of the machine may have it.
     pub is_default: bool,
-}
-
-/// The queues and the exchange: names, and what to do about them.
-#[derive(Debug, Clone)]
-pub struct TopologySettings {
-    /// `REQUEST_QUEUE`
-    pub request_queue: String,
-    /// `RESULT_QUEUE`
-    pub result_queue: String,
-    /// `DEAD_LETTER_QUEUE`
-    pub dead_letter_queue: String,
-    /// `EVENT_EXCHANGE`
-    pub event_exchange: String,
-    /// `QUEUE_TYPE`
-    pub queue_type: QueueType,
-    /// `TOPOLOGY`
-    pub mode: TopologyMode,
-    /// `RESULT_TTL`
-    pub result_ttl: Duration,
-}
-
-/// How the broker keeps the queues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QueueType {
-    /// Replicated.
-    Quorum,
-    /// On one node.
-    Classic,
-}
-
-/// What a worker does about the topology at start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TopologyMode {
-    /// Declare what is missing.
-    Declare,
-    /// Check that all is there.
-    Check,
-    /// Nothing.
-    None,
-}
-
-/// `LOG_FORMAT` and `RUST_LOG`.
-#[derive(Debug, Clone)]
-pub struct LogConfig {
-    /// JSON for machines rather than text for people.
-    pub json: bool,
-    /// In the syntax of `tracing_subscriber::EnvFilter`.
-    pub filter: String,
 }
 
 /// Everything that is wrong with the configuration.

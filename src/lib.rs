@@ -46,11 +46,32 @@
 //!
 //! # Who knows whom
 //!
-//! `domain` knows nobody. `wire` knows `domain`. `broker` knows RabbitMQ and nothing of requests;
-//! `store` knows PostgreSQL and `domain`. `contract` describes `wire` and `domain`. `pipeline` puts
-//! them together, and `cli` starts it.
+//! Each module may use those of its row, and no others. No two files know each other in a circle.
+//! A test (`architecture`) reads this table and the `use` lines.
+//!
+//! | module | knows |
+//! |---|---|
+//! | `domain` | |
+//! | `hosts` | |
+//! | `wire` | `domain` |
+//! | `telemetry` | `domain` |
+//! | `broker` | `hosts` |
+//! | `store` | `domain`, `hosts` |
+//! | `config` | `broker`, `store`, `telemetry` |
+//! | `contract` | `config`, `domain`, `wire` |
+//! | `observe` | `broker`, `store`, `telemetry` |
+//! | `pipeline` | `broker`, `config`, `domain`, `observe`, `store`, `telemetry`, `wire` |
+//! | `status` | `broker`, `observe`, `pipeline`, `store`, `telemetry` |
+//! | `worker` | `broker`, `config`, `domain`, `observe`, `pipeline`, `status`, `store`, `telemetry` |
+//! | `admin` | `domain`, `status`, `store`, `telemetry` |
+//! | `cli` | everybody |
+//!
+//! Only `broker` names `lapin`, only `store` names `tokio_postgres`, only `store/error` reads
+//! SQLSTATE, and of `broker` only `messages` and `dead_letter` know the contract.
 
 pub mod admin;
+#[cfg(test)]
+mod architecture;
 pub mod broker;
 pub mod cli;
 pub mod config;
@@ -59,6 +80,7 @@ pub mod domain;
 mod hosts;
 pub mod observe;
 pub mod pipeline;
+pub mod status;
 pub mod store;
 pub mod telemetry;
 pub mod wire;

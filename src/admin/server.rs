@@ -17,8 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::observe::snapshot::Readiness;
-use crate::observe::status::WorkerStatus;
+use crate::status::Readiness;
+use crate::status::WorkerStatus;
 use crate::telemetry::metrics;
 
 /// So many may ask at a time; others wait.

@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::domain::outcome::Code;
-use crate::observe::snapshot::{BrokerState, Readiness, Snapshot};
-use crate::observe::status::WorkerStatus;
+use crate::status::WorkerStatus;
+use crate::status::{BrokerState, Readiness, Snapshot};
 use crate::store::directory::DirectoryState;
 use crate::store::pool::PoolState;
 use crate::store::schema::needed_version;

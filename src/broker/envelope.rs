@@ -15,7 +15,6 @@ use super::frames::set_aside::SetAside;
 use super::properties_size::{properties_list, table_size};
 use super::raw_properties::{self, RawProperties};
 use super::subscribed::Subscribed;
-use crate::telemetry::context::TraceHeaders;
 
 /// One delivered request: body, properties, and how it came here.
 #[derive(Debug)]
@@ -247,6 +246,15 @@ fn unsigned(value: &AMQPValue) -> Option<u64> {
         AMQPValue::ShortShortUInt(count) => Some(u64::from(count)),
         _ => None,
     }
+}
+
+/// The trace context of a message: W3C's headers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TraceHeaders<'a> {
+    /// Which trace, which span, and whether it is recorded.
+    pub traceparent: Option<&'a str>,
+    /// What others keep with it.
+    pub tracestate: Option<&'a str>,
 }
 
 /// The longest trace header that is passed on: what W3C asks everybody to carry.

@@ -4,10 +4,9 @@
 use lapin::types::{LongString, ShortString};
 
 pub use super::dead_letter::{DeathNote, dead_letter};
-use super::envelope::Envelope;
+use super::envelope::{Envelope, TraceHeaders};
 use super::outgoing::{CorrelationId, OurProperties, Outgoing, Properties, short};
 use super::reply_address::ReplyAddress;
-use crate::telemetry::context::TraceHeaders;
 
 /// A reply, before it is said where to.
 #[derive(Debug)]

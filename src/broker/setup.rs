@@ -11,7 +11,7 @@ use lapin::types::FieldTable;
 
 use super::connection::Connection;
 use super::error::{ANSWER_MAX, BrokerError, within};
-use crate::config::{TopologyMode, TopologySettings};
+use super::topology::{TopologyMode, TopologySettings};
 
 /// The default exchange, as permissions name it.
 const DEFAULT_EXCHANGE: &str = "amq.default";

@@ -14,7 +14,6 @@ use super::error::{ANSWER_MAX, BrokerError, within};
 use super::incoming::Incoming;
 use super::read_gate::ReadGate;
 use super::window::{RESUME_BYTES, Window};
-use crate::config::LANES_MAX;
 
 /// What came in over a subscription and is not settled.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,6 +40,9 @@ pub struct Subscription {
 
 /// More batches are not worked on at a time.
 const AT_WORK_MAX: u32 = LANES_MAX as u32;
+
+/// The most lanes of a worker.
+pub const LANES_MAX: usize = 64;
 
 /// How often it is looked what has come in while all lanes are busy: so that it does not become too
 /// much meanwhile.

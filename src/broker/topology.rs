@@ -1,12 +1,52 @@
 //! The queues and the exchange that the service expects: declared, checked, or left alone.
 
+use std::time::Duration;
+
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 
 use super::connection::Connection;
 use super::error::{ANSWER_MAX, BrokerError, within};
-use crate::config::{QueueType, TopologyMode, TopologySettings};
+
+/// The queues and the exchange: names, and what to do about them.
+#[derive(Debug, Clone)]
+pub struct TopologySettings {
+    /// `REQUEST_QUEUE`
+    pub request_queue: String,
+    /// `RESULT_QUEUE`
+    pub result_queue: String,
+    /// `DEAD_LETTER_QUEUE`
+    pub dead_letter_queue: String,
+    /// `EVENT_EXCHANGE`
+    pub event_exchange: String,
+    /// `QUEUE_TYPE`
+    pub queue_type: QueueType,
+    /// `TOPOLOGY`
+    pub mode: TopologyMode,
+    /// `RESULT_TTL`
+    pub result_ttl: Duration,
+}
+
+/// How the broker keeps the queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueType {
+    /// Replicated.
+    Quorum,
+    /// On one node.
+    Classic,
+}
+
+/// What a worker does about the topology at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopologyMode {
+    /// Declare what is missing.
+    Declare,
+    /// Check that all is there.
+    Check,
+    /// Nothing.
+    None,
+}
 
 /// After how many deliveries the broker itself gives up on a message. High, because a lost
 /// connection counts against every message that was under way, the innocent ones too.

@@ -13,8 +13,8 @@ use super::output::Failure;
 use crate::admin::Server;
 use crate::config::{AdminAddress, WorkerConfig};
 
-use crate::observe::status::WorkerStatus;
 use crate::pipeline::shutdown::{self, StopHandle};
+use crate::status::WorkerStatus;
 use crate::telemetry::logs;
 use crate::worker::{End, Worker};
 

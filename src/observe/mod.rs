@@ -1,13 +1,9 @@
-//! What operators see of a worker.
+//! What those who do the work record of it, for operators: counted, timed, and said in the log once.
 //!
-//! Whoever does the work records it ([`recorder`], [`progress`], [`health`]); whoever asks gets a
-//! [`snapshot`] of what changes by itself ([`status`]), as text for Prometheus ([`exposition`]) or
-//! as JSON ([`crate::admin`]). Nothing is measured by a timer.
+//! Nothing is measured by a timer, and a worker that nobody looks at pays for some additions per
+//! batch. [`crate::status`] looks at it.
 
-mod exposition;
 pub mod health;
 pub mod progress;
 pub mod reasons;
 pub mod recorder;
-pub mod snapshot;
-pub mod status;

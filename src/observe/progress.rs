@@ -126,7 +126,8 @@ impl Progress {
     /// The request was decided on, in a batch that was taken up then. Something if it is recorded.
     pub fn trace(&self, envelope: &Envelope, taken_up: Instant) -> Option<Box<Traced>> {
         let traces = self.recorder.traces.as_ref()?;
-        traces.begin(envelope.trace_headers(), taken_up)
+        let came = envelope.trace_headers();
+        traces.begin(came.traceparent, came.tracestate, taken_up)
     }
 
     /// All that was to be said of so many requests is published; the first `answered` of them are

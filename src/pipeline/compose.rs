@@ -3,16 +3,15 @@
 
 use jiff::Timestamp;
 
-use crate::broker::envelope::Envelope;
+use crate::broker::envelope::{Envelope, TraceHeaders};
 use crate::broker::messages::{self, DeathNote, ReplyMessage};
 use crate::broker::outgoing::Outgoing;
 use crate::broker::reply_address::ReplyAddress;
-use crate::config::TopologySettings;
+use crate::broker::topology::TopologySettings;
 use crate::domain::email::Email;
 use crate::domain::identity::{IdSource, ProfileId};
 use crate::domain::outcome::{Code, DeadLetterReason, Rejection};
 use crate::domain::profile::NewProfile;
-use crate::telemetry::context::TraceHeaders;
 use crate::telemetry::labels::Way;
 use crate::wire::Format;
 use crate::wire::event;

@@ -12,7 +12,7 @@ use super::decide::{Addition, Decision, Verdict, identity_of_unnamed};
 use super::deferred::Owing;
 use super::owed::Unmarked;
 use crate::broker::batch::Receipt;
-use crate::broker::envelope::Envelope;
+use crate::broker::envelope::{Envelope, TraceHeaders};
 use crate::domain::email::Email;
 use crate::domain::identity::{IdSource, ProfileId};
 use crate::domain::outcome::{Code, DeadLetterReason, Rejection};
@@ -180,10 +180,13 @@ impl Job {
             None
         };
         let came = self.envelope.trace_headers();
-        let trace = self
-            .traced
-            .as_ref()
-            .map_or(came, |traced| traced.headers(came));
+        let trace = match &self.traced {
+            Some(traced) => TraceHeaders {
+                traceparent: Some(traced.traceparent()),
+                tracestate: came.tracestate.filter(|_| traced.has_parent()),
+            },
+            None => came,
+        };
         Answer {
             envelope: &self.envelope,
             format: self.decision.format,

@@ -5,26 +5,24 @@ use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, TraceContextExt};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 
-/// The trace context of a message, as its headers have it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TraceHeaders<'a> {
-    /// Which trace, which span, and whether it is recorded.
-    pub traceparent: Option<&'a str>,
-    /// What others keep with it.
-    pub tracestate: Option<&'a str>,
+/// The span that a message was published in, by its headers; one that is not valid is none.
+pub(super) fn parent(traceparent: Option<&str>, tracestate: Option<&str>) -> Option<SpanContext> {
+    traceparent.filter(|text| is_well_formed(text))?;
+    let headers = Headers {
+        traceparent,
+        tracestate,
+    };
+    let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &headers);
+    let parent = context.span().span_context().clone();
+    parent.is_valid().then_some(parent)
 }
 
-impl TraceHeaders<'_> {
-    /// The span that the message was published in; one that is not valid is none.
-    pub(super) fn parent(&self) -> Option<SpanContext> {
-        self.traceparent.filter(|text| is_well_formed(text))?;
-        let context = TraceContextPropagator::new().extract_with_context(&Context::new(), self);
-        let parent = context.span().span_context().clone();
-        parent.is_valid().then_some(parent)
-    }
+struct Headers<'a> {
+    traceparent: Option<&'a str>,
+    tracestate: Option<&'a str>,
 }
 
-impl Extractor for TraceHeaders<'_> {
+impl Extractor for Headers<'_> {
     fn get(&self, key: &str) -> Option<&str> {
         match key {
             "traceparent" => self.traceparent,
@@ -61,22 +59,17 @@ mod tests {
 
     const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
-    fn came(traceparent: &str) -> TraceHeaders<'_> {
-        TraceHeaders {
-            traceparent: Some(traceparent),
-            tracestate: Some("a=1"),
-        }
+    fn came(traceparent: &str) -> Option<SpanContext> {
+        parent(Some(traceparent), Some("a=1"))
     }
 
     #[test]
     fn a_traceparent_that_is_not_valid_is_none() {
         let valid = |flags| format!("00-{TRACE}-b7ad6b7169203331-{flags}");
-        assert!(came(&valid("01")).parent().unwrap().is_sampled());
-        assert!(!came(&valid("00")).parent().unwrap().is_sampled());
+        assert!(came(&valid("01")).unwrap().is_sampled());
+        assert!(!came(&valid("00")).unwrap().is_sampled());
         assert!(
-            came(&format!("cc-{TRACE}-b7ad6b7169203331-01-more"))
-                .parent()
-                .is_some(),
+            came(&format!("cc-{TRACE}-b7ad6b7169203331-01-more")).is_some(),
             "a version to come"
         );
         for wrong in [
@@ -93,7 +86,7 @@ mod tests {
             &format!("00-{TRACE}-0000000000000000-01"),
             "00-00000000000000000000000000000000-b7ad6b7169203331-01",
         ] {
-            assert_eq!(came(wrong).parent(), None, "{wrong}");
+            assert_eq!(came(wrong), None, "{wrong}");
         }
     }
 }

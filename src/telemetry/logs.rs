@@ -23,7 +23,14 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
 use tracing_subscriber::fmt::{MakeWriter, Subscriber};
 
-use crate::config::LogConfig;
+/// `LOG_FORMAT` and `RUST_LOG`.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// JSON for machines rather than text for people.
+    pub json: bool,
+    /// In the syntax of `tracing_subscriber::EnvFilter`.
+    pub filter: String,
+}
 
 /// So many lines wait for the thread that writes them; some megabytes at most.
 const LINES_MAX: usize = 8192;

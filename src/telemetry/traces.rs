@@ -19,7 +19,7 @@ use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
 use tokio::time::Instant;
 
-use super::context::TraceHeaders;
+use super::context;
 use super::labels::Stage;
 use super::names;
 use super::otlp::Spans;
@@ -141,8 +141,13 @@ impl Traces {
 
     /// A request that came with these headers was taken and is decided on. `None` if it is not
     /// recorded: a producer that begins a trace decides for all that comes of it.
-    pub fn begin(&self, came: TraceHeaders<'_>, began: Instant) -> Option<Box<Traced>> {
-        let parent = came.parent();
+    pub fn begin(
+        &self,
+        traceparent: Option<&str>,
+        tracestate: Option<&str>,
+        began: Instant,
+    ) -> Option<Box<Traced>> {
+        let parent = context::parent(traceparent, tracestate);
         let trace_id = match &parent {
             Some(parent) if parent.is_sampled() => parent.trace_id(),
             Some(_) => return None,
@@ -407,14 +412,14 @@ impl Traces {
 }
 
 impl Traced {
-    /// What messages carry that come of it: our span is their parent. What others keep with the
-    /// trace goes on as it came.
-    pub fn headers<'a>(&'a self, came: TraceHeaders<'a>) -> TraceHeaders<'a> {
-        let tracestate = came.tracestate.filter(|_| self.parent.is_some());
-        TraceHeaders {
-            traceparent: Some(&self.traceparent),
-            tracestate,
-        }
+    /// What messages carry that come of it: our span is their parent.
+    pub fn traceparent(&self) -> &str {
+        &self.traceparent
+    }
+
+    /// Whether it goes on with a producer's trace: then what others keep with that goes on, too.
+    pub fn has_parent(&self) -> bool {
+        self.parent.is_some()
     }
 }
 

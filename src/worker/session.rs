@@ -11,13 +11,13 @@ use crate::broker::error::BrokerError;
 use crate::broker::subscription::Subscription;
 use crate::broker::{setup, topology};
 use crate::observe::health::Part;
-use crate::observe::status::{Observed, WorkerStatus};
 use crate::pipeline::context::Context;
 use crate::pipeline::deferred::Deferred;
 use crate::pipeline::destinations::TRIED_BYTES;
 use crate::pipeline::lane::{Lane, LaneEnd};
 use crate::pipeline::outlets::{Lines, Outlets};
 use crate::pipeline::shutdown::{self, Stop};
+use crate::status::{Observed, WorkerStatus};
 
 /// How long the other lanes may go on with their batches when one of them has lost the broker.
 const TEAR_DOWN_MAX: Duration = Duration::from_secs(5);

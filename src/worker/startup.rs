@@ -5,11 +5,11 @@ use tracing::{info, warn};
 
 use crate::observe::health::Part;
 use crate::observe::reasons::Reasons;
-use crate::observe::status::WorkerStatus;
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::context::Context;
 use crate::pipeline::hold::Meanwhile;
 use crate::pipeline::shutdown::Stop;
+use crate::status::WorkerStatus;
 use crate::store::directory::DirectoryKeeper;
 use crate::store::email;
 use crate::store::error::StoreError;

@@ -11,11 +11,11 @@ use super::session::{Ended, Session};
 use super::startup::wait_for_room;
 use crate::broker::error::BrokerError;
 use crate::observe::health::Part;
-use crate::observe::status::WorkerStatus;
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::context::Context;
 use crate::pipeline::lane::LaneEnd;
 use crate::pipeline::shutdown::Stop;
+use crate::status::WorkerStatus;
 
 /// Holds one session after the other.
 pub(super) async fn supervise(

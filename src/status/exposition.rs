@@ -1,7 +1,7 @@
 //! The metrics as text for Prometheus: what was counted, and what is true now.
 
-use super::recorder::Recorder;
 use super::snapshot::{BrokerState, Snapshot};
+use crate::observe::recorder::Recorder;
 use crate::store::directory::DirectoryState;
 use crate::store::pool::PoolState;
 use crate::telemetry::labels::{Connections, Destination, DirectoryEntries, Label};

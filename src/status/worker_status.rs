@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use jiff::Timestamp;
 
 use super::exposition;
-use super::recorder::Recorder;
 use super::snapshot::{BrokerState, Snapshot};
 use crate::broker::connection::Connection;
 use crate::broker::subscription::Subscription;
+use crate::observe::recorder::Recorder;
 use crate::pipeline::deferred::Deferred;
 use crate::store::directory::DirectoryKeeper;
 use crate::store::pool::Store;
