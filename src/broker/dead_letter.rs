@@ -7,7 +7,8 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ByteArray, FieldTable, ShortString};
 
 use super::envelope::{DELIVERY_COUNTS, Envelope};
-use super::outgoing::{MATCH_HEADER, Outgoing, PERSISTENT, insert_bytes, insert_text, short};
+use super::header_names;
+use super::outgoing::{Outgoing, PERSISTENT, insert_bytes, insert_text, short};
 use super::properties_size::{entry_size, header_frame_size, properties_list};
 
 /// Why a message is dead-lettered.
@@ -26,12 +27,6 @@ pub struct DeathNote<'a> {
 /// Headers by which the broker would send copies elsewhere, perhaps back to us, or by which it
 /// counts for another queue. They are kept as headers named `x-original-…`.
 const ACTING_HEADERS: [&str; 4] = ["CC", "BCC", DELIVERY_COUNTS[0], DELIVERY_COUNTS[1]];
-
-/// The whole property list of a message of which the client library could not carry all.
-const ORIGINAL_PROPERTIES: &str = "x-original-properties";
-
-/// Names headers that are not as they were, as they had no room.
-const CUT_HEADERS: &str = "x-cut-headers";
 
 /// The longest `x-error-text`. The reply has the whole text.
 const ERROR_TEXT_MAX_BYTES: usize = 1024;
@@ -93,16 +88,26 @@ fn headers_of_ours(
 ) -> FieldTable {
     let mut headers = FieldTable::default();
     let error_text = &note.error_text[..note.error_text.floor_char_boundary(ERROR_TEXT_MAX_BYTES)];
-    headers.insert("x-error".into(), AMQPValue::LongInt(i32::from(note.error)));
-    insert_text(&mut headers, "x-error-text", error_text);
-    headers.insert("x-error-time".into(), AMQPValue::Timestamp(note.timestamp));
-    insert_text(&mut headers, "x-worker", note.worker);
+    headers.insert(
+        header_names::ERROR.into(),
+        AMQPValue::LongInt(i32::from(note.error)),
+    );
+    insert_text(&mut headers, header_names::ERROR_TEXT, error_text);
+    headers.insert(
+        header_names::ERROR_TIME.into(),
+        AMQPValue::Timestamp(note.timestamp),
+    );
+    insert_text(&mut headers, header_names::WORKER, note.worker);
     let [exchange, routing_key] = request.raw_names();
-    insert_bytes(&mut headers, "x-original-exchange", exchange);
-    insert_bytes(&mut headers, "x-original-routing-key", routing_key);
+    insert_bytes(&mut headers, header_names::ORIGINAL_EXCHANGE, exchange);
+    insert_bytes(
+        &mut headers,
+        header_names::ORIGINAL_ROUTING_KEY,
+        routing_key,
+    );
     for (name, value) in [
-        ("x-original-user-id", original.user_id()),
-        ("x-original-expiration", original.expiration()),
+        (header_names::ORIGINAL_USER_ID, original.user_id()),
+        (header_names::ORIGINAL_EXPIRATION, original.expiration()),
     ] {
         if let Some(value) = value {
             insert_text(&mut headers, name, value.as_str());
@@ -110,7 +115,7 @@ fn headers_of_ours(
     }
     // The id of the dead letter on the wire is the original's, or it would not be "as it was";
     // ours goes along as a header, so that a returned one can be matched.
-    insert_text(&mut headers, MATCH_HEADER, message_id);
+    insert_text(&mut headers, header_names::DEAD_LETTER_ID, message_id);
     headers
 }
 
@@ -129,7 +134,7 @@ fn headers_of_theirs(
         };
         (name, value.clone())
     });
-    let written = [ORIGINAL_PROPERTIES, CUT_HEADERS];
+    let written = [header_names::ORIGINAL_PROPERTIES, header_names::CUT_HEADERS];
     named
         .filter(|(name, _)| !ours.contains_key(name.as_str()) && !written.contains(&name.as_str()))
         .collect()
@@ -180,7 +185,7 @@ impl Theirs {
             let before = list.len();
             list.truncate(before.saturating_sub(size - room));
             size -= before - list.len();
-            self.cut.push(short(ORIGINAL_PROPERTIES));
+            self.cut.push(short(header_names::ORIGINAL_PROPERTIES));
         }
         self.cut_larger_than(0, &mut by_size, size, room);
     }
@@ -237,12 +242,12 @@ impl Theirs {
         }
         if let Some(list) = self.list {
             ours.insert(
-                ORIGINAL_PROPERTIES.into(),
+                header_names::ORIGINAL_PROPERTIES.into(),
                 AMQPValue::ByteArray(list.into()),
             );
         }
         if !self.cut.is_empty() {
-            insert_text(&mut ours, CUT_HEADERS, &names(&self.cut));
+            insert_text(&mut ours, header_names::CUT_HEADERS, &names(&self.cut));
         }
         ours
     }
@@ -250,7 +255,7 @@ impl Theirs {
 
 fn list_size(list: &[u8]) -> usize {
     entry_size(
-        ORIGINAL_PROPERTIES,
+        header_names::ORIGINAL_PROPERTIES,
         &AMQPValue::ByteArray(ByteArray::default()),
     ) + list.len()
 }
@@ -356,7 +361,7 @@ mod tests {
             ("x-original-routing-key", 255),
             ("x-original-user-id", 255),
             ("x-original-expiration", 255),
-            (MATCH_HEADER, 24),
+            (header_names::DEAD_LETTER_ID, 24),
         ] {
             insert_text(&mut ours, name, &"y".repeat(length));
         }
@@ -407,7 +412,7 @@ mod tests {
                 assert!(headers.contains_key(name.as_str()), "{name}");
             }
             let all = headers_of_theirs(&original, &ours());
-            if headers.contains_key(CUT_HEADERS) {
+            if headers.contains_key(header_names::CUT_HEADERS) {
                 return Ok(());
             }
             assert!(
@@ -441,7 +446,10 @@ mod tests {
             "{}",
             length("larger")
         );
-        assert_eq!(headers[CUT_HEADERS], AMQPValue::LongString("larger".into()));
+        assert_eq!(
+            headers[header_names::CUT_HEADERS],
+            AMQPValue::LongString("larger".into())
+        );
         assert!(header_frame_size(&properties) > 64 * 1024 - CUT_NOTE_MAX_BYTES - 8);
     }
 
@@ -453,6 +461,11 @@ mod tests {
             text.starts_with("header-0, header-1, ") && text.ends_with(" more"),
             "{text}"
         );
-        assert!(entry_size(CUT_HEADERS, &AMQPValue::LongString(text.into())) <= CUT_NOTE_MAX_BYTES);
+        assert!(
+            entry_size(
+                header_names::CUT_HEADERS,
+                &AMQPValue::LongString(text.into())
+            ) <= CUT_NOTE_MAX_BYTES
+        );
     }
 }

@@ -8,6 +8,9 @@ use super::envelope::{Envelope, TraceHeaders};
 use super::outgoing::{CorrelationId, OurProperties, Outgoing, Properties, short};
 use super::reply_address::ReplyAddress;
 
+/// The routing key of an event that nobody asks for; topic permissions may name others.
+pub(super) const NO_EVENT: &str = "profile.added.0";
+
 /// A reply, before it is said where to.
 #[derive(Debug)]
 pub struct ReplyMessage<'a> {

@@ -11,6 +11,7 @@ mod dead_letter;
 pub mod envelope;
 pub mod error;
 pub mod frames;
+mod header_names;
 mod incoming;
 pub mod messages;
 pub mod outgoing;

@@ -5,6 +5,7 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 use super::connection::SMALL_HEADERS_MAX_BYTES;
 use super::frames::outbound::CORRELATION_ID_HEADER;
+use super::header_names;
 use super::properties_size::table_size;
 use super::reply_address::ReplyAddress;
 
@@ -143,7 +144,10 @@ impl Outgoing {
         if let Properties::Other(properties) = &mut self.properties {
             let mut headers = properties.headers().clone().unwrap_or_default();
             let size = i64::try_from(size).unwrap_or(i64::MAX);
-            headers.insert("x-original-body-size".into(), AMQPValue::LongLongInt(size));
+            headers.insert(
+                header_names::ORIGINAL_BODY_SIZE.into(),
+                AMQPValue::LongLongInt(size),
+            );
             **properties = properties.as_ref().clone().with_headers(headers);
         }
     }
@@ -250,7 +254,11 @@ pub enum Route {
 }
 
 /// Our own headers of a dead letter begin like this.
-const OUR_HEADERS: [&str; 3] = ["x-error", "x-worker", MATCH_HEADER];
+const OUR_HEADERS: [&str; 3] = [
+    header_names::ERROR,
+    header_names::WORKER,
+    header_names::DEAD_LETTER_ID,
+];
 
 /// Of the properties of a dead letter those that are ours.
 fn bare(properties: &BasicProperties) -> BasicProperties {
@@ -304,7 +312,11 @@ impl OurProperties {
             headers.insert("error".into(), AMQPValue::LongInt(i32::from(code)));
         }
         if let Some(original) = &self.original_reply_to {
-            insert_bytes(&mut headers, "x-original-reply-to", original.as_bytes());
+            insert_bytes(
+                &mut headers,
+                header_names::ORIGINAL_REPLY_TO,
+                original.as_bytes(),
+            );
         }
         if let Some(CorrelationId::Bytes(id)) = &self.correlation_id {
             insert_bytes(&mut headers, CORRELATION_ID_HEADER, id.as_bytes());
@@ -324,15 +336,12 @@ pub(super) fn short(text: &str) -> ShortString {
     ShortString::from(&text[..text.floor_char_boundary(SHORT_STRING_MAX_BYTES)])
 }
 
-/// Where a dead letter carries our own id for it.
-pub(super) const MATCH_HEADER: &str = "x-dead-letter-id";
-
 /// Our own id of a message that the broker returned.
 pub(super) fn our_id(properties: &BasicProperties) -> Option<String> {
     let header = properties
         .headers()
         .as_ref()
-        .and_then(|headers| headers.inner().get(MATCH_HEADER));
+        .and_then(|headers| headers.inner().get(header_names::DEAD_LETTER_ID));
     match header {
         Some(AMQPValue::LongString(id)) => {
             Some(String::from_utf8_lossy(id.as_bytes()).into_owned())

@@ -11,13 +11,11 @@ use lapin::types::FieldTable;
 
 use super::connection::Connection;
 use super::error::{ANSWER_MAX, BrokerError, within};
+use super::messages::NO_EVENT;
 use super::topology::{TopologyMode, TopologySettings};
 
 /// The default exchange, as permissions name it.
 const DEFAULT_EXCHANGE: &str = "amq.default";
-
-/// The routing key of an event that nobody asks for; topic permissions may name others.
-const NO_EVENT: &str = "profile.added.0";
 
 /// Tries what every worker needs: to publish to our queues, and to the exchange for events.
 pub async fn check(

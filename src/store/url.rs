@@ -221,10 +221,7 @@ mod tests {
             "postgres://u:p@one,two/d?connect_timeout=3&sslmode=require&application_name=a",
         );
         for (server, name) in url.unwrap().servers().iter().zip(["one", "two"]) {
-            assert_eq!(
-                server.get_hosts(),
-                [tokio_postgres::config::Host::Tcp(name.to_owned())]
-            );
+            assert_eq!(server.get_hosts(), [Host::Tcp(name.to_owned())]);
             assert_eq!(server.get_connect_timeout(), Some(&Duration::from_secs(3)));
             assert_eq!(
                 server.get_ssl_mode(),

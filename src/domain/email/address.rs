@@ -290,3 +290,6 @@ fn in_small_letters(ascii: &str) -> Cow<'_, str> {
         false => Cow::Borrowed(ascii),
     }
 }
+
+#[cfg(test)]
+mod tests;

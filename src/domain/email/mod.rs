@@ -18,8 +18,6 @@
 mod address;
 mod key;
 mod rule;
-#[cfg(test)]
-mod tests;
 
 pub use self::address::{Email, address, canonical, is_blank};
 pub use self::key::EmailKey;

@@ -1,25 +1,13 @@
-//! XML bodies → the tree of values, and replies → XML, event by event, by `quick-xml`.
-//!
-//! An element with elements in it is an object, one with text is a text whose type the field
-//! decides ([`Value::Text`]), an empty one is null. Elements of one name, or a single one with the
-//! attribute `array='true'`, are an array. Other attributes are ignored.
+//! XML bodies, event by event.
 
 use std::borrow::Cow;
-use std::io;
 
-use quick_xml::escape::escape;
-use quick_xml::events::attributes::Attributes;
-use quick_xml::events::{BytesDecl, BytesEnd, BytesRef, BytesStart, BytesText, Event};
-use quick_xml::{Reader, Writer};
+use quick_xml::Reader;
+use quick_xml::events::{BytesDecl, BytesRef, Event};
 
-use super::{DEPTH_MAX, ITEMS_MAX, Keep, Outline, Unreadable, utf8};
-use crate::domain::value::{Object, Places, Value};
-
-/// The name of the root element.
-const ROOT: &str = "xml";
-
-/// The attribute that marks an element of an array.
-const ARRAY: &str = "array";
+use super::tree::{Flaw, Tree};
+use crate::domain::value::Object;
+use crate::wire::{Keep, Outline, Unreadable, utf8};
 
 /// Reads a whole body.
 pub fn read(body: &[u8]) -> Result<Object<'_>, Unreadable> {
@@ -41,12 +29,7 @@ fn parse(body: &[u8], keep: Keep) -> Result<Outline<'_>, Unreadable> {
     }
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_comments = true;
-    let mut tree = Tree {
-        keep,
-        values: 0,
-        open: Vec::new(),
-        root: None,
-    };
+    let mut tree = Tree::new(keep);
     loop {
         let start = reader.buffer_position();
         let here = || syntax(text, start);
@@ -61,35 +44,31 @@ fn parse(body: &[u8], keep: Keep) -> Result<Outline<'_>, Unreadable> {
             Event::Empty(element) => {
                 tree.start(&element, |name| name_in(text, start, name))
                     .map_err(|flaw| flaw.unwrap_or_else(here))?;
-                tree.end().map_err(|Mixed| here())?;
+                tree.end().map_err(|flaw| flaw.unwrap_or_else(here))?;
             }
-            Event::End(_) => tree.end().map_err(|Mixed| here())?,
+            Event::End(_) => tree.end().map_err(|flaw| flaw.unwrap_or_else(here))?,
             Event::Text(content) if content.contains("]]>") => return Err(here()),
             Event::Text(content) => {
                 tree.text(!is_blank(&content), |text| {
                     add(text, content.xml10_content())
                 })
-                .map_err(|Outside| here())?;
+                .map_err(|flaw| flaw.unwrap_or_else(here))?;
             }
             Event::CData(content) => {
                 tree.text(true, |text| add(text, content.xml10_content()))
-                    .map_err(|Outside| here())?;
+                    .map_err(|flaw| flaw.unwrap_or_else(here))?;
             }
             Event::GeneralRef(reference) => {
                 let c = character(&reference).map_err(|flaw| flaw.unwrap_or_else(here))?;
                 tree.text(true, |text| text.to_mut().push(c))
-                    .map_err(|Outside| here())?;
+                    .map_err(|flaw| flaw.unwrap_or_else(here))?;
             }
             Event::Decl(declaration) if start == 0 => check_encoding(&declaration)?,
             Event::Decl(_) => return Err(here()),
             Event::DocType(_) => return Err(Unreadable::Forbidden("a document type definition")),
             Event::Comment(_) | Event::PI(_) => {}
             Event::Eof => {
-                let fields = tree.root.ok_or_else(here)?;
-                return Ok(Outline {
-                    fields,
-                    values: tree.values,
-                });
+                return tree.finish().ok_or_else(here);
             }
         }
     }
@@ -128,17 +107,9 @@ fn is_allowed(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// The name of an element or an attribute (XML 1.0, 2.3, `Name`; of the characters beyond ASCII all
-/// but a few may be in a name, and those few do no harm).
-fn is_name(name: &str) -> bool {
-    let starts = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | ':') || !c.is_ascii();
-    let goes_on = |c: char| starts(c) || c.is_ascii_digit() || matches!(c, '-' | '.');
-    name.starts_with(starts) && name.chars().all(goes_on)
-}
-
 /// What a reference in the text stands for. Only characters and the five entities that every
 /// document has; those of a document type definition do not exist, as there can be none.
-fn character(reference: &BytesRef<'_>) -> Result<char, Option<Unreadable>> {
+fn character(reference: &BytesRef<'_>) -> Result<char, Flaw> {
     if reference.is_char_ref() {
         let c = reference.resolve_char_ref().ok().flatten();
         return c.filter(|c| is_allowed(*c)).ok_or(None);
@@ -158,7 +129,7 @@ fn character(reference: &BytesRef<'_>) -> Result<char, Option<Unreadable>> {
 fn check_encoding(declaration: &BytesDecl<'_>) -> Result<(), Unreadable> {
     match declaration.encoding() {
         None => Ok(()),
-        Some(Ok(name)) if super::is_utf8(&name) => Ok(()),
+        Some(Ok(name)) if crate::wire::is_utf8(&name) => Ok(()),
         Some(_) => Err(Unreadable::NotUtf8),
     }
 }
@@ -174,275 +145,16 @@ fn syntax(text: &str, place: u64) -> Unreadable {
     ))
 }
 
-/// The elements that are open, the outermost first, and the root once it has ended.
-struct Tree<'a> {
-    keep: Keep,
-    /// How many elements there are in the root so far.
-    values: usize,
-    open: Vec<Element<'a>>,
-    root: Option<Object<'a>>,
-}
-
-struct Element<'a> {
-    name: Cow<'a, str>,
-    is_array: bool,
-    fields: Fields<'a>,
-    /// Also where they are not kept.
-    has_children: bool,
-    text: Cow<'a, str>,
-    /// Also where it is not kept: there is more than blanks between elements. Those in a CDATA
-    /// section or a reference are meant.
-    has_text: bool,
-}
-
-/// Text and elements side by side in one element: which is meant?
-struct Mixed;
-
-/// Text outside of the root element.
-struct Outside;
-
-impl<'a> Tree<'a> {
-    /// An error of `None` is a syntax error.
-    fn start(
-        &mut self,
-        element: &BytesStart<'_>,
-        kept_name: impl FnOnce(&str) -> Cow<'a, str>,
-    ) -> Result<(), Option<Unreadable>> {
-        if self.open.len() >= DEPTH_MAX {
-            return Err(Some(Unreadable::TooDeep));
-        }
-        let is_array = is_array(element.attributes()).ok_or(None)?;
-        let name = element.name();
-        let name = name.as_ref();
-        if !is_name(name) || (self.open.is_empty() && self.root.is_some()) {
-            return Err(None);
-        }
-        if self.open.is_empty() && name != ROOT {
-            return Err(Some(Unreadable::OtherRoot));
-        }
-        if let Some(parent) = self.open.last_mut() {
-            parent.has_children = true;
-            self.values += 1;
-        }
-        let keeps_fields = self.keep == Keep::Everything || self.open.len() <= 1;
-        let name = if keeps_fields {
-            kept_name(name)
-        } else {
-            Cow::Borrowed("")
-        };
-        self.open.push(Element {
-            name,
-            is_array,
-            fields: Fields::default(),
-            has_children: false,
-            text: Cow::Borrowed(""),
-            has_text: false,
-        });
-        Ok(())
-    }
-
-    /// Text that stands in the innermost element. Blanks between elements say nothing.
-    fn text(
-        &mut self,
-        says_something: bool,
-        add_to: impl FnOnce(&mut Cow<'a, str>),
-    ) -> Result<(), Outside> {
-        let keeps = self.keeps_content();
-        let Some(element) = self.open.last_mut() else {
-            return if says_something { Err(Outside) } else { Ok(()) };
-        };
-        element.has_text |= says_something;
-        if keeps {
-            add_to(&mut element.text);
-        }
-        Ok(())
-    }
-
-    /// Whether what stands in the innermost element is kept: of an outline only the texts of the
-    /// top-level fields are.
-    fn keeps_content(&self) -> bool {
-        match self.keep {
-            Keep::Everything => true,
-            Keep::TopLevel(names) => match self.open.as_slice() {
-                [_] => true,
-                [_, field] => names.contains(&field.name.as_ref()),
-                _ => false,
-            },
-        }
-    }
-
-    fn end(&mut self) -> Result<(), Mixed> {
-        // The reader has checked that starts and ends match.
-        let Some(element) = self.open.pop() else {
-            return Err(Mixed);
-        };
-        let (name, is_array) = (element.name, element.is_array);
-        let value = match (element.has_children, element.has_text) {
-            (true, true) => return Err(Mixed),
-            (true, false) => Value::Object(Object::from_distinct(element.fields.fields).compact()),
-            (false, true) => Value::Text(element.text),
-            (false, false) => Value::Null,
-        };
-        let (keeps, keeps_items) = match self.keep {
-            Keep::Everything => (true, true),
-            Keep::TopLevel(names) => (
-                self.open.len() == 1 && names.contains(&name.as_ref()),
-                false,
-            ),
-        };
-        match (self.open.last_mut(), value) {
-            (Some(parent), value) if keeps => parent.fields.add(name, value, is_array, keeps_items),
-            (Some(_), _) => {}
-            (None, Value::Object(object)) => self.root = Some(object),
-            (None, Value::Null) => self.root = Some(Object::default()),
-            (None, _) => return Err(Mixed),
-        }
-        Ok(())
-    }
-}
-
-/// Whether the attributes mark an element of an array; `None` where they are not well-formed.
-fn is_array(attributes: Attributes<'_>) -> Option<bool> {
-    let mut is_array = false;
-    for attribute in attributes {
-        let attribute = attribute.ok()?;
-        if !is_name(attribute.key.as_ref()) || attribute.value.contains('<') {
-            return None;
-        }
-        is_array |= attribute.key.as_ref() == ARRAY && attribute.value.as_ref() == "true";
-    }
-    Some(is_array)
-}
-
 fn is_blank(text: &str) -> bool {
     text.bytes()
         .all(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'))
 }
 
-/// The fields of an object, in the order in which their names come up first.
-#[derive(Default)]
-struct Fields<'a> {
-    fields: Vec<(Cow<'a, str>, Value<'a>)>,
-    /// Where the names stand that come after the first few.
-    places: Option<Box<Places>>,
-}
-
-/// Among so few fields a name is found by looking at each.
-const FEW_FIELDS: usize = 24;
-
-impl<'a> Fields<'a> {
-    /// Adds the value of an element. Without `keeps_items` it is an array's number of items that
-    /// counts, and not what they are.
-    fn add(&mut self, name: Cow<'a, str>, value: Value<'a>, is_array: bool, keeps_items: bool) {
-        let kept_item = |value| if keeps_items { value } else { Value::Null };
-        if let Some(place) = self.place(&name) {
-            append(&mut self.fields[place].1, value, kept_item, keeps_items);
-            return;
-        }
-        let value = if is_array {
-            Value::Array(vec![kept_item(value)])
-        } else {
-            value
-        };
-        let place = self.fields.len();
-        self.fields.push((name, value));
-        if place >= FEW_FIELDS {
-            self.places
-                .get_or_insert_default()
-                .find_or_add(&self.fields, place);
-        }
-    }
-
-    fn place(&self, name: &str) -> Option<usize> {
-        // Elements of an array follow each other, mostly.
-        let few = &self.fields[..self.fields.len().min(FEW_FIELDS)];
-        let among_few = few.iter().rposition(|(known, _)| known == name);
-        among_few.or_else(|| self.places.as_ref()?.find(&self.fields, name))
-    }
-}
-
-/// No single element is an array of its own, so an array can only be elements of one name.
-fn append<'a>(
-    field: &mut Value<'a>,
-    value: Value<'a>,
-    kept_item: impl Fn(Value<'a>) -> Value<'a>,
-    keeps_items: bool,
-) {
-    match field {
-        Value::Array(items) if keeps_items || items.len() < ITEMS_MAX => {
-            items.push(kept_item(value))
-        }
-        Value::Array(_) => {}
-        _ => {
-            let first = kept_item(std::mem::replace(field, Value::Null));
-            *field = Value::Array(vec![first, kept_item(value)]);
-        }
-    }
-}
-
-/// Writes a document with the root element, into memory.
-pub fn write(content: impl FnOnce(&mut Elements) -> io::Result<()>) -> Vec<u8> {
-    let mut elements = Elements(Writer::new(Vec::with_capacity(128)));
-    match elements.object(ROOT, content) {
-        Ok(()) => elements.0.into_inner(),
-        Err(_) => unreachable!("memory can always be written to"),
-    }
-}
-
-/// A document that is being written.
-#[expect(
-    missing_debug_implementations,
-    reason = "the library's writer has none"
-)]
-pub struct Elements(Writer<Vec<u8>>);
-
-impl Elements {
-    /// An element with a text.
-    pub fn text(&mut self, name: &str, text: &str) -> io::Result<()> {
-        // A reader takes a bare carriage return for the end of a line (XML 1.0, 2.11).
-        let escaped = escape(text).replace('\r', "&#13;");
-        let text = Event::Text(BytesText::from_escaped(escaped));
-        self.element(BytesStart::new(name), |elements| {
-            elements.0.write_event(text)
-        })
-    }
-
-    /// An element with elements in it.
-    pub fn object(
-        &mut self,
-        name: &str,
-        content: impl FnOnce(&mut Self) -> io::Result<()>,
-    ) -> io::Result<()> {
-        self.element(BytesStart::new(name), content)
-    }
-
-    /// An element of an array, with elements in it.
-    pub fn item(
-        &mut self,
-        name: &str,
-        content: impl FnOnce(&mut Self) -> io::Result<()>,
-    ) -> io::Result<()> {
-        self.element(
-            BytesStart::new(name).with_attributes([(ARRAY, "true")]),
-            content,
-        )
-    }
-
-    fn element(
-        &mut self,
-        start: BytesStart<'_>,
-        content: impl FnOnce(&mut Self) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let end = BytesEnd::new(start.name().as_ref().to_owned());
-        self.0.write_event(Event::Start(start))?;
-        content(self)?;
-        self.0.write_event(Event::End(end))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::value::Value;
+    use crate::wire::ITEMS_MAX;
 
     fn read_all(body: &str) -> Result<Object<'_>, Unreadable> {
         read(body.as_bytes())
@@ -708,22 +420,5 @@ mod tests {
         assert_eq!(written(&format!("<a{attributes}>1</a>")), r#"{"a":"1"}"#);
         let names: String = (0..100_000).map(|i| format!("<a{i}/>")).collect();
         assert!(written(&names).starts_with(r#"{"a0":null"#));
-    }
-
-    #[test]
-    fn what_is_written_is_read_again() {
-        let body = write(|xml| {
-            xml.text("a", "1 < 2 &\r \"x\"")?;
-            xml.item("b", |xml| xml.text("c", ""))
-        });
-        assert_eq!(
-            std::str::from_utf8(&body).unwrap(),
-            r#"<xml><a>1 &lt; 2 &amp;&#13; &quot;x&quot;</a><b array="true"><c></c></b></xml>"#
-        );
-        let read = read(&body).unwrap();
-        assert_eq!(
-            serde_json::to_string(&Value::Object(read)).unwrap(),
-            r#"{"a":"1 < 2 &\r \"x\"","b":[{"c":null}]}"#
-        );
     }
 }

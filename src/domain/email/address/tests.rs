@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::address::*;
 use super::*;
+use crate::domain::email::{EmailKey, Rule};
 
 /// A row of `tests/fixtures/emails.tsv`: an address, and its canonical form or a part of the error.
 fn table() -> Vec<(String, Result<String, String>)> {
-    let rows = include_str!("../../../tests/fixtures/emails.tsv")
+    let rows = include_str!("../../../../tests/fixtures/emails.tsv")
         .lines()
         .filter(|row| !row.starts_with("# "));
     let row = |row: &str| {
@@ -227,7 +227,7 @@ fn the_examples_have_every_character_that_is_changed() {
         .unwrap();
     }
     assert!(
-        examples == include_str!("examples.txt"),
+        examples == include_str!("../examples.txt"),
         "other characters are changed: see above"
     );
 }
