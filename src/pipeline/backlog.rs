@@ -22,17 +22,17 @@ const LARGE_BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What a lane holds of requests in the batch form, in bytes ([`Job::size`]); with more it takes
 /// nothing new until some are done. It bounds the memory of what was read but is not stored yet.
 /// One request as large as the default `BODY_MAX` is less.
-const BULK_SIZE_MAX: usize = 24 * 1024 * 1024;
+const ENTRIES_SIZE_MAX: usize = 24 * 1024 * 1024;
 
 /// With more than so much of them it takes small batches only, and no other lane takes large ones.
-const BULK_SIZE_ENOUGH: usize = BULK_SIZE_MAX / 3;
+const ENTRIES_SIZE_ENOUGH: usize = ENTRIES_SIZE_MAX / 3;
 
 /// What a lane still owes.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     /// Requests in the batch form: they are stored part by part, between batches of the others.
-    bulk: VecDeque<Job>,
-    /// As long as much of `bulk` is left of a batch with large bodies.
+    entries: VecDeque<Job>,
+    /// As long as much of `entries` is left of a batch with large bodies.
     large_turn: Option<LargeTurn>,
     /// Requests to be taken alone, one between two batches of the others.
     suspects: VecDeque<(Envelope, Receipt)>,
@@ -41,20 +41,20 @@ pub(super) struct Backlog {
 impl Backlog {
     /// Whether nothing is owed.
     pub(super) fn is_empty(&self) -> bool {
-        self.bulk.is_empty() && self.suspects.is_empty()
+        self.entries.is_empty() && self.suspects.is_empty()
     }
 
     /// Whether there is so much that nothing new may be taken.
     pub(super) fn is_full(&self) -> bool {
-        self.bulk_size() > BULK_SIZE_MAX
+        self.entries_size() > ENTRIES_SIZE_MAX
     }
 
     fn is_much(&self) -> bool {
-        self.bulk_size() > BULK_SIZE_ENOUGH
+        self.entries_size() > ENTRIES_SIZE_ENOUGH
     }
 
-    fn bulk_size(&self) -> usize {
-        self.bulk.iter().map(Job::size).sum()
+    fn entries_size(&self) -> usize {
+        self.entries.iter().map(Job::size).sum()
     }
 
     /// How much more may be taken.
@@ -73,7 +73,7 @@ impl Backlog {
 
     /// Adds a request in the batch form.
     pub(super) fn push(&mut self, job: Job) {
-        self.bulk.push_back(job);
+        self.entries.push_back(job);
     }
 
     /// Keeps the turn with large bodies of a batch, if much of it is owed.
@@ -84,13 +84,13 @@ impl Backlog {
     }
 
     /// The requests in the batch form, to be worked on; they come back by [`Self::put_back`].
-    pub(super) fn take_bulk(&mut self) -> VecDeque<Job> {
-        std::mem::take(&mut self.bulk)
+    pub(super) fn take_entries(&mut self) -> VecDeque<Job> {
+        std::mem::take(&mut self.entries)
     }
 
     /// What is left of them.
-    pub(super) fn put_back(&mut self, bulk: VecDeque<Job>) {
-        self.bulk = bulk;
+    pub(super) fn put_back(&mut self, entries: VecDeque<Job>) {
+        self.entries = entries;
         if !self.is_much() {
             self.large_turn = None;
         }

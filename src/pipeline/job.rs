@@ -76,7 +76,7 @@ impl Job {
 
     /// Whether it is the batch form, which may have more profiles than its neighbours should wait
     /// for.
-    pub fn is_bulk(&self) -> bool {
+    pub fn has_entries(&self) -> bool {
         matches!(self.decision.verdict, Verdict::AddEach(_))
     }
 
