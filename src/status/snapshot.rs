@@ -99,3 +99,117 @@ impl BrokerState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::pipeline::destinations::Destination;
+
+    /// Of a worker that has all that it needs.
+    fn well() -> Snapshot {
+        Snapshot {
+            reported: Vec::new(),
+            pool: PoolState {
+                max: 5,
+                idle: 1,
+                busy: 0,
+                waiting: 0,
+                opened: 1,
+            },
+            directory: Some(DirectoryState {
+                age: Duration::from_secs(2),
+                tokens: 1,
+                databases: 1,
+                resources: 1,
+                fields: 0,
+            }),
+            directory_failure: None,
+            broker: Some(BrokerState {
+                address: "one:5672".to_owned(),
+                is_open: true,
+                is_blocked: false,
+                held: Held::default(),
+                backlogs: Vec::new(),
+            }),
+        }
+    }
+
+    fn changed(change: impl FnOnce(&mut Snapshot)) -> Readiness {
+        let mut snapshot = well();
+        change(&mut snapshot);
+        snapshot.readiness()
+    }
+
+    fn session(change: impl FnOnce(&mut BrokerState)) -> Readiness {
+        changed(|snapshot| change(snapshot.broker.as_mut().unwrap()))
+    }
+
+    fn backlog(destination: Destination, seconds: u64) -> Backlog {
+        Backlog {
+            destination,
+            messages: 3,
+            since: Instant::now() - Duration::from_secs(seconds),
+        }
+    }
+
+    #[test]
+    fn a_worker_that_has_all_it_needs_is_ready() {
+        assert_eq!(well().readiness(), Readiness::default());
+    }
+
+    #[test]
+    fn each_thing_that_is_missing_is_told() {
+        let old = |snapshot: &mut Snapshot| {
+            snapshot.directory.as_mut().unwrap().age = DIRECTORY_AGE_MAX + Duration::from_secs(1);
+            snapshot.directory_failure = Some("too slow".into());
+        };
+        for (readiness, words) in [
+            (
+                changed(|snapshot| snapshot.reported = vec!["stopping".to_owned()]),
+                "stopping",
+            ),
+            (
+                changed(|snapshot| snapshot.broker = None),
+                "no requests are taken",
+            ),
+            (session(|broker| broker.is_open = false), "RabbitMQ is lost"),
+            (
+                session(|broker| broker.is_blocked = true),
+                "low on memory or disk",
+            ),
+            (changed(old), "not answered for 11 s: too slow"),
+        ] {
+            let [trouble] = &readiness.troubles[..] else {
+                panic!("one trouble for {words}: {readiness:?}")
+            };
+            assert!(
+                trouble.contains(words) && readiness.notes.is_empty(),
+                "{readiness:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_session_the_reason_for_that_is_enough() {
+        let readiness = changed(|snapshot| {
+            snapshot.reported = vec!["waiting for RabbitMQ".to_owned()];
+            snapshot.broker = None;
+        });
+        assert_eq!(readiness.troubles, ["waiting for RabbitMQ"]);
+    }
+
+    #[test]
+    fn a_queue_of_ours_that_takes_nothing_is_a_trouble_and_one_of_a_request_a_note() {
+        let readiness = session(|broker| {
+            broker.backlogs = vec![
+                backlog(Destination::Results("results".to_owned()), 5),
+                backlog(Destination::Requester("somebody".to_owned()), 5),
+                backlog(Destination::DeadLetters("dead".to_owned()), 0),
+            ];
+        });
+        assert!(readiness.troubles.len() == 1 && readiness.troubles[0].contains("results"));
+        assert!(readiness.notes.len() == 1 && readiness.notes[0].contains("somebody"));
+    }
+}

@@ -6,7 +6,10 @@
 //! queue together with its request.
 
 mod alone;
+mod ending;
+mod room;
 mod tender;
+mod unconfirmed;
 mod waiting;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,20 +17,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{debug, error, warn};
+use tracing::debug;
 
 pub use self::waiting::Backlog;
-use self::waiting::{BYTES_MAX, Errand, MESSAGES_MAX, Waiting, limit};
+use self::waiting::{Errand, Waiting};
 use super::compose::Parcel;
 use super::context::Context;
-use super::destinations::{Destination, Known};
+use super::destinations::Destination;
 use super::outlets::{Left, Lines};
 use super::owed::{Owed, Unmarked};
-use super::tally::Tally;
-use crate::broker::batch::Receipt;
 use crate::broker::error::BrokerError;
 use crate::broker::outgoing::Route;
-use crate::broker::publisher::{Fate, Unconfirmed};
 use crate::broker::subscription::Subscription;
 
 /// So many messages for one destination are published together.
@@ -272,135 +272,6 @@ impl Deferred {
         tasks.spawn(task);
     }
 
-    /// The oldest dead letters of what could not be read make room; a request with a good token
-    /// never does.
-    fn make_room(self: &Arc<Self>) {
-        let dead_letters =
-            Destination::DeadLetters(self.context.config.topology.dead_letter_queue.clone());
-        let mut dropped = Vec::new();
-        {
-            let mut waiting = self.waiting();
-            let mut excess = waiting.messages.saturating_sub(MESSAGES_MAX - 1);
-            let mut excess_bytes = waiting.bytes.saturating_sub(BYTES_MAX - 1);
-            let Some(queue) = waiting.queues.get_mut(&dead_letters) else {
-                return;
-            };
-            while excess > 0 || excess_bytes > 0 {
-                let Some(index) = queue.iter().position(Errand::may_be_dropped) else {
-                    break;
-                };
-                let Some(errand) = queue.remove(index) else {
-                    break;
-                };
-                excess = excess.saturating_sub(1);
-                excess_bytes = excess_bytes.saturating_sub(errand.parcel.message.size());
-                dropped.push(errand);
-            }
-        }
-        for errand in dropped {
-            self.drop_unreadable(errand);
-        }
-    }
-
-    fn drop_unreadable(self: &Arc<Self>, errand: Errand) {
-        let recorder = &self.context.recorder;
-        recorder.metrics.dead_letters_dropped.inc();
-        if let Some(messages) = recorder.dropped.happened(1) {
-            error!(
-                messages,
-                queue = self.context.config.topology.dead_letter_queue,
-                "the dead-letter queue has had no room for long: unreadable messages are answered and dropped, the \
-                 oldest first; make room in it"
-            );
-        }
-        // At once, else the next look would find as little room, and drop as many more.
-        self.begin_settling(&errand);
-        let deferred = self.clone();
-        self.spawn(async move { deferred.settle(errand).await });
-    }
-
-    // ---- how it ends for a message
-
-    /// The broker has it safe, or nobody will.
-    async fn finish(&self, errand: Errand) {
-        self.begin_settling(&errand);
-        self.settle(errand).await;
-    }
-
-    /// It does not wait any more, and is not settled yet: there is room, and something is to be
-    /// done.
-    fn begin_settling(&self, errand: &Errand) {
-        self.waiting().settling += 1;
-        self.uncount(errand);
-    }
-
-    fn end_settling(&self) {
-        self.waiting().settling -= 1;
-        self.room.notify_waiters();
-    }
-
-    async fn settle(&self, errand: Errand) {
-        if let Some(receipt) = errand.owed.done() {
-            self.waiting().requests.remove(&errand.request);
-            match self.subscription.settle(receipt).await {
-                Ok(()) => self.context.settled(&[errand.owed.arrived_at()]),
-                Err(error) => debug!(%error, "what was said could not be acknowledged"),
-            }
-        }
-        self.end_settling();
-    }
-
-    async fn confirmed(&self, errand: Errand) {
-        let mut tally = Tally::default();
-        tally.confirmed(errand.parcel.says);
-        tally.count(&self.context.recorder.metrics);
-        self.finish(errand).await;
-    }
-
-    /// A lane has done its part of a request. If everything of it is said, it is settled.
-    pub async fn lane_done(&self, owing: Owing, receipt: Receipt) -> Result<(), BrokerError> {
-        let Some(receipt) = owing.owed.lane_done(receipt) else {
-            return Ok(());
-        };
-        self.waiting().requests.remove(&owing.key);
-        self.subscription.settle(receipt).await?;
-        self.context.settled(&[owing.owed.arrived_at()]);
-        Ok(())
-    }
-
-    /// It has waited for too long: the request goes back to the queue.
-    async fn give_back(self: &Arc<Self>, mut errand: Errand) {
-        let Some(receipt) = errand.owed.end() else {
-            if !errand.owed.is_over() {
-                // A lane is still at it.
-                errand.since = Instant::now();
-                return self.push(errand);
-            }
-            return self.uncount(&errand);
-        };
-        self.begin_settling(&errand);
-        self.mark(&errand.owed.unmarked()).await;
-        self.waiting().requests.remove(&errand.request);
-        if let Err(error) = self.subscription.give_back(receipt).await {
-            debug!(%error, "a request could not be given back to the queue");
-        }
-        self.end_settling();
-    }
-
-    /// A reply goes to the result queue; returns what is none.
-    fn redirect(self: &Arc<Self>, mut errand: Errand) -> Option<Errand> {
-        self.uncount(&errand);
-        let is_redirected = errand.parcel.redirect(self.result_queue());
-        errand.since = Instant::now();
-        self.count(&errand);
-        if is_redirected {
-            self.push(errand);
-            None
-        } else {
-            Some(errand)
-        }
-    }
-
     fn fail(&self, error: BrokerError) {
         self.failure.send_if_modified(|failure| {
             let is_first = failure.is_none();
@@ -415,98 +286,6 @@ impl Deferred {
             "the connection to publish on is closed".to_owned(),
         ));
     }
-
-    // ---- those that are published and not confirmed
-
-    fn watch(self: &Arc<Self>, unconfirmed: Box<Unconfirmed>, errands: Vec<(usize, Errand)>) {
-        for (_, errand) in &errands {
-            self.count(errand);
-        }
-        // What is published is dropped only where nothing older is left that could be.
-        self.make_room();
-        let mut kept = Vec::with_capacity(errands.len());
-        for (index, errand) in errands {
-            if errand.may_be_dropped() && self.waiting().is_full() {
-                self.drop_unreadable(errand);
-            } else {
-                kept.push((index, errand));
-            }
-        }
-        self.tell_of(&kept);
-        let deferred = self.clone();
-        self.spawn(async move { deferred.wait_for(unconfirmed, kept).await });
-    }
-
-    fn tell_of(&self, errands: &[(usize, Errand)]) {
-        let Some((_, first)) = errands.first() else {
-            return;
-        };
-        if let Some(messages) = self
-            .context
-            .recorder
-            .unconfirmed
-            .happened(errands.len() as u64)
-        {
-            let name = self.destination(first).name();
-            warn!(
-                messages,
-                "{name} does not confirm what it is sent; others do not wait for it"
-            );
-        }
-    }
-
-    async fn wait_for(
-        self: &Arc<Self>,
-        unconfirmed: Box<Unconfirmed>,
-        errands: Vec<(usize, Errand)>,
-    ) {
-        let Some((_, first)) = errands.first() else {
-            return;
-        };
-        // Those of one channel are all for requesters, or none is.
-        let limit = limit(&self.destination(first));
-        let fates = unconfirmed.settle(limit).await;
-        for (index, errand) in errands {
-            let fate = fates
-                .as_ref()
-                .ok()
-                .and_then(|fates| fates.get(index))
-                .copied();
-            match fate {
-                Some(Fate::Confirmed) => {
-                    self.context.destinations.forget(&self.destination(&errand));
-                    self.confirmed(errand).await;
-                }
-                Some(Fate::Returned) => self.returned(errand),
-                Some(Fate::Unconfirmed) => self.out_of_time(errand).await,
-                // It is published again, unless the broker is lost.
-                Some(Fate::Refused) | None => self.push(errand),
-            }
-        }
-    }
-
-    fn returned(self: &Arc<Self>, errand: Errand) {
-        if let Some(errand) = self.redirect(errand) {
-            self.fail(BrokerError::Unroutable(
-                errand.parcel.message.routing_key().to_owned(),
-            ));
-        }
-    }
-
-    /// What has waited for so long as it may.
-    async fn out_of_time(self: &Arc<Self>, errand: Errand) {
-        let destination = self.destination(&errand);
-        if destination.is_requesters() {
-            self.context
-                .destinations
-                .remember(destination, Known::Refuses);
-            self.returned(errand);
-        } else {
-            self.give_back(errand).await;
-        }
-    }
-
-    // ---- those that wait for one destination
 
     fn take(&self, destination: &Destination) -> Option<Vec<Errand>> {
         let mut waiting = self.waiting();
