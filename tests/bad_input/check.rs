@@ -4,17 +4,19 @@ use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
+use profile_worker::domain::channel::Channel;
+use profile_worker::domain::custom_field::FieldType;
 use profile_worker::domain::directory::{Database, Directory};
 use profile_worker::domain::email::Email;
-use profile_worker::domain::event;
 use profile_worker::domain::identity::{IdSource, ProfileId};
 use profile_worker::domain::kind::{Field, Kind};
 use profile_worker::domain::outcome::{Code, Rejection};
-use profile_worker::domain::profile::{self, FieldType};
-use profile_worker::domain::subscription::{Channel, SUBSCRIPTIONS_MAX, Subscription};
+use profile_worker::domain::profile;
+use profile_worker::domain::subscription::{SUBSCRIPTIONS_MAX, Subscription};
 use profile_worker::domain::token::{Scope, Token, TokenHash};
 use profile_worker::domain::value::{Object, Value};
 use profile_worker::pipeline::decide::{Addition, Decision, Properties, Rules, Verdict, decide};
+use profile_worker::wire::event;
 use profile_worker::wire::reply::{Added, Reply, Success};
 use profile_worker::wire::request::{FEEDBACK_ID_MAX_BYTES, NAMES, PROFILES_MAX};
 use profile_worker::wire::{DEPTH_MAX, Format, VALUES_MAX, is_foreign_charset};
@@ -101,7 +103,7 @@ pub(crate) fn defined_fields(db_id: i64) -> Vec<(String, Kind)> {
     let database = DIRECTORY.databases.get(&db_id);
     let fields = database.into_iter().flat_map(|database| &database.fields);
     let mut fields: Vec<_> = fields
-        .map(|(name, field_type)| (name.clone(), field_type.kind()))
+        .map(|(name, field_type)| (name.clone(), Kind::of(*field_type)))
         .collect();
     fields.sort_by(|a, b| a.0.cmp(&b.0));
     fields

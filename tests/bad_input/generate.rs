@@ -1,9 +1,11 @@
 //! Requests made of bytes, valid and nearly valid, and the many ways to write one.
 
 use arbtest::arbitrary::{Result, Unstructured};
+use profile_worker::domain::address;
+use profile_worker::domain::channel::Channel;
 use profile_worker::domain::kind::{Field, Kind};
-use profile_worker::domain::subscription::{self, Channel};
-use profile_worker::domain::{fields, profile};
+use profile_worker::domain::subscription;
+use profile_worker::domain::{parse, profile};
 
 use crate::check::{DEAD_TOKENS, SECRET, TOKEN, TOKEN_FOR_ALL, defined_fields};
 
@@ -152,7 +154,7 @@ fn subscription(u: &mut Unstructured<'_>, db_id: i64, scope: Scope) -> Result<No
             Node::String(channel.name().to_owned()),
         ),
     ];
-    for part in *u.choose(channel.addresses())? {
+    for part in *u.choose(address::alternatives(channel))? {
         let mut node = if rarely(u, scope)? {
             value(u, part.kind, scope)?
         } else {
@@ -250,7 +252,7 @@ fn good(u: &mut Unstructured<'_>, kind: Kind, scope: Scope) -> Result<Node> {
         Kind::Sex if u.arbitrary()? => Ok(Node::Number((*u.choose(&["0", "1", "2"])?).to_owned())),
         Kind::Sex => one_of(u, &["male", "female"]),
         Kind::Status if u.arbitrary()? => integer(u),
-        Kind::Status => one_of(u, &fields::STATUSES),
+        Kind::Status => one_of(u, &parse::STATUSES),
         Kind::Channel => one_of(u, &Channel::ALL.map(Channel::name)),
         Kind::Integer => integer(u),
         Kind::Id => Ok(Node::Number(u.int_in_range(1..=3)?.to_string())),

@@ -3,10 +3,12 @@
 
 use std::path::Path;
 
+use profile_worker::domain::channel::Channel;
+use profile_worker::domain::custom_field::FieldType;
 use profile_worker::domain::outcome::Code;
 use profile_worker::domain::parse::STATUSES;
-use profile_worker::domain::profile::{self, FieldType};
-use profile_worker::domain::subscription::{self, Channel};
+use profile_worker::domain::profile;
+use profile_worker::domain::subscription;
 use profile_worker::domain::token::Scope;
 use profile_worker::wire::request;
 use serde_json::Value;
