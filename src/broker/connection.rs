@@ -54,7 +54,7 @@ const SMALL_FRAME_BYTES: u32 = 32 * 1024;
 const ONE_OF_SEVERAL_MAX: Duration = Duration::from_secs(10);
 
 /// What certainly fits into a small frame, with room for the other properties.
-pub const SMALL_HEADERS_MAX_BYTES: usize = 24 * 1024;
+pub(crate) const SMALL_HEADERS_MAX_BYTES: usize = 24 * 1024;
 
 /// Where the broker is and how to log in: at one address, or at several of which each will do, as
 /// those of the nodes of a cluster. Its text is never printed, as it holds a password.

@@ -13,7 +13,7 @@ use super::properties_size::{entry_size, header_frame_size, properties_list};
 
 /// Why a message is dead-lettered.
 #[derive(Debug)]
-pub struct DeathNote<'a> {
+pub(crate) struct DeathNote<'a> {
     /// The code of the reply.
     pub error: u16,
     /// The text of the reply.
@@ -41,7 +41,7 @@ const ERROR_TEXT_MAX_BYTES: usize = 1024;
 /// and for what can't be carried: what is no text, deep tables, and what does not fit into one
 /// frame of `frame_max` bytes together with the note. Of such a message the whole property list
 /// goes along in the header `x-original-properties`, as far as there is room.
-pub fn dead_letter(
+pub(crate) fn dead_letter(
     queue: &str,
     message_id: String,
     request: &Envelope,

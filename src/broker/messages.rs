@@ -3,7 +3,7 @@
 
 use lapin::types::{LongString, ShortString};
 
-pub use super::dead_letter::{DeathNote, dead_letter};
+pub(crate) use super::dead_letter::{DeathNote, dead_letter};
 use super::envelope::{Envelope, TraceHeaders};
 use super::outgoing::{CorrelationId, OurProperties, Outgoing, Properties, short};
 use super::reply_address::ReplyAddress;
@@ -13,7 +13,7 @@ pub(super) const NO_EVENT: &str = "profile.added.0";
 
 /// A reply, before it is said where to.
 #[derive(Debug)]
-pub struct ReplyMessage<'a> {
+pub(crate) struct ReplyMessage<'a> {
     /// The reply's own id.
     pub message_id: &'a str,
     /// The reply's body.
@@ -36,7 +36,7 @@ impl ReplyMessage<'_> {
     /// Mandatory, so that the broker returns it if nobody is there; but not for direct reply-to:
     /// up to RabbitMQ 4.1 such a reply is returned although it was delivered, from 4.2 on it is
     /// never returned.
-    pub fn to_requester(self, reply_to: &str) -> Outgoing {
+    pub(crate) fn to_requester(self, reply_to: &str) -> Outgoing {
         let mandatory = !matches!(
             ReplyAddress::of(reply_to.as_bytes()),
             ReplyAddress::Direct(_)
@@ -46,7 +46,7 @@ impl ReplyMessage<'_> {
 
     /// To the result queue; `original` is the `reply_to` that the reply could not go to, as it
     /// came.
-    pub fn to_result_queue(self, queue: &str, original: Option<&[u8]>) -> Outgoing {
+    pub(crate) fn to_result_queue(self, queue: &str, original: Option<&[u8]>) -> Outgoing {
         self.outgoing(queue, true, original)
     }
 
@@ -73,7 +73,7 @@ impl ReplyMessage<'_> {
 }
 
 /// A trigger event. Nobody bound to the exchange is no fault, so it is not mandatory.
-pub fn event(
+pub(crate) fn event(
     exchange: &str,
     routing_key: &str,
     message_id: &str,

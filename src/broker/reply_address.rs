@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 /// What a `reply_to` is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReplyAddress<'a> {
+pub(crate) enum ReplyAddress<'a> {
     /// A queue.
     Queue(&'a str),
     /// A requester that waits for its reply without a queue (RabbitMQ's direct reply-to), in the
@@ -23,7 +23,7 @@ impl<'a> ReplyAddress<'a> {
     ///
     /// What begins as an address of direct reply-to but has another form is no address: RabbitMQ
     /// ends the connection over it (`decode_reply_to_v2` in `rabbit_direct_reply_to`, up to 4.1).
-    pub fn of(raw: &'a [u8]) -> Self {
+    pub(crate) fn of(raw: &'a [u8]) -> Self {
         let Ok(name) = std::str::from_utf8(raw) else {
             return Self::None;
         };
@@ -40,7 +40,7 @@ impl<'a> ReplyAddress<'a> {
     }
 
     /// The name to publish to.
-    pub fn name(self) -> Option<&'a str> {
+    pub(crate) fn name(self) -> Option<&'a str> {
         match self {
             Self::Queue(name) | Self::Direct(name) => Some(name),
             Self::None => None,

@@ -16,7 +16,7 @@ const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
 /// A request to publish.
 #[derive(Debug)]
-pub struct RequestMessage {
+pub(crate) struct RequestMessage {
     /// Whatever the service is to read.
     pub body: Vec<u8>,
     /// The idempotency key.
@@ -29,7 +29,7 @@ pub struct RequestMessage {
 
 /// A reply as it came.
 #[derive(Debug)]
-pub struct ReceivedReply {
+pub(crate) struct ReceivedReply {
     /// The `correlation_id` of its request.
     pub correlation_id: String,
     /// The reply itself.
@@ -40,14 +40,14 @@ pub struct ReceivedReply {
 
 /// Publishes requests, and receives their replies if asked to.
 #[derive(Debug)]
-pub struct Requester {
+pub(crate) struct Requester {
     publisher: Publisher,
     replies: Option<lapin::Consumer>,
 }
 
 impl Requester {
     /// Opens a channel; with `replies` it asks for them.
-    pub async fn open(connection: &Connection, replies: bool) -> Result<Self, BrokerError> {
+    pub(crate) async fn open(connection: &Connection, replies: bool) -> Result<Self, BrokerError> {
         let publisher = Publisher::open(connection).await?;
         let replies = if replies {
             let options = BasicConsumeOptions {
@@ -69,7 +69,7 @@ impl Requester {
     }
 
     /// Publishes requests to a queue, and waits until the broker has them safe.
-    pub async fn publish(
+    pub(crate) async fn publish(
         &mut self,
         queue: &str,
         requests: Vec<RequestMessage>,
@@ -99,7 +99,7 @@ impl Requester {
     }
 
     /// The next reply, of whichever request; `None` if none were asked for, or the channel closed.
-    pub async fn next_reply(&mut self) -> Result<Option<ReceivedReply>, BrokerError> {
+    pub(crate) async fn next_reply(&mut self) -> Result<Option<ReceivedReply>, BrokerError> {
         let Some(replies) = &mut self.replies else {
             return Ok(None);
         };

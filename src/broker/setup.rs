@@ -18,7 +18,7 @@ use super::topology::{TopologyMode, TopologySettings};
 const DEFAULT_EXCHANGE: &str = "amq.default";
 
 /// Tries what every worker needs: to publish to our queues, and to the exchange for events.
-pub async fn check(
+pub(crate) async fn check(
     connection: &Connection,
     settings: &TopologySettings,
 ) -> Result<(), BrokerError> {
@@ -48,7 +48,7 @@ pub async fn check(
 }
 
 /// Looks whether there is a queue of this name.
-pub async fn check_queue(connection: &Connection, name: &str) -> Result<(), BrokerError> {
+pub(crate) async fn check_queue(connection: &Connection, name: &str) -> Result<(), BrokerError> {
     let options = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()
@@ -66,7 +66,7 @@ pub async fn check_queue(connection: &Connection, name: &str) -> Result<(), Brok
 }
 
 /// Tries whether the broker takes a body of so many bytes.
-pub async fn check_size(
+pub(crate) async fn check_size(
     connection: &Connection,
     settings: &TopologySettings,
     bytes: usize,

@@ -42,11 +42,11 @@ pub struct Subscription {
 const AT_WORK_MAX: u32 = LANES_MAX as u32;
 
 /// The most lanes of a worker.
-pub const LANES_MAX: usize = 64;
+pub(crate) const LANES_MAX: usize = 64;
 
 /// How often it is looked what has come in while all lanes are busy: so that it does not become too
 /// much meanwhile.
-pub const LOOK_EVERY: Duration = Duration::from_millis(20);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A connection is not kept open for longer than this after the last acknowledgement.
 const KEPT_OPEN_MAX: Duration = Duration::from_secs(2);

@@ -53,7 +53,7 @@ pub enum TopologyMode {
 const DELIVERY_LIMIT: i64 = 100;
 
 /// Makes sure of the topology, in the way that `settings` ask for.
-pub async fn ensure(
+pub(crate) async fn ensure(
     connection: &Connection,
     settings: &TopologySettings,
 ) -> Result<(), BrokerError> {

@@ -6,7 +6,7 @@ use super::json_schema::{References, definitions};
 use crate::config::{Setting, setting};
 
 /// The document, with the names that queues and exchange have by default.
-pub fn document() -> Value {
+pub(crate) fn document() -> Value {
     let at = References("#/components/schemas/");
     let mut schemas = definitions(at);
     let headers = [

@@ -15,7 +15,7 @@ use crate::domain::{profile, subscription};
 use crate::wire::request::{self, DATA, PROFILES_MAX};
 
 /// A document with all schemas: `#/definitions/request`, `reply` and `event`.
-pub fn document() -> Value {
+pub(crate) fn document() -> Value {
     let at = References("#/definitions/");
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",

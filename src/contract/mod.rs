@@ -3,6 +3,6 @@
 //! and of a subscription ([`crate::domain::subscription`]), and their kinds
 //! ([`crate::domain::kind`]).
 
-pub mod asyncapi;
-pub mod json_schema;
-pub mod xsd;
+pub(crate) mod asyncapi;
+pub(crate) mod json_schema;
+pub(crate) mod xsd;

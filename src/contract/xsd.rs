@@ -19,7 +19,7 @@ use crate::wire::request::{self, DATA, PROFILES_MAX};
 
 /// What a schema is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Message {
+pub(crate) enum Message {
     /// A request.
     Request,
     /// A reply.
@@ -27,7 +27,7 @@ pub enum Message {
 }
 
 /// The schema of one kind of message.
-pub fn document(message: Message) -> String {
+pub(crate) fn document(message: Message) -> String {
     let mut schema = Schema(Writer::new_with_indent(Vec::new(), b' ', 2));
     let written = schema.write(message);
     match written.map(|()| String::from_utf8(schema.0.into_inner())) {

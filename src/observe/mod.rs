@@ -3,7 +3,7 @@
 //! Nothing is measured by a timer, and a worker that nobody looks at pays for some additions per
 //! batch. [`crate::status`] looks at it.
 
-pub mod health;
-pub mod progress;
-pub mod reasons;
-pub mod recorder;
+pub(crate) mod health;
+pub(crate) mod progress;
+pub(crate) mod reasons;
+pub(crate) mod recorder;

@@ -7,16 +7,16 @@ const KINDS_MAX: usize = 20;
 
 /// Reasons why something is waited for, as far as they were said since the wait began.
 #[derive(Debug, Default)]
-pub struct Reasons(BTreeSet<String>);
+pub(crate) struct Reasons(BTreeSet<String>);
 
 impl Reasons {
     /// Whether nothing like this was said before; from now on it was.
-    pub fn is_new(&mut self, reason: &str) -> bool {
+    pub(crate) fn is_new(&mut self, reason: &str) -> bool {
         self.0.len() < KINDS_MAX && self.0.insert(kind(reason))
     }
 
     /// The wait is over, and the next one begins from scratch. Whether anything was said.
-    pub fn forget(&mut self) -> bool {
+    pub(crate) fn forget(&mut self) -> bool {
         !std::mem::take(&mut self.0).is_empty()
     }
 }

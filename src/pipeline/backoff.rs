@@ -20,11 +20,11 @@ const SPREAD: f64 = 0.4;
 
 /// The delays between attempts.
 #[derive(Debug)]
-pub struct Backoff(ExponentialBackoff);
+pub(crate) struct Backoff(ExponentialBackoff);
 
 impl Backoff {
     /// From the shortest delay on.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(
             ExponentialBackoffBuilder::new()
                 .with_initial_interval(FIRST)
@@ -38,13 +38,13 @@ impl Backoff {
     }
 
     /// Waits before the next attempt.
-    pub async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         let delay = self.0.next_backoff().unwrap_or(LONGEST);
         tokio::time::sleep(delay).await;
     }
 
     /// An attempt succeeded: the next wait is a short one again.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.0.reset();
     }
 }

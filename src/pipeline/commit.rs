@@ -13,7 +13,7 @@ use crate::telemetry::metrics::Metrics;
 
 /// What became of one profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Committed {
+pub(crate) enum Committed {
     /// The database has an answer.
     Stored(Stored),
     /// The database refuses this one although it takes its neighbours; with its SQLSTATE.
@@ -72,7 +72,7 @@ enum Finding {
 ///
 /// The database is away for too long, or it is its setup that is at fault. What was stored by then
 /// a redelivery will find.
-pub async fn commit(
+pub(super) async fn commit(
     store: &Store,
     profiles: &[&NewProfile],
     hold: &mut Hold<'_>,

@@ -19,7 +19,7 @@ use crate::wire::reply::Reply;
 
 /// Everything that is to be said about one request now.
 #[derive(Debug)]
-pub struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     /// The request.
     pub envelope: &'a Envelope,
     /// Its format, and that of the reply.
@@ -36,7 +36,7 @@ pub struct Answer<'a> {
 
 /// A profile that a trigger event is to be published of.
 #[derive(Debug)]
-pub struct Announcement<'a> {
+pub(crate) struct Announcement<'a> {
     /// Its id in the database.
     pub id: ProfileId,
     /// When it was added.
@@ -75,7 +75,7 @@ impl AsRef<Outgoing> for Parcel {
 
 /// Composes answers.
 #[derive(Debug)]
-pub struct Responder<'a> {
+pub(super) struct Responder<'a> {
     /// Where to.
     pub topology: &'a TopologySettings,
     /// Which process says so.
@@ -90,7 +90,7 @@ pub struct Responder<'a> {
 
 impl Responder<'_> {
     /// Puts what is to be said about a request into messages; `request` is its index.
-    pub fn compose(&self, answer: &Answer<'_>, request: usize, parcels: &mut Vec<Parcel>) {
+    pub(super) fn compose(&self, answer: &Answer<'_>, request: usize, parcels: &mut Vec<Parcel>) {
         if let Some(reply) = &answer.reply {
             let requester = self.requester(answer.envelope);
             let way = if requester.is_some() {

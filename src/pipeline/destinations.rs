@@ -19,7 +19,7 @@ const REMEMBERED_MAX: usize = 1000;
 
 /// Bodies up to so many bytes are published without asking whether the broker takes them. That it
 /// does is tried when a session begins.
-pub const TRIED_BYTES: usize = 64 * 1024;
+pub(crate) const TRIED_BYTES: usize = 64 * 1024;
 
 /// What is remembered of a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use crate::wire::reply::{Added, Reply, Success};
 
 /// A request on its way.
 #[derive(Debug)]
-pub struct Job {
+pub(crate) struct Job {
     /// The request as it came.
     pub envelope: Envelope,
     /// To settle it by, if that is not done together with its batch.
@@ -44,7 +44,7 @@ pub struct Job {
 const ENTRY_SIZE: usize = size_of::<Result<Addition, Rejection>>() + 64;
 
 /// About the memory that a request takes which was decided on.
-pub fn size(envelope: &Envelope, decision: &Decision) -> usize {
+pub(crate) fn size(envelope: &Envelope, decision: &Decision) -> usize {
     // Texts were copied out of the body at most once.
     let entries = match &decision.verdict {
         Verdict::AddEach(entries) => entries.len(),
@@ -62,7 +62,7 @@ struct Landed {
 
 impl Job {
     /// A request that was decided on.
-    pub fn new(envelope: Envelope, decision: Decision) -> Self {
+    pub(crate) fn new(envelope: Envelope, decision: Decision) -> Self {
         Self {
             envelope,
             receipt: None,
@@ -76,24 +76,24 @@ impl Job {
 
     /// Whether it is the batch form, which may have more profiles than its neighbours should wait
     /// for.
-    pub fn has_entries(&self) -> bool {
+    pub(crate) fn has_entries(&self) -> bool {
         matches!(self.decision.verdict, Verdict::AddEach(_))
     }
 
     /// About the memory that it takes.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         size(&self.envelope, &self.decision)
     }
 
     /// The profiles that are still to be stored.
-    pub fn open(&self) -> impl Iterator<Item = &NewProfile> {
+    pub(crate) fn open(&self) -> impl Iterator<Item = &NewProfile> {
         self.additions()
             .skip(self.outcomes.len())
             .map(|addition| &addition.profile)
     }
 
     /// Whether everything of it is stored.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.open().next().is_none()
     }
 
@@ -116,7 +116,7 @@ impl Job {
 
     /// Takes what became of the next ones of [`Self::open`], as many as there are; returns how many
     /// were stored before.
-    pub fn record(
+    pub(crate) fn record(
         &mut self,
         committed: &mut impl Iterator<Item = Committed>,
         ids: &IdSource,
@@ -133,7 +133,7 @@ impl Job {
 
     /// Its profiles in the database of which no row says whose they are: a redelivery would not
     /// find them, and store them again.
-    pub fn unmarked(&self) -> Vec<Unmarked> {
+    pub(crate) fn unmarked(&self) -> Vec<Unmarked> {
         if self.envelope.message_id().is_some() {
             return Vec::new();
         }
@@ -162,7 +162,7 @@ impl Job {
     }
 
     /// What is to be said now, when the first `announced` of its profiles have been announced.
-    pub fn answer(&self, announced: usize) -> Answer<'_> {
+    pub(crate) fn answer(&self, announced: usize) -> Answer<'_> {
         let landed = self.additions().zip(&self.outcomes).skip(announced);
         let events = landed.filter_map(|(addition, outcome)| match outcome {
             Ok(Landed { id, added_at }) if !addition.skip_triggers => Some(Announcement {
@@ -217,7 +217,7 @@ impl Job {
     }
 
     /// What is told of it once it is answered.
-    pub fn outline(&self) -> Outline<'_> {
+    pub(crate) fn outline(&self) -> Outline<'_> {
         let result = self.reply().result;
         Outline {
             message_id: cut(self.envelope.message_id()),
@@ -243,7 +243,7 @@ impl Job {
     }
 
     /// Says what became of it, if anybody wants to know.
-    pub fn log(&self) {
+    pub(crate) fn log(&self) {
         if !enabled!(Level::DEBUG) {
             return;
         }
@@ -317,7 +317,7 @@ fn one<'j>(
 }
 
 /// The 500 of a message, and the log line that its reference leads to.
-pub fn failed(envelope: &Envelope, ids: &IdSource, cause: &str) -> Rejection {
+pub(crate) fn failed(envelope: &Envelope, ids: &IdSource, cause: &str) -> Rejection {
     let reference = ids.next(Timestamp::now().as_second()).to_string();
     error!(
         reference,

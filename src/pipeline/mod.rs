@@ -21,21 +21,21 @@
 //!   worker.
 
 mod backlog;
-pub mod backoff;
-pub mod commit;
-pub mod compose;
-pub mod context;
+pub(crate) mod backoff;
+mod commit;
+mod compose;
+pub(crate) mod context;
 pub mod decide;
-pub mod deferred;
-pub mod destinations;
+pub(crate) mod deferred;
+pub(crate) mod destinations;
 #[cfg(debug_assertions)]
 mod faults;
-pub mod hold;
-pub mod job;
+pub(crate) mod hold;
+pub(crate) mod job;
 mod judge;
-pub mod lane;
-pub mod outlets;
-pub mod owed;
-pub mod shutdown;
-pub mod suspects;
+pub(crate) mod lane;
+pub(crate) mod outlets;
+mod owed;
+pub(crate) mod shutdown;
+pub(crate) mod suspects;
 mod tally;

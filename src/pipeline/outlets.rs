@@ -80,7 +80,7 @@ impl Lines {
 
 /// The channels that a lane publishes on.
 #[derive(Debug)]
-pub struct Outlets {
+pub(crate) struct Outlets {
     context: Arc<Context>,
     lines: Arc<Lines>,
     /// To our own queues and exchange.
@@ -114,7 +114,7 @@ struct Sorting<'t> {
 
 impl Outlets {
     /// Opens the channels.
-    pub async fn open(context: &Arc<Context>, lines: &Arc<Lines>) -> Result<Self, BrokerError> {
+    pub(crate) async fn open(context: &Arc<Context>, lines: &Arc<Lines>) -> Result<Self, BrokerError> {
         let own = Publisher::open(&lines.publishing).await?;
         let requesters = Publisher::open(&lines.publishing).await?;
         Ok(Self {
@@ -344,7 +344,7 @@ impl Outlets {
     }
 
     /// After a message that was larger than the broker takes the channels are closed.
-    pub async fn renew(&mut self) -> Result<(), BrokerError> {
+    pub(crate) async fn renew(&mut self) -> Result<(), BrokerError> {
         self.own.renew().await?;
         self.requesters.renew().await
     }

@@ -10,7 +10,7 @@ use crate::broker::batch::Receipt;
 use crate::domain::identity::{ProfileId, RequestId};
 
 /// A stored profile whose row does not say which request it is of: database, profile, request.
-pub type Unmarked = (i64, ProfileId, RequestId);
+pub(super) type Unmarked = (i64, ProfileId, RequestId);
 
 /// A request that can be settled once everything of it is said, whoever says the last of it.
 #[derive(Debug)]

@@ -11,14 +11,14 @@ const DRAIN_SHARE: f64 = 0.8;
 
 /// The one who asks.
 #[derive(Debug)]
-pub struct StopHandle(watch::Sender<Option<Instant>>);
+pub(crate) struct StopHandle(watch::Sender<Option<Instant>>);
 
 /// The ones who are asked. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Stop(watch::Receiver<Option<Instant>>);
+pub(crate) struct Stop(watch::Receiver<Option<Instant>>);
 
 /// A pair of the two.
-pub fn channel() -> (StopHandle, Stop) {
+pub(crate) fn channel() -> (StopHandle, Stop) {
     let (sender, receiver) = watch::channel(None);
     (StopHandle(sender), Stop(receiver))
 }
@@ -26,7 +26,7 @@ pub fn channel() -> (StopHandle, Stop) {
 impl StopHandle {
     /// Asks all to stop taking requests and to finish what they hold within `grace`. Only the
     /// first call counts.
-    pub fn stop(&self, grace: Duration) {
+    pub(crate) fn stop(&self, grace: Duration) {
         self.0.send_if_modified(|deadline| {
             let first = deadline.is_none();
             if first {
@@ -39,7 +39,7 @@ impl StopHandle {
 
 impl Stop {
     /// Resolves when it is time to stop taking requests.
-    pub async fn requested(&mut self) {
+    pub(crate) async fn requested(&mut self) {
         if self.0.wait_for(Option::is_some).await.is_err() {
             // Nobody is left who could ask.
             std::future::pending::<()>().await;
@@ -47,12 +47,12 @@ impl Stop {
     }
 
     /// Whether it is time to stop taking requests.
-    pub fn is_requested(&self) -> bool {
+    pub(crate) fn is_requested(&self) -> bool {
         self.0.borrow().is_some()
     }
 
     /// Resolves when it is time to give back what is still held.
-    pub async fn out_of_time(&mut self) {
+    pub(crate) async fn out_of_time(&mut self) {
         self.requested().await;
         let deadline = *self.0.borrow();
         match deadline {

@@ -33,7 +33,7 @@ const CLEAR_MAX: Duration = Duration::from_secs(3);
 
 /// Whether this one is to be taken alone. A classic queue does not count; there every redelivery is
 /// suspect.
-pub fn is_suspect(envelope: &Envelope) -> bool {
+pub(crate) fn is_suspect(envelope: &Envelope) -> bool {
     envelope.redelivered()
         && envelope
             .deliveries_before()

@@ -7,5 +7,5 @@ mod exposition;
 mod snapshot;
 mod worker_status;
 
-pub use self::snapshot::{BrokerState, Readiness, Snapshot};
-pub use self::worker_status::{Observation, Observed, WorkerStatus};
+pub(crate) use self::snapshot::{BrokerState, Readiness, Snapshot};
+pub(crate) use self::worker_status::{Observed, WorkerStatus};

@@ -2,7 +2,7 @@
 //! upkeep. The only module that names `tokio_postgres` and `deadpool_postgres`.
 
 pub mod access;
-pub mod directory;
+pub(crate) mod directory;
 pub mod email;
 pub mod error;
 mod lease;
@@ -10,7 +10,7 @@ mod limits;
 pub mod migrate;
 mod migrations;
 pub mod pool;
-pub mod pooler;
+pub(crate) mod pooler;
 pub mod profiles;
 mod rights;
 pub mod schema;

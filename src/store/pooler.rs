@@ -13,7 +13,7 @@ const ROUNDS: u32 = 5;
 
 /// Fails if prepared statements get lost on the way to PostgreSQL; says so if sessions do and
 /// statements do not.
-pub async fn check(store: &Store) -> Result<(), StoreError> {
+pub(crate) async fn check(store: &Store) -> Result<(), StoreError> {
     let (one, other) = (store.lease().await?, store.lease().await?);
     // Another worker has a statement of the same name, but not with this number.
     let marker = marker()?;

@@ -55,7 +55,7 @@ static WRITING: Mutex<Option<WorkerGuard>> = Mutex::new(None);
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
 /// Begins to log, for the rest of the process. [`finish`] must be called before it ends.
-pub fn init(config: &LogConfig) {
+pub(crate) fn init(config: &LogConfig) {
     let writer = Writer {
         stderr: stderr(),
         config: config.clone(),
@@ -86,7 +86,7 @@ pub fn init(config: &LogConfig) {
 }
 
 /// Waits until the last lines are written, if somebody reads them.
-pub fn finish() {
+pub(crate) fn finish() {
     // Locked until then: who ends the process meanwhile waits, too.
     let mut writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let guard = writing.take();
@@ -99,7 +99,7 @@ pub fn finish() {
 }
 
 /// Lines that were dropped so far.
-pub fn dropped() -> u64 {
+pub(crate) fn dropped() -> u64 {
     DROPPED
         .get()
         .map_or(0, |counter| counter.dropped_lines() as u64)
@@ -132,7 +132,7 @@ impl RateLimitedLog {
 }
 
 /// The id of a request as it is logged: cut, and what is no text replaced.
-pub fn cut(id: Option<&[u8]>) -> Option<Cow<'_, str>> {
+pub(crate) fn cut(id: Option<&[u8]>) -> Option<Cow<'_, str>> {
     let id = id?;
     match std::str::from_utf8(id) {
         Ok(text) => Some(Cow::Borrowed(

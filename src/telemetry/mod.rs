@@ -1,11 +1,11 @@
 //! What the worker says of itself: logs, metrics and traces.
 
-pub mod context;
+pub(crate) mod context;
 mod http;
 pub mod labels;
-pub mod logs;
+pub(crate) mod logs;
 pub mod metrics;
 mod names;
-pub mod otlp;
-pub mod process;
-pub mod traces;
+pub(crate) mod otlp;
+pub(crate) mod process;
+pub(crate) mod traces;

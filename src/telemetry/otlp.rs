@@ -129,7 +129,7 @@ impl Spans {
 
 /// What sends them.
 #[derive(Debug)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     queue: Receiver<SpanData>,
     gathered: Vec<SpanData>,
     exporter: SpanExporter,
@@ -142,7 +142,7 @@ pub struct Delivery {
 }
 
 /// Both ends of the queue; the error is for the operator.
-pub fn open(
+pub(crate) fn open(
     endpoint: &Endpoint,
     headers: &Headers,
     resource: &Resource,
@@ -187,14 +187,14 @@ pub fn open(
 
 /// A delivery that is going on.
 #[derive(Debug)]
-pub struct Delivering {
+pub(crate) struct Delivering {
     stop: oneshot::Sender<()>,
     task: JoinSet<()>,
 }
 
 impl Delivering {
     /// Sends what is left, if that can be done in time.
-    pub async fn finish(mut self, limit: Duration) {
+    pub(crate) async fn finish(mut self, limit: Duration) {
         drop(self.stop);
         if tokio::time::timeout(limit, self.task.join_next())
             .await
@@ -207,7 +207,7 @@ impl Delivering {
 
 impl Delivery {
     /// Begins to send.
-    pub fn start(self) -> Delivering {
+    pub(crate) fn start(self) -> Delivering {
         tracing::info!("traces go to {}", self.address);
         let (stop, stopped) = oneshot::channel();
         let mut task = JoinSet::new();

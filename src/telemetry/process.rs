@@ -2,7 +2,7 @@
 
 /// One look at it.
 #[derive(Debug, Clone, Copy)]
-pub struct Process {
+pub(crate) struct Process {
     /// Bytes of memory that it has now.
     pub resident_bytes: u64,
     /// CPU time that it has used, in seconds.
@@ -13,7 +13,7 @@ pub struct Process {
 
 /// Looks; `None` where there is no `/proc`.
 #[cfg(target_os = "linux")]
-pub fn look() -> Option<Process> {
+pub(crate) fn look() -> Option<Process> {
     let process = procfs::process::Process::myself().ok()?;
     let stat = process.stat().ok()?;
     Some(Process {

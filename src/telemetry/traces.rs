@@ -107,7 +107,7 @@ pub struct Passed {
 }
 
 /// Who says so, for the collector.
-pub fn resource(service_name: &str, worker: &str) -> Resource {
+pub(crate) fn resource(service_name: &str, worker: &str) -> Resource {
     Resource::builder_empty()
         .with_detector(Box::new(TelemetryResourceDetector))
         .with_service_name(service_name.to_owned())
@@ -449,7 +449,7 @@ fn destination(exchange: &str, routing_key: &str, queue: &str) -> String {
 }
 
 /// Host and port of `host:port`. Of several servers it is not known here which one is spoken to.
-pub fn server(address: &str) -> Option<(String, i64)> {
+pub(crate) fn server(address: &str) -> Option<(String, i64)> {
     let (host, port) = address
         .rsplit_once(':')
         .filter(|(host, _)| !host.contains(','))?;

@@ -6,7 +6,7 @@ use crate::store::schema::MigrateError;
 
 /// Why a worker could not start. Once it has started nothing but a signal ends it.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// Nothing that waiting would mend.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -29,7 +29,7 @@ impl From<StoreError> for StartError {
 
 /// How the worker ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// All that was held is finished.
     Finished,
     /// Some of it was given back to the queue, since time ran out.

@@ -14,5 +14,5 @@ mod supervisor;
 )]
 mod worker;
 
-pub use self::end::{End, StartError};
-pub use self::worker::Worker;
+pub(crate) use self::end::End;
+pub(crate) use self::worker::Worker;

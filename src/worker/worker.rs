@@ -29,7 +29,7 @@ const LAST_SPANS_MAX: Duration = Duration::from_secs(3);
 
 /// A worker that can be run.
 #[derive(Debug)]
-pub struct Worker {
+pub(crate) struct Worker {
     config: WorkerConfig,
     name: String,
     ids: IdSource,
@@ -41,7 +41,7 @@ pub struct Worker {
 
 impl Worker {
     /// Nothing is connected yet. `name` is what people find it by.
-    pub fn new(config: WorkerConfig, name: String) -> Result<Self, StartError> {
+    pub(crate) fn new(config: WorkerConfig, name: String) -> Result<Self, StartError> {
         let mut random = [0; 8];
         getrandom::fill(&mut random)?;
         // One connection for each lane, and one for the directory.
@@ -67,7 +67,7 @@ impl Worker {
     }
 
     /// What can be seen of it from outside.
-    pub fn status(&self) -> &Arc<WorkerStatus> {
+    pub(crate) fn status(&self) -> &Arc<WorkerStatus> {
         &self.status
     }
 
@@ -75,7 +75,7 @@ impl Worker {
     ///
     /// At start it waits for servers that can't be reached, and gives up on those that refuse it:
     /// somebody is there to read why. Later it waits for either.
-    pub async fn run(self, mut stop: Stop) -> Result<End, StartError> {
+    pub(crate) async fn run(self, mut stop: Stop) -> Result<End, StartError> {
         let Self {
             config,
             name,

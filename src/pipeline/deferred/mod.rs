@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::debug;
 
-pub use self::waiting::Backlog;
+pub(crate) use self::waiting::Backlog;
 use self::waiting::{Errand, Waiting};
 use super::compose::Parcel;
 use super::context::Context;

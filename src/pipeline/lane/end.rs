@@ -6,7 +6,7 @@ use crate::pipeline::hold::GaveUp;
 /// Why a lane ended. Whatever it held and did not settle is given back by its session, or by the
 /// broker when the connection closes.
 #[derive(Debug)]
-pub enum LaneEnd {
+pub(crate) enum LaneEnd {
     /// The subscription has ended, and everything that came over it is finished.
     Finished,
     /// It was asked to, but its time ran out first.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::debug;
 
-pub use self::end::LaneEnd;
+pub(crate) use self::end::LaneEnd;
 use super::backlog::Backlog;
 use super::context::Context;
 use super::deferred::{Deferred, Owing};
@@ -26,7 +26,7 @@ use crate::telemetry::labels::{Redelivered, Stage};
 
 /// One lane: a loop over the session's subscription.
 #[derive(Debug)]
-pub struct Lane {
+pub(crate) struct Lane {
     context: Arc<Context>,
     subscription: Arc<Subscription>,
     outlets: Outlets,
@@ -37,7 +37,7 @@ pub struct Lane {
 
 impl Lane {
     /// A lane that has taken nothing yet.
-    pub fn new(
+    pub(crate) fn new(
         context: Arc<Context>,
         subscription: Arc<Subscription>,
         outlets: Outlets,
@@ -55,7 +55,7 @@ impl Lane {
     }
 
     /// Works until the subscription ends, or there is another reason to.
-    pub async fn run(mut self, mut stop: Stop) -> LaneEnd {
+    pub(crate) async fn run(mut self, mut stop: Stop) -> LaneEnd {
         tokio::select! {
             biased;
             end = self.work_until_the_end() => end.map_or_else(|end| end, |()| LaneEnd::Finished),
