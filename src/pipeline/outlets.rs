@@ -114,7 +114,10 @@ struct Sorting<'t> {
 
 impl Outlets {
     /// Opens the channels.
-    pub(crate) async fn open(context: &Arc<Context>, lines: &Arc<Lines>) -> Result<Self, BrokerError> {
+    pub(crate) async fn open(
+        context: &Arc<Context>,
+        lines: &Arc<Lines>,
+    ) -> Result<Self, BrokerError> {
         let own = Publisher::open(&lines.publishing).await?;
         let requesters = Publisher::open(&lines.publishing).await?;
         Ok(Self {

@@ -1,10 +1,15 @@
 //! Servers that are there but do not answer, or whose answers are lost: through a network that
 //! fails.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use crate::client::{Client, Message, props};
+use crate::commands::{err, run};
 use crate::proxy::{Network, Proxy};
+use crate::servers::PrivateServers;
 use crate::worker::{Worker, until};
 use crate::world::World;
 
@@ -215,4 +220,63 @@ async fn a_parked_worker_gives_its_requests_back_once() {
     client.publish(world.request("").as_bytes(), props()).await;
     assert_eq!(client.take(&world.result_queue()).await.error(), 0);
     ends_well(parked).await;
+}
+
+/// A server that is stopped (SIGSTOP) takes packets and says nothing: whatever waits for an answer
+/// gives up then, and says so.
+#[tokio::test]
+async fn restart_of_a_stopped_server_keeps_no_command_waiting() {
+    const COMMANDS: [(&str, &[&str]); 5] = [
+        ("databases", &["database", "list"]),
+        ("resources", &["resource", "list"]),
+        ("fields", &["field", "list"]),
+        ("api_tokens", &["token", "list"]),
+        ("schema_migrations", &["migrate"]),
+    ];
+    const ASLEEP: &str = "SELECT pid::text FROM pg_stat_activity
+                          WHERE wait_event = 'PgSleep' AND datname = current_database()";
+    let own = PrivateServers::start("restart-stopped");
+    let world = World::on(own.servers.clone()).await;
+    // Each looks at a table that takes long, so that there is time to stop its session.
+    for (table, _) in COMMANDS {
+        let sleepy = format!(
+            "ALTER TABLE {table} RENAME TO real_{table}; CREATE VIEW {table} AS
+             SELECT real.* FROM (SELECT pg_sleep(8)) AS slept LEFT JOIN real_{table} real ON true"
+        );
+        world.execute(&sleepy).await;
+    }
+    let mut worker = world.start_worker(&[]);
+    let commands = COMMANDS.map(|(_, arguments)| run(&world, arguments));
+    let mut stopped = BTreeSet::new();
+    let stopping = until(async || {
+        for backend in world.texts(ASLEEP).await {
+            if stopped.insert(backend.clone()) {
+                send("-STOP", &backend).await;
+            }
+        }
+        stopped.len() > COMMANDS.len()
+    });
+    let (ended, (), _) = tokio::join!(
+        join_all(commands),
+        stopping,
+        worker.until_said("did not answer in time")
+    );
+    for ((_, arguments), output) in COMMANDS.iter().zip(ended) {
+        let line = err(&output);
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(
+            line.contains("did not answer in time"),
+            "{arguments:?}: {line}"
+        );
+    }
+    for backend in &stopped {
+        send("-CONT", backend).await;
+    }
+    worker.kill().await;
+}
+
+async fn send(signal: &str, process: &str) {
+    let mut kill = tokio::process::Command::new("kill");
+    let sent = kill.args([signal, process]).status().await;
+    assert!(sent.expect("kill can be run").success());
 }
