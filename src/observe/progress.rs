@@ -130,13 +130,12 @@ impl Progress {
         traces.begin(came.traceparent, came.tracestate, taken_up)
     }
 
-    /// All that was to be said of so many requests is published; the first `answered` of them are
-    /// done. Of each that is recorded there is its trace, when it came in, and what is told of it.
-    pub fn published<'o>(
+    /// All that was to be said of so many requests is published. Of each that is recorded there is
+    /// its trace, when it came in and, if it is done, what is told of it.
+    pub(crate) fn published<'o>(
         &self,
         requests: usize,
-        answered: usize,
-        recorded: impl Iterator<Item = (usize, &'o Traced, Instant, Outline<'o>)>,
+        recorded: impl Iterator<Item = (&'o Traced, Instant, Option<Outline<'o>>)>,
     ) {
         let Some(traces) = &self.recorder.traces else {
             return;
@@ -144,10 +143,10 @@ impl Progress {
         let mut now = self.now();
         now.requests += requests;
         let stored = now.since;
-        for (index, traced, arrived_at, outline) in recorded {
+        for (traced, arrived_at, outline) in recorded {
             let trace = now.trace.get_or_insert_with(|| traces.begin_batch());
             trace.link(traced, arrived_at);
-            if index < answered {
+            if let Some(outline) = outline {
                 traces.end(traced, &outline, stored, trace);
             }
         }

@@ -53,11 +53,11 @@ impl Lane {
         self.publish(&mut jobs[..begun], &announced).await?;
         let answered = jobs[..begun].iter().take_while(|job| job.is_done()).count();
         jobs[..answered].iter().for_each(Job::log);
-        let recorded = jobs[..begun].iter().enumerate().filter_map(|(index, job)| {
-            let arrived_at = job.envelope.arrived_at();
-            Some((index, job.traced.as_deref()?, arrived_at, job.outline()))
+        let recorded = jobs[..begun].iter().filter_map(|job| {
+            let outline = job.is_done().then(|| job.outline());
+            Some((job.traced.as_deref()?, job.envelope.arrived_at(), outline))
         });
-        self.progress.published(begun, answered, recorded);
+        self.progress.published(begun, recorded);
         Ok(stored)
     }
 
