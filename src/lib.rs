@@ -53,14 +53,15 @@
 //! |---|---|
 //! | `domain` | |
 //! | `hosts` | |
-//! | `wire` | `domain` |
+//! | `limits` | |
+//! | `wire` | `domain`, `limits` |
 //! | `telemetry` | `domain` |
-//! | `broker` | `hosts` |
-//! | `store` | `domain`, `hosts` |
+//! | `broker` | `hosts`, `limits` |
+//! | `store` | `domain`, `hosts`, `limits` |
 //! | `config` | `broker`, `store`, `telemetry` |
 //! | `contract` | `config`, `domain`, `wire` |
 //! | `observe` | `broker`, `store`, `telemetry` |
-//! | `pipeline` | `broker`, `config`, `domain`, `observe`, `store`, `telemetry`, `wire` |
+//! | `pipeline` | `broker`, `config`, `domain`, `limits`, `observe`, `store`, `telemetry`, `wire` |
 //! | `status` | `broker`, `observe`, `pipeline`, `store`, `telemetry` |
 //! | `worker` | `broker`, `config`, `domain`, `observe`, `pipeline`, `status`, `store`, `telemetry` |
 //! | `admin` | `domain`, `status`, `store`, `telemetry` |
@@ -78,6 +79,7 @@ pub mod config;
 mod contract;
 pub mod domain;
 mod hosts;
+pub mod limits;
 mod observe;
 pub mod pipeline;
 mod status;

@@ -9,10 +9,6 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use super::envelope::Envelope;
 use super::subscribed::Subscribed;
 
-/// A request with so many bytes of body takes several times as much memory while it is worked on,
-/// and long to decide on. Such requests go one batch at a time, and small ones overtake them.
-pub(super) const LARGE_BODY_BYTES: usize = 128 * 1024;
-
 /// How much may be taken at once.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchLimits {

@@ -15,7 +15,7 @@ use lapin::types::FieldTable;
 use tokio::time::Instant;
 
 use super::acks::SingleAcks;
-use super::batch::{BatchLimits, LARGE_BODY_BYTES};
+use super::batch::BatchLimits;
 use super::connection::Connection;
 use super::envelope::Envelope;
 use super::error::{ANSWER_MAX, BrokerError, within};
@@ -23,6 +23,7 @@ use super::frames::set_aside::SetAside;
 use super::read_gate::ReadGate;
 use super::subscribed::Subscribed;
 use super::window::{Step, Window};
+use crate::limits::LARGE_BODY_BYTES;
 
 /// A batch of so many requests is worth its cost: in a larger one each costs hardly less.
 const WORTHWHILE: usize = 200;

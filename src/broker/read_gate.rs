@@ -8,12 +8,8 @@
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
+use crate::limits::UNSETTLED_BYTES_MAX;
 use futures_util::task::AtomicWaker;
-
-/// With more than so many bytes nothing more is read, until some of it is settled. It is more than
-/// the window asks for, so that normally nothing waits here: the broker's heartbeats would, too,
-/// and a broker that can't send for 15 seconds closes the connection.
-const BYTES_MAX: usize = 48 << 20;
 
 /// What came in over one connection.
 #[derive(Debug, Default)]
@@ -106,7 +102,10 @@ impl ReadGate {
     /// While nothing is held somebody waits for what comes, however much it is.
     fn is_full(&self) -> bool {
         let waiting = self.waiting.load(Ordering::Relaxed);
-        let most = self.largest.load(Ordering::Relaxed).max(BYTES_MAX);
+        let most = self
+            .largest
+            .load(Ordering::Relaxed)
+            .max(UNSETTLED_BYTES_MAX);
         waiting == 0 && self.held() > 0 && self.held() + self.unseen() > most
     }
 }

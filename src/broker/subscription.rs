@@ -13,7 +13,8 @@ use super::envelope::Envelope;
 use super::error::{ANSWER_MAX, BrokerError, within};
 use super::incoming::Incoming;
 use super::read_gate::ReadGate;
-use super::window::{RESUME_BYTES, Window};
+use super::window::Window;
+use crate::limits::WINDOW_RESUME_BYTES;
 
 /// What came in over a subscription and is not settled.
 #[derive(Debug, Clone, Copy, Default)]
@@ -325,7 +326,7 @@ impl Subscription {
             self.has_settled.store(true, Ordering::Relaxed);
         }
         let held = self.gate.settle(requests, bytes);
-        if held > RESUME_BYTES {
+        if held > WINDOW_RESUME_BYTES {
             // Perhaps nothing was asked for, and nobody else would notice that it is time to.
             self.large.stirred.notify_one();
         }

@@ -1,11 +1,7 @@
 //! How many requests the broker is asked for at a time: as many as the setting allows while they
 //! are small, fewer when they are large. The broker counts messages and not bytes, so this does.
 
-/// Bodies that are held. With more, nothing is asked for until half of it is done.
-const HELD_MAX_BYTES: usize = 32 << 20;
-
-/// With so much or less, something is asked for again.
-pub(super) const RESUME_BYTES: usize = HELD_MAX_BYTES / 2;
+use crate::limits::{WINDOW_BYTES_MAX, WINDOW_RESUME_BYTES};
 
 /// A subscription begins with so few at most, until it has seen what comes, and that it can be
 /// settled: a worker that can't store anything should not hold what others could.
@@ -47,7 +43,8 @@ pub(super) struct Window {
 impl Window {
     /// At most `most` requests at a time; of `body_max` bytes each, if the producers keep to it.
     pub(super) fn new(most: u16, body_max: u64) -> Self {
-        let held = usize::try_from(body_max).map_or(0, |body_max| HELD_MAX_BYTES / body_max.max(1));
+        let held =
+            usize::try_from(body_max).map_or(0, |body_max| WINDOW_BYTES_MAX / body_max.max(1));
         let first = u16::try_from(held.clamp(1, FIRST_MAX)).map_or(most, |first| first.min(most));
         Self {
             first,
@@ -96,12 +93,12 @@ impl Window {
         };
         let is_wide = self.asked > self.first;
         if self.paused {
-            if held <= RESUME_BYTES {
+            if held <= WINDOW_RESUME_BYTES {
                 Step::Ask(wanted)
             } else {
                 Step::Stay
             }
-        } else if (is_wide && held > HELD_MAX_BYTES) || wanted < self.asked / 2 {
+        } else if (is_wide && held > WINDOW_BYTES_MAX) || wanted < self.asked / 2 {
             Step::Pause
         } else if wanted / 2 >= self.asked && self.seen_since >= LOOK_AT.min(u32::from(self.asked))
         {
@@ -113,7 +110,7 @@ impl Window {
 
     /// So many of the mean size are half of what may be held.
     fn wanted(&self) -> u16 {
-        let fitting = RESUME_BYTES as f64 / self.mean.max(1.0);
+        let fitting = WINDOW_RESUME_BYTES as f64 / self.mean.max(1.0);
         (fitting as u16).clamp(1, self.most)
     }
 }

@@ -7,25 +7,10 @@ use super::job::Job;
 use super::suspects::is_suspect;
 use crate::broker::batch::{BatchLimits, BatchReceipt, LargeTurn, Receipt};
 use crate::broker::envelope::Envelope;
-
-/// Bytes of bodies in one batch of small requests; it bounds the memory of a batch and the size of
-/// its statement.
-const SMALL_BATCH_BYTES_MAX: usize = 1024 * 1024;
-
-/// The same while the lane holds much of the batch form.
-const BUSY_BATCH_BYTES_MAX: usize = 256 * 1024;
-
-/// Bytes of bodies in one batch of large requests; the request that reaches the limit is the last
-/// one.
-const LARGE_BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// What a lane holds of requests in the batch form, in bytes ([`Job::size`]); with more it takes
-/// nothing new until some are done. It bounds the memory of what was read but is not stored yet.
-/// One request as large as the default `BODY_MAX` is less.
-const ENTRIES_SIZE_MAX: usize = 24 * 1024 * 1024;
-
-/// With more than so much of them it takes small batches only, and no other lane takes large ones.
-const ENTRIES_SIZE_ENOUGH: usize = ENTRIES_SIZE_MAX / 3;
+use crate::limits::{
+    BUSY_BATCH_BYTES_MAX, ENTRIES_BYTES_ENOUGH, ENTRIES_BYTES_MAX, LARGE_BATCH_BYTES_MAX,
+    SMALL_BATCH_BYTES_MAX,
+};
 
 /// What a lane still owes.
 #[derive(Debug, Default)]
@@ -46,11 +31,11 @@ impl Backlog {
 
     /// Whether there is so much that nothing new may be taken.
     pub(super) fn is_full(&self) -> bool {
-        self.entries_size() > ENTRIES_SIZE_MAX
+        self.entries_size() > ENTRIES_BYTES_MAX
     }
 
     fn is_much(&self) -> bool {
-        self.entries_size() > ENTRIES_SIZE_ENOUGH
+        self.entries_size() > ENTRIES_BYTES_ENOUGH
     }
 
     fn entries_size(&self) -> usize {

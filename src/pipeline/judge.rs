@@ -15,12 +15,9 @@ use super::job::{self, failed};
 use crate::broker::envelope::Envelope;
 use crate::domain::directory::Directory;
 use crate::domain::outcome::DeadLetterReason;
+use crate::limits::DECIDED_BYTES_MAX;
 use crate::store::error::StoreError;
 use crate::wire::Format;
-
-/// Of a batch, requests of this size ([`job::Job::size`]) are decided on at a time and stored
-/// before the rest. Small bodies may say much: ten thousand empty profiles are 30 KB.
-const DECIDED_SIZE_MAX: usize = 8 * 1024 * 1024;
 
 impl Context {
     /// Decides on the first messages, as many as may be kept in memory; on one at least. A "no"
@@ -41,7 +38,7 @@ impl Context {
             let decision = self.decide_one(envelope, &directory, now);
             decided_size += job::size(envelope, &decision);
             decisions.push(decision);
-            if decided_size > DECIDED_SIZE_MAX {
+            if decided_size > DECIDED_BYTES_MAX {
                 break;
             }
         }

@@ -8,20 +8,10 @@ pub mod request;
 pub mod xml;
 
 use crate::domain::value::Object;
+pub use crate::limits::VALUES_MAX;
 
 /// How deep a document may be nested, the outermost object included.
 pub const DEPTH_MAX: usize = 64;
-
-/// The most values of one document: fields and items of arrays at any depth. In the tree a value
-/// takes many times its bytes; this keeps 10 MiB of `0,0,0` from taking hundreds.
-///
-/// A worker promises to do with 256 MiB. At worst it holds 48 MiB of unsettled bodies, 30 MiB that
-/// are arriving or being unpacked (three bodies of 10 MiB), 20 MiB that it has when idle, and what
-/// one decision takes: 107 MiB for a profile of as many fields as fit into 10 MiB, which is the
-/// worst body that `benches/worst_case` knows. Together 205 MiB; the rest is for what is being
-/// stored. So only one large body may be on its way from decision to commit at a time, and nobody
-/// without a good token has a tree built.
-pub const VALUES_MAX: usize = 1_000_000;
 
 /// As many items of an array an [`Outline`] tells apart: one more than a request may have profiles.
 pub const ITEMS_MAX: usize = request::PROFILES_MAX + 1;

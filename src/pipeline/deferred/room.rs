@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tracing::error;
 
 use super::Deferred;
-use super::waiting::{BYTES_MAX, Errand, MESSAGES_MAX};
+use super::waiting::Errand;
+use crate::limits::{DEFERRED_BYTES_MAX, DEFERRED_MESSAGES_MAX};
 use crate::pipeline::destinations::Destination;
 
 impl Deferred {
@@ -17,8 +18,8 @@ impl Deferred {
         let mut dropped = Vec::new();
         {
             let mut waiting = self.waiting();
-            let mut excess = waiting.messages.saturating_sub(MESSAGES_MAX - 1);
-            let mut excess_bytes = waiting.bytes.saturating_sub(BYTES_MAX - 1);
+            let mut excess = waiting.messages.saturating_sub(DEFERRED_MESSAGES_MAX - 1);
+            let mut excess_bytes = waiting.bytes.saturating_sub(DEFERRED_BYTES_MAX - 1);
             let Some(queue) = waiting.queues.get_mut(&dead_letters) else {
                 return;
             };

@@ -8,15 +8,10 @@ use tokio::time::Instant;
 
 use crate::broker::outgoing::Outgoing;
 use crate::domain::outcome::DeadLetterReason;
+use crate::limits::{DEFERRED_BYTES_MAX, DEFERRED_MESSAGES_MAX};
 use crate::pipeline::compose::{Parcel, Says};
 use crate::pipeline::destinations::Destination;
 use crate::pipeline::owed::Owed;
-
-/// With so many messages that wait the lanes wait, too, until some of them are gone.
-pub(super) const MESSAGES_MAX: usize = 1000;
-
-/// The same for their bytes.
-pub(super) const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long a reply waits for the queue that its request named. Elections of a quorum queue's
 /// leader take seconds at most.
@@ -93,7 +88,7 @@ pub(super) struct Waiting {
 
 impl Waiting {
     pub(super) fn is_full(&self) -> bool {
-        self.messages >= MESSAGES_MAX || self.bytes >= BYTES_MAX
+        self.messages >= DEFERRED_MESSAGES_MAX || self.bytes >= DEFERRED_BYTES_MAX
     }
 
     pub(super) fn is_idle(&self) -> bool {

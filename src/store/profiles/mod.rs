@@ -15,6 +15,7 @@ use super::lease::Lease;
 use super::pool::Store;
 use crate::domain::identity::ProfileId;
 use crate::domain::profile::NewProfile;
+use crate::limits::LARGE_STATEMENT_BYTES;
 
 /// What became of one profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,10 +72,6 @@ impl Store {
         stored
     }
 }
-
-/// After a statement as large as this the connection is closed: the client library keeps a buffer
-/// of that size for as long as a connection lives, and another one may be next.
-const LARGE_STATEMENT_BYTES: usize = 1024 * 1024;
 
 /// About the bytes of a statement that adds these.
 fn size(profiles: &[&NewProfile]) -> usize {
