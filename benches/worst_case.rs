@@ -456,7 +456,7 @@ fn memory(row: &str) -> Result<u64, Box<dyn Error>> {
 fn outcome(decision: &Decision) -> String {
     match &decision.verdict {
         Verdict::Add(_) => "added".to_owned(),
-        Verdict::AddEach(each) => format!("{} profiles", each.len()),
+        Verdict::AddEntries(each) => format!("{} profiles", each.len()),
         Verdict::Refuse(rejection) | Verdict::DeadLetter(_, rejection) => {
             let text: String = rejection.text.chars().take(60).collect();
             format!("{} {text}", rejection.code.number())

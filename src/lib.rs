@@ -36,7 +36,7 @@
 //! - *One message may have killed the process*: it is taken alone, and given up after three times
 //!   ([`pipeline::suspects`]).
 //! - *The setup is wrong*: the worker says what, and does not start ([`config`],
-//!   [`worker::StartError`]).
+//!   [`worker`]).
 //!
 //! # What operators see
 //!

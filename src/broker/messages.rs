@@ -36,7 +36,7 @@ impl ReplyMessage<'_> {
     /// Mandatory, so that the broker returns it if nobody is there; but not for direct reply-to:
     /// up to RabbitMQ 4.1 such a reply is returned although it was delivered, from 4.2 on it is
     /// never returned.
-    pub(crate) fn to_requester(self, reply_to: &str) -> Outgoing {
+    pub(crate) fn for_requester(self, reply_to: &str) -> Outgoing {
         let mandatory = !matches!(
             ReplyAddress::of(reply_to.as_bytes()),
             ReplyAddress::Direct(_)
@@ -46,7 +46,7 @@ impl ReplyMessage<'_> {
 
     /// To the result queue; `original` is the `reply_to` that the reply could not go to, as it
     /// came.
-    pub(crate) fn to_result_queue(self, queue: &str, original: Option<&[u8]>) -> Outgoing {
+    pub(crate) fn for_result_queue(self, queue: &str, original: Option<&[u8]>) -> Outgoing {
         self.outgoing(queue, true, original)
     }
 

@@ -78,8 +78,8 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Complaint its address has in common with other spellings of it. An email has some; the ids of
-    /// devices have none.
+    /// Complaint its address has in common with other spellings of it. An email has some; the ids
+    /// of devices have none.
     pub fn identity(&self) -> String {
         match self.channel {
             Channel::Email => email::canonical(&self.address).into_owned(),

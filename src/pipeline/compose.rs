@@ -146,9 +146,9 @@ impl Responder<'_> {
             trace: answer.trace,
         };
         match requester {
-            Some(reply_to) => message.to_requester(reply_to),
+            Some(reply_to) => message.for_requester(reply_to),
             None => {
-                message.to_result_queue(&self.topology.result_queue, answer.envelope.reply_to())
+                message.for_result_queue(&self.topology.result_queue, answer.envelope.reply_to())
             }
         }
     }

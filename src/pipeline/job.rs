@@ -47,7 +47,7 @@ const ENTRY_SIZE: usize = size_of::<Result<Addition, Rejection>>() + 64;
 pub(crate) fn size(envelope: &Envelope, decision: &Decision) -> usize {
     // Texts were copied out of the body at most once.
     let entries = match &decision.verdict {
-        Verdict::AddEach(entries) => entries.len(),
+        Verdict::AddEntries(entries) => entries.len(),
         _ => 1,
     };
     2 * envelope.body().len() + entries * ENTRY_SIZE
@@ -77,7 +77,7 @@ impl Job {
     /// Whether it is the batch form, which may have more profiles than its neighbours should wait
     /// for.
     pub(crate) fn has_entries(&self) -> bool {
-        matches!(self.decision.verdict, Verdict::AddEach(_))
+        matches!(self.decision.verdict, Verdict::AddEntries(_))
     }
 
     /// About the memory that it takes.
@@ -105,7 +105,7 @@ impl Job {
     fn indexed(&self) -> impl Iterator<Item = (u32, &Addition)> {
         let (one, many) = match &self.decision.verdict {
             Verdict::Add(addition) => (Some(&**addition), &[][..]),
-            Verdict::AddEach(additions) => (None, &additions[..]),
+            Verdict::AddEntries(additions) => (None, &additions[..]),
             Verdict::Refuse(_) | Verdict::DeadLetter(..) => (None, &[][..]),
         };
         let many = (0..)
@@ -202,7 +202,7 @@ impl Job {
         let result = match &self.decision.verdict {
             Verdict::Refuse(rejection) | Verdict::DeadLetter(_, rejection) => Err(rejection),
             Verdict::Add(addition) => one(addition, outcomes.next()).map(Success::One),
-            Verdict::AddEach(additions) => {
+            Verdict::AddEntries(additions) => {
                 let each = additions.iter().map(|addition| match addition {
                     Ok(addition) => one(addition, outcomes.next()),
                     Err(rejection) => Err(rejection),

@@ -20,10 +20,10 @@
 //! - [`hold`] waits for a database that is away; [`suspects`] are requests that may have ended a
 //!   worker.
 
-mod backlog;
+pub(crate) mod backlog;
 pub(crate) mod backoff;
-mod commit;
-mod compose;
+pub(crate) mod commit;
+pub(crate) mod compose;
 pub(crate) mod context;
 pub mod decide;
 pub(crate) mod deferred;
@@ -32,10 +32,10 @@ pub(crate) mod destinations;
 mod faults;
 pub(crate) mod hold;
 pub(crate) mod job;
-mod judge;
+pub(crate) mod judge;
 pub(crate) mod lane;
 pub(crate) mod outlets;
-mod owed;
+pub(crate) mod owed;
 pub(crate) mod shutdown;
 pub(crate) mod suspects;
-mod tally;
+pub(crate) mod tally;

@@ -220,7 +220,7 @@ fn check_decision(message: &Message<'_>, decision: &Decision) {
             }
         }
         Verdict::Add(addition) => check_addition(message, addition, "data."),
-        Verdict::AddEach(each) => {
+        Verdict::AddEntries(each) => {
             assert!(each.len() <= PROFILES_MAX);
             let mut ids = HashSet::new();
             for (i, entry) in each.iter().enumerate() {
@@ -556,7 +556,7 @@ fn check_reply(message: &Message<'_>, decision: &Decision) {
             Ok(Success::One(added(addition))),
             1 + addition.skipped.len(),
         ),
-        Verdict::AddEach(each) => {
+        Verdict::AddEntries(each) => {
             let skipped: usize = each
                 .iter()
                 .flatten()
@@ -633,7 +633,7 @@ fn check_redelivery(message: &Message<'_>) {
 fn additions(decision: &mut Decision) -> Vec<&mut Addition> {
     match &mut decision.verdict {
         Verdict::Add(addition) => vec![addition],
-        Verdict::AddEach(each) => each.iter_mut().flatten().collect(),
+        Verdict::AddEntries(each) => each.iter_mut().flatten().collect(),
         _ => vec![],
     }
 }
@@ -736,7 +736,7 @@ fn check_by_other_reader(message: &Message<'_>, decision: &Decision) {
     }
     match (&decision.verdict, document.get("data")) {
         (Verdict::Add(addition), data) => check_stored(addition, data.unwrap_or(&Json::Null)),
-        (Verdict::AddEach(each), Some(Json::Array(profiles))) => {
+        (Verdict::AddEntries(each), Some(Json::Array(profiles))) => {
             assert_eq!(each.len(), profiles.len());
             for (entry, profile) in each.iter().zip(profiles) {
                 if let Ok(addition) = entry {
@@ -744,7 +744,7 @@ fn check_by_other_reader(message: &Message<'_>, decision: &Decision) {
                 }
             }
         }
-        (Verdict::AddEach(_), data) => panic!("many profiles in {data:?}"),
+        (Verdict::AddEntries(_), data) => panic!("many profiles in {data:?}"),
         _ => {}
     }
 }

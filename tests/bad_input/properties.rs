@@ -49,7 +49,7 @@ pub(crate) fn valid_requests_are_accepted(u: &mut Unstructured<'_>) -> Result<()
     };
     match message.decide().verdict {
         Verdict::Add(addition) => assert_eq!(addition.skipped, [], "{body}"),
-        Verdict::AddEach(each) => assert!(
+        Verdict::AddEntries(each) => assert!(
             each.iter().flatten().count() == each.len(),
             "{each:?}\n{body}"
         ),
@@ -131,7 +131,7 @@ fn decided(body: &str) -> String {
     let mut decision = Message::of(body.as_bytes()).decide();
     let additions: Vec<&mut Addition> = match &mut decision.verdict {
         Verdict::Add(addition) => vec![addition],
-        Verdict::AddEach(each) => each.iter_mut().flatten().collect(),
+        Verdict::AddEntries(each) => each.iter_mut().flatten().collect(),
         _ => vec![],
     };
     for addition in additions {
@@ -186,7 +186,7 @@ fn gist(decision: &Decision, with_paths: bool) -> (Option<String>, Vec<String>) 
     };
     let entries = match &decision.verdict {
         Verdict::Add(addition) => vec!["one".to_owned(), added(addition)],
-        Verdict::AddEach(each) => each
+        Verdict::AddEntries(each) => each
             .iter()
             .map(|entry| match entry {
                 Ok(addition) => added(addition),

@@ -1,8 +1,9 @@
 //! XML bodies → the tree of values, and replies → XML, event by event, by `quick-xml`.
 //!
 //! An element with elements in it is an object, one with text is a text whose type the field
-//! decides ([`Value::Text`]), an empty one is null. Elements of one name, or a single one with the
-//! attribute `array='true'`, are an array. Other attributes are ignored.
+//! decides ([`Value::Text`](crate::domain::value::Value::Text)), an empty one is null. Elements of
+//! one name, or a single one with the attribute `array='true'`, are an array. Other attributes are
+//! ignored.
 
 mod names;
 mod read;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::*;
 use crate::domain::channel::Channel;
 use crate::domain::custom_field::FieldType;
+use crate::domain::directory::Directory;
 use crate::domain::email::Email;
 use crate::domain::token::{Scope, Token, TokenHash};
 
@@ -178,7 +179,7 @@ fn a_large_body_is_judged_like_a_small_one() {
         } = decide(body.as_bytes(), &Properties::default(), &rules);
         let said = match verdict {
             Verdict::Add(addition) => addition.profile.data.as_str().to_owned(),
-            Verdict::AddEach(each) => {
+            Verdict::AddEntries(each) => {
                 format!("{:?}", each.iter().map(Result::is_ok).collect::<Vec<_>>())
             }
             Verdict::Refuse(rejection) => format!("{rejection:?}"),
@@ -502,7 +503,7 @@ fn a_redelivered_request_leaves_a_trace_in_any_case() {
         id
     );
     let both = with_data(r#"[{"email":"a@example.com"},{}]"#);
-    let Verdict::AddEach(entries) = decide_with(both.as_bytes(), &again).verdict else {
+    let Verdict::AddEntries(entries) = decide_with(both.as_bytes(), &again).verdict else {
         panic!("batch form")
     };
     let ids: Vec<_> = entries
@@ -984,7 +985,7 @@ fn a_reply_has_the_format_of_its_request() {
 /// What becomes of each entry: its data, or code and text.
 fn each(body: &str) -> Vec<Result<String, (u16, String)>> {
     match decided(body).verdict {
-        Verdict::AddEach(entries) => {
+        Verdict::AddEntries(entries) => {
             let entry = |entry: Result<Addition, Rejection>| {
                 entry
                     .map(|addition| addition.profile.data.as_str().to_owned())
@@ -1024,7 +1025,7 @@ fn entries_of_the_batch_form_have_identities_of_their_own() {
             message_id,
             ..Properties::default()
         };
-        let Verdict::AddEach(entries) = decide_with(body.as_bytes(), &properties).verdict else {
+        let Verdict::AddEntries(entries) = decide_with(body.as_bytes(), &properties).verdict else {
             panic!("batch form")
         };
         entries
@@ -1133,7 +1134,7 @@ fn subscriptions_have_limits() {
         "data.subscriptions: must be at most 1000 subscriptions"
     );
     let many = |count: usize| format!("[{}]", vec![profile(1000); count].join(","));
-    assert!(matches!(judge(many(20)).verdict, Verdict::AddEach(_)));
+    assert!(matches!(judge(many(20)).verdict, Verdict::AddEntries(_)));
     let (code, text, _) = refusal(judge(many(21)));
     assert_eq!(
         (code, text.as_str()),

@@ -1,0 +1,79 @@
+//! What a decision is made from, and what it is.
+
+use jiff::Timestamp;
+
+use crate::domain::directory::Directory;
+use crate::domain::identity::IdSource;
+use crate::domain::outcome::{DeadLetterReason, Rejection};
+use crate::domain::profile::NewProfile;
+use crate::domain::subscription::Skipped;
+use crate::wire::Format;
+
+/// The properties of a message that count.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Properties<'a> {
+    /// The body's declared format.
+    pub content_type: Option<&'a str>,
+    /// The producer's name for the request.
+    pub message_id: Option<&'a [u8]>,
+    /// How the producer matches the reply.
+    pub correlation_id: Option<&'a [u8]>,
+    /// Where the producer wants the reply.
+    pub reply_to: Option<&'a [u8]>,
+    /// The header of this name.
+    pub authorization: Option<&'a str>,
+    /// If the broker may have delivered it before, all properties that last from one delivery to
+    /// the next, as bytes.
+    pub redelivered: Option<&'a [u8]>,
+}
+
+/// What a message is judged by, besides itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// Who may do what.
+    pub directory: &'a Directory,
+    /// Where profile ids come from.
+    pub ids: &'a IdSource,
+    /// The moment of judgement.
+    pub now: Timestamp,
+    /// Largest body, in bytes.
+    pub body_max: u64,
+}
+
+/// What to do about one message.
+#[derive(Debug)]
+pub struct Decision {
+    /// The judgement.
+    pub verdict: Verdict,
+    /// The format of the request, and of its reply.
+    pub format: Format,
+    /// To be echoed in the reply.
+    pub feedback_id: Option<String>,
+    /// The directory answered "no" to a question on the way: before this decision is acted upon,
+    /// the directory must be known to be up to date.
+    pub directory_missed: bool,
+}
+
+/// The judgement on one message.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Store this profile.
+    Add(Box<Addition>),
+    /// The batch form: store those that can be stored.
+    AddEntries(Vec<Result<Addition, Rejection>>),
+    /// Answer "no".
+    Refuse(Rejection),
+    /// Answer "no", and keep the message for somebody to look at.
+    DeadLetter(DeadLetterReason, Rejection),
+}
+
+/// A profile to store, and what to say about it.
+#[derive(Debug)]
+pub struct Addition {
+    /// What to store.
+    pub profile: NewProfile,
+    /// The subscriptions that were dropped.
+    pub skipped: Vec<Skipped>,
+    /// Publish no trigger event.
+    pub skip_triggers: bool,
+}
