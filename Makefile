@@ -15,6 +15,7 @@ test: ## Check everything, with servers (containers or processes) that are remov
 
 check: ## Formatting, lints and documentation only; no servers
 	cargo fmt --all -- --check
+	scripts/width
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --test attack --test chaos --test containers --test scaling -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
