@@ -12,7 +12,7 @@ use crate::scene::{GOOD, Outcome};
 /// A message is a dead letter or answered after so long at the latest (docs/contract.md).
 const SETTLED_MAX: Duration = Duration::from_secs(15);
 
-/// What the worker may have at most (README: 256 MiB), in MiB.
+/// What the worker may have at most (docs/operations.md: 256 MiB), in MiB.
 const MEMORY_MAX_MIB: u32 = 256;
 
 const HEAD: &str = "| case | queue | neighbours: median | longest | unanswered | settled after | dead letters (without x-error) | \

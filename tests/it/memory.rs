@@ -9,7 +9,7 @@ use crate::memory_limit::MemoryLimit;
 use crate::worker::Worker;
 use crate::world::World;
 
-/// What README and manifests promise that a worker does with.
+/// What docs/operations.md and the manifests promise that a worker does with.
 const LIMIT: u64 = 256 << 20;
 
 /// The longest that a neighbour may wait (contract, promise 4). A build without optimization takes

@@ -72,8 +72,7 @@ impl MemoryLimit {
             .args(["-c", r#"echo $$ > "$0" && exec "$@""#])
             .arg(processes)
             .arg(BINARY);
-        // As the image has it: else glibc keeps for later what large requests have taken (README,
-        // "Run it").
+        // As the image has it: else glibc keeps for later what large requests have taken (docs/operations.md).
         command.env("MALLOC_MMAP_THRESHOLD_", "1048576");
         without_settings(command)
     }

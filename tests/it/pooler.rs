@@ -1,4 +1,4 @@
-//! PgBouncer between the worker and PostgreSQL, in the modes that docs/scaling.md tells of.
+//! PgBouncer between the worker and PostgreSQL, in the modes that docs/clusters.md tells of.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
