@@ -77,6 +77,8 @@ pub mod broker;
 pub mod cli;
 pub mod config;
 mod contract;
+#[cfg(test)]
+mod documents;
 pub mod domain;
 mod hosts;
 pub mod limits;

@@ -82,7 +82,8 @@ fn add_flags(command: Command, settings: &[Setting]) -> Command {
             .value_name(setting.value)
             .help(format!(
                 "{}\n[env: {}]{file} {default}",
-                setting.help, setting.name
+                setting.plain_help(),
+                setting.name
             ))
             .help_heading("Settings (a flag wins over its environment variable)");
         command.arg(flag)

@@ -76,7 +76,7 @@ catalogue! {
     dead_letters: Labelled<DeadLetterReason, Counter> = Labelled::new(Counter::default), "profile_worker_dead_letters_total",
         "Messages put into the dead-letter queue by the worker, by the reason";
     dead_letters_dropped: Counter = Counter::default(), "profile_worker_dead_letters_dropped_total",
-        "Unreadable messages that were answered and dropped, as the dead-letter queue had no room for long";
+        "Unreadable messages that were answered and dropped, because the dead-letter queue had no room for long";
     deferred_messages: Labelled<Destination, Gauge> = Labelled::new(Gauge::default), "profile_worker_deferred_messages",
         "Replies, events and dead letters that wait beside the lanes for a queue that is slow, full or gone";
     batch_requests: Histogram = sizes(), "profile_worker_batch_requests",
@@ -104,7 +104,7 @@ catalogue! {
     broker_losses: Labelled<LossCause, Counter> = Labelled::new(Counter::default), "profile_worker_broker_losses_total",
         "Sessions with the broker that were lost, by the cause";
     parks: Counter = Counter::default(), "profile_worker_parks_total",
-        "Times that all requests were given back to the queue, as the database was away for too long";
+        "Times that all requests were given back to the queue, because the database was away for too long";
     database_failures: Labelled<FailureKind, Counter> = Labelled::new(Counter::default), "profile_worker_database_failures_total",
         "Attempts of lanes to store or to look something up that failed, by the kind of failure";
     database_connections: Labelled<Connections, Gauge> = Labelled::new(Gauge::default), "profile_worker_database_connections",
@@ -120,9 +120,9 @@ catalogue! {
     directory_entries: Labelled<DirectoryEntries, Gauge> = Labelled::new(Gauge::default), "profile_worker_directory_entries",
         "What the worker knows of who may do what";
     log_lines_dropped: Counter = Counter::default(), "profile_worker_log_lines_dropped_total",
-        "Log lines that were dropped, as standard error was not read in time";
+        "Log lines that were dropped, because standard error was not read in time";
     spans_dropped: Counter = Counter::default(), "profile_worker_spans_dropped_total",
-        "Spans that were dropped, as the collector of traces did not take them";
+        "Spans that were dropped, because the collector of traces did not take them";
     build_info: Labelled<Build, Gauge> = Labelled::new(Gauge::default), "profile_worker_build_info",
         "1, with the version of the worker as its label";
     start_time: Gauge<f64, AtomicU64> = Gauge::default(), "process_start_time_seconds",
@@ -206,18 +206,7 @@ mod tests {
 
     #[test]
     fn the_documentation_has_the_table() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
-        let page = std::fs::read_to_string(path).unwrap();
-        let start = page.find("| metric |").expect("a table");
-        let length = page[start..]
-            .find("\n\n")
-            .map_or(page.len() - start, |end| end + 1);
-        let stands = &page[start..start + length];
-        if stands != table() {
-            let mended = page.replace(stands, &table());
-            std::fs::write(path, mended).unwrap();
-            panic!("docs/metrics.md had another table; it is mended now: look at it and commit it");
-        }
+        crate::documents::has_table("metrics.md", &table());
     }
 
     #[test]

@@ -1,0 +1,81 @@
+//! What stands both in `docs/` and in the code is the same in both.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Checks that a page of `docs/` has this table, which is known by its first line.
+///
+/// With `WRITE_DOCS` set the page is written anew instead.
+pub(crate) fn has_table(page: &str, table: &str) {
+    let path = root().join("docs").join(page);
+    let text = fs::read_to_string(&path).unwrap();
+    let head = table.lines().next().unwrap();
+    let start = text.find(head).expect("a table");
+    let length = text[start..]
+        .find("\n\n")
+        .map_or(text.len() - start, |end| end + 1);
+    let written = &text[start..start + length];
+    if written == table {
+        return;
+    }
+    assert!(
+        std::env::var_os("WRITE_DOCS").is_some(),
+        "docs/{page} has another table than the code; to write it anew: \
+         WRITE_DOCS=1 cargo test --lib the_documentation_has_the_table"
+    );
+    fs::write(path, text.replace(written, table)).unwrap();
+}
+
+/// All code, with each text in one line.
+fn code() -> String {
+    let mut folders = vec![root().join("src")];
+    let mut files: Vec<PathBuf> = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    let mut code = String::new();
+    for file in files {
+        let text = fs::read_to_string(file).unwrap();
+        let mut parts = text.split("\\\n");
+        code.push_str(parts.next().unwrap_or_default());
+        parts.for_each(|part| code.push_str(part.trim_start()));
+    }
+    code
+}
+
+#[test]
+fn log_lines_of_the_documentation_are_in_the_code() {
+    let code = code();
+    let page = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let (_, section) = page
+        .split_once("## Which log line means what?")
+        .expect("the section");
+    let rows: Vec<_> = section
+        .lines()
+        .filter_map(|row| row.strip_prefix("| `"))
+        .collect();
+    assert!(rows.len() >= 20);
+    for row in rows {
+        let line = row.split('`').next().unwrap_or_default();
+        for part in line
+            .split('…')
+            .map(|part| part.trim_matches([' ', ':', ';']))
+        {
+            assert!(
+                code.contains(part),
+                "no log line says {part:?}: docs/operations.md"
+            );
+        }
+    }
+}
