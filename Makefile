@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check manifests observability attack chaos cluster-test scaling-test fuzz bench bench-quick profile deps fmt clean
+.PHONY: help demo down test check manifests observability attack chaos cluster-test scaling-test fuzz bench bench-quick profile docs deps fmt clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -50,6 +50,9 @@ bench-quick: ## The essentials of it, in about two minutes
 
 profile: ## Where the worker spends its CPU under load, by function (Linux)
 	@scripts/profile
+
+docs: ## Build docs/ as a site with search, in .local/book, and check every link
+	@scripts/docs
 
 deps: ## Check licences, sources, bans and advisories of the dependencies
 	@scripts/deps
