@@ -33,7 +33,7 @@ fn collect(folder: &Path, files: &mut Vec<File>) {
             let names = match names.last().map(AsRef::as_ref) {
                 Some("mod" | "lib" | "main") => &names[..names.len() - 1],
                 // They look at what nobody else may.
-                Some("tests" | "architecture") => continue,
+                Some("tests" | "architecture" | "documents") => continue,
                 _ => &names[..],
             };
             let text = fs::read_to_string(&path).expect("a text");

@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
+
 use super::*;
 use crate::domain::channel::Channel;
 use crate::domain::custom_field::FieldType;
 use crate::domain::directory::Directory;
 use crate::domain::email::Email;
+use crate::domain::identity::IdSource;
 use crate::domain::token::{Scope, Token, TokenHash};
 
 const NOW: i64 = 1_800_000_000;
