@@ -103,7 +103,7 @@ broker_environment() {
 # An authority of its own, and a certificate for 127.0.0.1 by it.
 make_certificates() (
   mkdir -p "$dir/tls"
-  cd "$dir/tls"
+  cd "$dir/tls" || exit 1
   {
     openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj '/CN=test authority' -keyout ca.key -out ca.pem
     openssl req -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -keyout server.key -out server.csr
@@ -118,14 +118,15 @@ broker_port_is_open() { (exec 3<> "/dev/tcp/127.0.0.1/$BROKER_PORT"); }
 start_epmd() {
   running "$dir/epmd.pid" && return 0
   local epmd
-  epmd=$(command -v epmd || ls /usr/lib/erlang/erts-*/bin/epmd 2> /dev/null | head -n 1) || die "epmd of Erlang is missing"
+  epmd=$(command -v epmd || first_program /usr/lib/erlang/erts-*/bin/epmd) \
+    || die "epmd of Erlang is missing"
   setsid nohup "$epmd" -port "$EPMD_PORT" -address 127.0.0.1 > "$dir/epmd.out" 2>&1 < /dev/null &
   echo $! > "$dir/epmd.pid"
 }
 
 start_broker() (
   broker_environment
-  cd "$dir/rabbitmq"
+  cd "$dir/rabbitmq" || exit 1
   echo '[].' > "$dir/rabbitmq/plugins"
   printf '%s\n' "listeners.tcp.default = 127.0.0.1:$BROKER_PORT" 'disk_free_limit.absolute = 50MB' \
     'loopback_users = none' > "$dir/rabbitmq/rabbitmq.conf"
