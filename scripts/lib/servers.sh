@@ -5,9 +5,6 @@
 # shellcheck source=scripts/lib/packages.sh
 . "$(dirname "${BASH_SOURCE[0]}")/packages.sh"
 
-say() { printf '%s\n' "$*" >&2; }
-die() { say "$0: $*"; exit 1; }
-
 # ---- where the programs are
 
 # The first of the candidates that is a program.
@@ -34,22 +31,18 @@ find_postgres() {
     "$(command -v "$1" || true)"
 }
 
-# Installs what is missing.
+# What packages are missing.
+packages_for_servers() {
+  find_rabbitmq rabbitmq-server > /dev/null || echo rabbitmq-server
+  find_postgres initdb > /dev/null || echo postgresql
+  # With ps, which the smallest systems have not.
+  command -v ps > /dev/null || echo procps
+}
+
+# Installs it. The package manager starts Erlang's port mapper on the way; ours has a port of its own.
 install_missing() {
-  local missing=()
-  find_rabbitmq rabbitmq-server > /dev/null || missing+=(rabbitmq-server)
-  find_postgres initdb > /dev/null || missing+=(postgresql)
-  [ ${#missing[@]} -gt 0 ] || return 0
-  if ! command -v apt-get > /dev/null; then
-    say "Missing: ${missing[*]}. Install RabbitMQ (3.10 or later) and PostgreSQL (15 or later), for example with"
-    say "  dnf install rabbitmq-server postgresql-server     or     brew install rabbitmq postgresql@17"
-    say "or set AMQP_URL and DATABASE_URL to servers that you have."
-    exit 1
-  fi
-  can_install || die "needs root or sudo to install ${missing[*]}; or install them yourself"
-  say "Installing with apt-get: ${missing[*]} (their services are not started)"
-  # The package manager starts Erlang's port mapper on the way; ours has a port of its own.
-  install_packages "${missing[@]}"
+  # shellcheck disable=SC2046 # one word for each package
+  need_packages $(packages_for_servers)
 }
 
 # ---- small tools
@@ -82,6 +75,9 @@ absolute() { case $1 in /*) printf '%s\n' "$1" ;; *) printf '%s/%s\n' "$PWD" "$1
 gone() { ! kill -0 "$1" 2> /dev/null || grep -qs '^State:.*Z' "/proc/$1/status"; }
 
 running() { [ -s "$1" ] && ! gone "$(cat "$1")"; }
+
+# The name of its program.
+command_of() { cat "/proc/$1/comm" 2> /dev/null || ps -o comm= -p "$1"; }
 
 # ---- the broker
 
@@ -179,7 +175,7 @@ end_broker() {
   if [ "$signal" = TERM ]; then
     # The Erlang machine stops in order when asked to; the script around it passes nothing on.
     for pid in $processes; do
-      case "$(cat "/proc/$pid/comm" 2> /dev/null || ps -o comm= -p "$pid")" in *beam*) kill -TERM "$pid" 2> /dev/null || true ;; esac
+      case "$(command_of "$pid")" in *beam*) kill -TERM "$pid" 2> /dev/null || true ;; esac
     done
     wait_for 20 gone "$(cat "$dir/broker.pid")" || true
   fi
