@@ -14,11 +14,11 @@ test: ## Check everything, with servers (containers or processes) that are remov
 	@scripts/test
 
 check: ## Formatting, lints and documentation only; no servers
-	cargo fmt --all -- --check
+	scripts/cargo fmt --all -- --check
 	scripts/width
-	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --test attack --test chaos --test containers --test scaling -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+	scripts/cargo clippy --locked --all-targets -- -D warnings
+	scripts/cargo clippy --locked --test attack --test chaos --test containers --test scaling -- -D warnings
+	RUSTDOCFLAGS='-D warnings' scripts/cargo doc --locked --no-deps --document-private-items
 
 manifests: ## Check deploy/kubernetes against the schemas of Kubernetes, KEDA and the Prometheus operator
 	@scripts/manifests
@@ -58,9 +58,8 @@ deps: ## Check licences, sources, bans and advisories of the dependencies
 	@scripts/deps
 
 fmt: ## Format the code
-	cargo fmt --all
+	scripts/cargo fmt --all
 
 clean: ## Remove everything that was built or fetched
 	@scripts/demo down
-	cargo clean
-	rm -rf .local
+	rm -rf "$${CARGO_TARGET_DIR:-target}" .local
