@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
@@ -40,7 +41,7 @@ pub(super) async fn supervise(context: &Arc<Context>, mut stop: Stop) -> Result<
         };
         match opened {
             Ok(session) => {
-                if let Some(end) = supervisor.hold(session, is_cautious, stop.clone()).await {
+                if let Some(end) = supervisor.hold(session, stop.clone()).await {
                     return Ok(end);
                 }
             }
@@ -73,7 +74,7 @@ struct Supervisor {
 
 impl Supervisor {
     /// Holds a session until it ends; something, if the worker does.
-    async fn hold(&mut self, session: Session, is_cautious: bool, stop: Stop) -> Option<End> {
+    async fn hold(&mut self, session: Session, stop: Stop) -> Option<End> {
         let context = self.context.clone();
         if let Some(missing) = self.missing.take() {
             info!("what was missing is there again: {missing}");
@@ -83,27 +84,26 @@ impl Supervisor {
         let ended = session.run(stop).await;
         // The process lives, so whoever was alone under way has not ended it.
         context.suspects.clear(&context.store).await;
-        let has_settled = context.settled.load(Ordering::Relaxed) > settled_before;
-        if has_settled {
+        if context.settled.load(Ordering::Relaxed) > settled_before {
             self.backoff.reset();
         }
         match ended {
-            Ended::Lane(LaneEnd::Finished) => return Some(End::Finished),
-            Ended::Lane(LaneEnd::OutOfTime) => return Some(End::GaveBack),
-            Ended::Lane(LaneEnd::Parked) => {
+            Ended::Lane(LaneEnd::Finished, _) => return Some(End::Finished),
+            Ended::Lane(LaneEnd::OutOfTime, _) => return Some(End::GaveBack),
+            Ended::Lane(LaneEnd::Parked, _) => {
                 context.vitals.metrics.parks.inc();
                 warn!("parked: requests are back in the queue until the database can store them");
             }
-            Ended::Lane(LaneEnd::Lost(error)) if error.is_setup() => {
+            Ended::Lane(LaneEnd::Lost(error), _) if error.is_setup() => {
                 // What is missing, and what to do, the next attempt to open a session says.
                 debug!(%error, "requests are back in the queue until the setup is mended");
                 context.vitals.broker_failed(&error);
                 context.vitals.health.trouble(Part::Broker, format!("requests stay in the queue: {error}"));
                 self.missing = Some(error);
             }
-            Ended::Lane(LaneEnd::Lost(error)) => {
+            Ended::Lane(LaneEnd::Lost(error), after) => {
                 self.say_lost(&error);
-                self.caution.lost(error.accuses(), has_settled, is_cautious);
+                self.caution.lost(error.accuses(), after);
             }
             Ended::CautiousForLong => {
                 info!("nothing was lost for a while: taking many requests at a time again");
@@ -126,7 +126,7 @@ impl Supervisor {
     fn could_not_open(&mut self, error: BrokerError) {
         let context = &self.context;
         let text = error.to_string();
-        self.caution.lost(error.accuses(), false, false);
+        self.caution.lost(error.accuses(), Duration::ZERO);
         let waits_for = if error.is_setup() { "requests stay in the queue" } else { "waiting for RabbitMQ" };
         context.vitals.health.trouble(Part::Broker, format!("{waits_for}: {text}"));
         if self.complained_of.as_ref() != Some(&text) {
