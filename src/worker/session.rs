@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::caution::CALM;
 use crate::broker::connection::{Connection, Frames};
 use crate::broker::error::BrokerError;
 use crate::broker::subscription::Subscription;
@@ -22,14 +24,11 @@ use crate::status::{Observed, WorkerStatus};
 /// How long the other lanes may go on with their batches when one of them has lost the broker.
 const TEAR_DOWN_MAX: Duration = Duration::from_secs(5);
 
-/// How long a session that takes one request at a time goes on before all is believed to be well.
-const CAUTION_LASTS: Duration = Duration::from_secs(10);
-
 /// How a session ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// As its lanes did.
-    Lane(LaneEnd),
+    /// As its lanes did, after so long.
+    Lane(LaneEnd, Duration),
     /// It took one request at a time, and nothing was lost.
     CautiousForLong,
 }
@@ -81,8 +80,8 @@ impl Session {
             "connected to RabbitMQ at {address}; taking requests from {request_queue}"
         );
         if is_cautious {
-            const WORDS: &str = "taking one request at a time, because RabbitMQ ended the connection before anything \
-                                 was settled: it may be unable to deliver one (docs/faults.md, 541)";
+            const WORDS: &str = "taking one request at a time, because RabbitMQ ends the connection again and \
+                                 again: it may be unable to deliver one (docs/faults.md, 541)";
             warn!("{WORDS}");
             context.recorder.health.trouble(Part::Broker, WORDS);
         }
@@ -121,6 +120,7 @@ impl Session {
 
     /// Runs the lanes until all have ended, which they do as soon as one has.
     pub(super) async fn run(self, status: &Arc<WorkerStatus>, mut stop: Stop) -> Ended {
+        let began_at = Instant::now();
         let recorder = self.context.recorder.clone();
         let _observation = status.observe(Observed {
             consuming: self.consuming.clone(),
@@ -149,13 +149,14 @@ impl Session {
                 recorder.health.trouble(Part::Worker, "stopping");
                 None
             }
-            () = tokio::time::sleep(CAUTION_LASTS), if self.is_cautious => {
+            () = tokio::time::sleep(CALM), if self.is_cautious => {
                 is_cautious_for_long = true;
                 None
             }
             error = self.deferred.failed() => Some(LaneEnd::Lost(error)),
             ended = lanes.join_next() => ended.map(unpanicked).map(unasked),
         };
+        let after = began_at.elapsed();
         if let Some(LaneEnd::Lost(error)) = &first {
             recorder
                 .health
@@ -203,7 +204,7 @@ impl Session {
         if is_cautious_for_long && is_over && !stop.is_requested() {
             Ended::CautiousForLong
         } else {
-            Ended::Lane(end)
+            Ended::Lane(end, after)
         }
     }
 }

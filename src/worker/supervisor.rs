@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
@@ -46,7 +47,7 @@ pub(super) async fn supervise(
         };
         match opened {
             Ok(session) => {
-                if let Some(end) = supervisor.hold(session, is_cautious, stop.clone()).await {
+                if let Some(end) = supervisor.hold(session, stop.clone()).await {
                     return Ok(end);
                 }
             }
@@ -82,7 +83,7 @@ struct Supervisor {
 
 impl Supervisor {
     /// Holds a session until it ends; something, if the worker does.
-    async fn hold(&mut self, session: Session, is_cautious: bool, stop: Stop) -> Option<End> {
+    async fn hold(&mut self, session: Session, stop: Stop) -> Option<End> {
         let context = self.context.clone();
         if let Some(missing) = self.missing.take() {
             info!("what was missing is there again: {missing}");
@@ -92,18 +93,17 @@ impl Supervisor {
         let ended = session.run(&self.status, stop).await;
         // The process lives, so whoever was alone under way has not ended it.
         context.suspects.clear(&context.store).await;
-        let has_settled = context.settled.load(Ordering::Relaxed) > settled_before;
-        if has_settled {
+        if context.settled.load(Ordering::Relaxed) > settled_before {
             self.backoff.reset();
         }
         match ended {
-            Ended::Lane(LaneEnd::Finished) => return Some(End::Finished),
-            Ended::Lane(LaneEnd::OutOfTime) => return Some(End::GaveBack),
-            Ended::Lane(LaneEnd::Parked) => {
+            Ended::Lane(LaneEnd::Finished, _) => return Some(End::Finished),
+            Ended::Lane(LaneEnd::OutOfTime, _) => return Some(End::GaveBack),
+            Ended::Lane(LaneEnd::Parked, _) => {
                 context.recorder.metrics.parks.inc();
                 warn!("parked: requests are back in the queue until the database can store them");
             }
-            Ended::Lane(LaneEnd::Lost(error)) if error.is_setup() => {
+            Ended::Lane(LaneEnd::Lost(error), _) if error.is_setup() => {
                 // What is missing, and what to do, the next attempt to open a session says.
                 debug!(%error, "requests are back in the queue until the setup is mended");
                 context.recorder.broker_failed(&error);
@@ -113,9 +113,9 @@ impl Supervisor {
                     .trouble(Part::Broker, format!("requests stay in the queue: {error}"));
                 self.missing = Some(error);
             }
-            Ended::Lane(LaneEnd::Lost(error)) => {
+            Ended::Lane(LaneEnd::Lost(error), after) => {
                 self.say_lost(&error);
-                self.caution.lost(error.accuses(), has_settled, is_cautious);
+                self.caution.lost(error.accuses(), after);
             }
             Ended::CautiousForLong => {
                 info!("nothing was lost for a while: taking many requests at a time again");
@@ -138,7 +138,7 @@ impl Supervisor {
     fn could_not_open(&mut self, error: BrokerError) {
         let context = &self.context;
         let text = error.to_string();
-        self.caution.lost(error.accuses(), false, false);
+        self.caution.lost(error.accuses(), Duration::ZERO);
         let waits_for = if error.is_setup() {
             "requests stay in the queue"
         } else {
