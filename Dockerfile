@@ -10,7 +10,8 @@ ENV CARGO_PROFILE_RELEASE_STRIP=symbols
 
 # The dependencies, compiled beside an empty program: a layer that lasts until one of these changes.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
+COPY testkit/Cargo.toml testkit/
+RUN mkdir src testkit/src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs testkit/src/lib.rs \
  && cargo build --locked --release --bin profile-worker
 
 COPY migrations migrations

@@ -17,7 +17,7 @@ check: ## Formatting, lints and documentation only; no servers
 	scripts/cargo fmt --all -- --check
 	scripts/width
 	scripts/cargo clippy --locked --all-targets -- -D warnings
-	scripts/cargo clippy --locked --test attack --test chaos --test containers --test scaling -- -D warnings
+	scripts/cargo clippy --locked --test attack --test chaos -- -D warnings
 	RUSTDOCFLAGS='-D warnings' scripts/cargo doc --locked --no-deps --document-private-items
 
 manifests: ## Check deploy/kubernetes against the schemas of Kubernetes, KEDA and the Prometheus operator

@@ -3,8 +3,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-
-#[path = "../../tests/bad_input/check.rs"]
-mod check;
+use testkit::bad_input::check;
 
 fuzz_target!(|input: &[u8]| check::check(input));

@@ -5,9 +5,7 @@
 
 use arbtest::arbitrary::{self, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
-
-#[path = "../../tests/bad_input/frames.rs"]
-mod frames;
+use testkit::bad_input::frames;
 
 /// Bytes as they are, or frames made of them, by the first byte.
 const CHECKS: [fn(&mut Unstructured<'_>) -> arbitrary::Result<()>; 2] = [

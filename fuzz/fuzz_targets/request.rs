@@ -5,13 +5,7 @@
 
 use arbtest::arbitrary::{self, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
-
-#[path = "../../tests/bad_input/check.rs"]
-mod check;
-#[path = "../../tests/bad_input/generate.rs"]
-mod generate;
-#[path = "../../tests/bad_input/properties.rs"]
-mod properties;
+use testkit::bad_input::properties;
 
 /// One of them, by the first byte.
 const PROPERTIES: [fn(&mut Unstructured<'_>) -> arbitrary::Result<()>; 6] = [

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::poisons::{self, DIRECT_REPLY_TO, Means, Poison};
-use crate::raw_amqp::{Props, bit};
+use testkit::poisons::{self, DIRECT_REPLY_TO, Means, Poison};
+use testkit::raw_amqp::{Props, bit};
 
 /// One attack.
 pub(crate) struct Case {

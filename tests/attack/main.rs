@@ -6,44 +6,10 @@
 //! often it was stored, how often the process ended and sessions were lost.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "that is its job")]
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "what it shares with tests/it ends it if servers fail"
-)]
-
-#[path = "../it/arbitrary.rs"]
-mod arbitrary;
 mod case;
-#[path = "../it/client.rs"]
-#[expect(dead_code, reason = "tests/it uses more of it")]
-mod client;
-#[path = "../it/neighbours.rs"]
-#[expect(dead_code, reason = "tests/it uses more of it")]
-mod neighbours;
-#[path = "../it/operator.rs"]
-#[expect(dead_code, reason = "tests/it uses more of it")]
-mod operator;
-#[path = "../it/poisons.rs"]
-mod poisons;
-#[path = "../chaos/random.rs"]
-#[expect(dead_code, reason = "tests/chaos uses more of it")]
-mod random;
-#[path = "../it/raw_amqp.rs"]
-#[expect(dead_code, reason = "tests/it uses more of it")]
-mod raw_amqp;
 mod report;
 mod scene;
-#[path = "../it/servers.rs"]
-#[expect(dead_code, reason = "tests/it uses more of it")]
-mod servers;
 mod supervised;
-#[path = "../it/worker.rs"]
-#[expect(dead_code, reason = "tests/it uses more of it")]
-mod worker;
-#[path = "../it/world.rs"]
-#[expect(dead_code, reason = "tests/it uses more of it")]
-mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,13 +20,12 @@ use clap::Parser;
 use tokio::task::JoinSet;
 
 use case::Case;
-use operator::Operator;
 use report::{Report, Row};
 use scene::Place;
-use servers::{Servers, root};
+use testkit::operator::Operator;
+use testkit::servers::{Servers, root};
 
-/// Something of the harness itself went wrong.
-pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+use testkit::Failure;
 
 /// Attack a worker with messages that want to harm others.
 #[derive(Debug, Clone, Parser)]
@@ -119,10 +84,7 @@ impl Arguments {
                 amqp_url: self.amqp_url.clone(),
                 database_url: self.database_url.clone(),
             },
-            program: self
-                .worker
-                .clone()
-                .unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_profile-worker"))),
+            program: self.worker.clone().unwrap_or_else(testkit::worker::binary),
             operator: Operator::new(&self.ctl),
             is_debug_build: self.debug_build || self.worker.is_none() && cfg!(debug_assertions),
             logs,

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::Failure;
 use crate::case::{Case, Fate};
 use crate::scene::{GOOD, Outcome};
+use testkit::Failure;
 
 /// A message is a dead letter or answered after so long at the latest (docs/contract.md).
 const SETTLED_MAX: Duration = Duration::from_secs(15);

@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 
-use crate::Failure;
-use crate::arbitrary;
 use crate::case::{Case, Facts, Fate, Ground, MakeOne};
-use crate::client::Client;
-use crate::neighbours::{Neighbours, Waits};
-use crate::operator::Operator;
-use crate::poisons::{MARKER, Means, Poison, given_out, has_reason};
-use crate::raw_amqp::{Props, RawClient, bit};
-use crate::servers::Servers;
 use crate::supervised::{Seen, Supervised};
-use crate::world::World;
+use testkit::Failure;
+use testkit::arbitrary;
+use testkit::client::Client;
+use testkit::neighbours::{Neighbours, Waits};
+use testkit::operator::Operator;
+use testkit::poisons::{MARKER, Means, Poison, given_out, has_reason};
+use testkit::raw_amqp::{Props, RawClient, bit};
+use testkit::servers::Servers;
+use testkit::world::World;
 
 /// Neighbours without anything else, before the first message.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -295,7 +295,7 @@ impl<'p> Scene<'p> {
     async fn fill(&self, queue: &str) -> Result<(), Failure> {
         self.operator()?.fill(queue).await?;
         self.client
-            .publish_to(queue, b"it is full", crate::client::props())
+            .publish_to(queue, b"it is full", testkit::client::props())
             .await;
         Ok(())
     }

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 
-use crate::Failure;
-use crate::worker::without_settings;
+use testkit::Failure;
+use testkit::worker::without_settings;
 
 /// How long a worker may take until it takes requests.
 const START_MAX: Duration = Duration::from_secs(30);

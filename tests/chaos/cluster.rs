@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, interval};
 
-use crate::Failure;
-use crate::field::{Field, LOOK_EVERY};
-use crate::load::REQUEST_QUEUE;
+use crate::scene::{LOOK_EVERY, Scene};
+use testkit::Failure;
+use testkit::load::REQUEST_QUEUE;
 
 const NODES: [&str; 3] = ["node1", "node2", "node3"];
 
@@ -15,8 +15,8 @@ const NODES: [&str; 3] = ["node1", "node2", "node3"];
 const ELECTED_MAX: Duration = Duration::from_secs(30);
 
 /// The queue must be on all nodes, else the test would show nothing.
-pub(crate) async fn check(field: &Field) -> Result<(), Failure> {
-    let members = about_queue(field, "members").await?.matches("pw").count();
+pub(crate) async fn check(scene: &Scene) -> Result<(), Failure> {
+    let members = about_queue(scene, "members").await?.matches("pw").count();
     if members == NODES.len() {
         Ok(())
     } else {
@@ -25,14 +25,14 @@ pub(crate) async fn check(field: &Field) -> Result<(), Failure> {
 }
 
 /// The node that leads the request queue.
-pub(crate) async fn leader(field: &Field) -> Result<&'static str, Failure> {
+pub(crate) async fn leader(scene: &Scene) -> Result<&'static str, Failure> {
     let limit = Instant::now() + ELECTED_MAX;
     let mut looks = interval(LOOK_EVERY);
     loop {
         looks.tick().await;
-        let said = about_queue(field, "leader").await?;
+        let said = about_queue(scene, "leader").await?;
         for node in NODES {
-            let ports = std::fs::read_to_string(field.servers.folder().join(node).join("ports"))?;
+            let ports = std::fs::read_to_string(scene.servers.folder().join(node).join("ports"))?;
             let port = ports
                 .lines()
                 .find_map(|line| line.strip_prefix("BROKER_PORT="))
@@ -54,9 +54,9 @@ const IS_AHEAD: &str = "SELECT coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), mi
 const AHEAD_MAX: Duration = Duration::from_secs(30);
 
 /// Waits until a standby that gets nothing is behind.
-pub(crate) async fn until_ahead(field: &Field) -> Result<(), Failure> {
+pub(crate) async fn until_ahead(scene: &Scene) -> Result<(), Failure> {
     let limit = Instant::now() + AHEAD_MAX;
-    let database = field.database().await?;
+    let database = scene.database().await?;
     let mut looks = interval(LOOK_EVERY);
     loop {
         looks.tick().await;
@@ -77,8 +77,8 @@ pub(crate) fn other_node(leader: &str, first: bool) -> &'static str {
 }
 
 /// A column of `rabbitmqctl list_queues`.
-async fn about_queue(field: &Field, column: &str) -> Result<String, Failure> {
-    let table = field
+async fn about_queue(scene: &Scene, column: &str) -> Result<String, Failure> {
+    let table = scene
         .tell(
             &["ctl"],
             &[

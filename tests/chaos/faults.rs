@@ -9,12 +9,13 @@ use lapin::options::QueueDeleteOptions;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 
-use crate::Failure;
 use crate::cluster;
-use crate::field::{Field, LOOK_EVERY, Session, WORKERS_USER, declare_fleeting};
-use crate::ledger::Source;
-use crate::plan::{Damage, Fault, FaultKind, Right};
-use crate::proxy::Network;
+use crate::scene::{LOOK_EVERY, Scene, WORKERS_USER, declare_fleeting};
+use testkit::Failure;
+use testkit::load::ledger::Source;
+use testkit::load::plan::{Damage, Fault, FaultKind, Right};
+use testkit::proxy::Network;
+use testkit::session::Session;
 
 /// How long an action of ours on a server may take.
 const ACTION_MAX: Duration = Duration::from_secs(30);
@@ -58,38 +59,38 @@ pub(crate) enum Broken {
     Standby,
 }
 
-pub(crate) async fn begin(field: &mut Field, fault: Fault) -> Result<Ongoing, Failure> {
-    field.look()?;
+pub(crate) async fn begin(scene: &mut Scene, fault: Fault) -> Result<Ongoing, Failure> {
+    scene.look()?;
     let holds = match fault.kind {
         FaultKind::WorkerKilled => {
-            field.workers[fault.worker].kill().await?;
+            scene.workers[fault.worker].kill().await?;
             Holds::Nothing
         }
         FaultKind::WorkerStopped => {
-            let wrong = field.workers[fault.worker].stop().await?;
-            field.troubles.extend(wrong);
+            let wrong = scene.workers[fault.worker].stop().await?;
+            scene.troubles.extend(wrong);
             Holds::Nothing
         }
         FaultKind::WorkerPaused => {
-            field.workers[fault.worker].signal("STOP").await?;
+            scene.workers[fault.worker].signal("STOP").await?;
             Holds::Nothing
         }
-        FaultKind::DatabaseKilled => tell(field, "kill", "database").await?,
-        FaultKind::BrokerStopped => tell(field, "stop", "broker").await?,
-        FaultKind::BrokerKilled => tell(field, "kill", "broker").await?,
-        FaultKind::SessionsEnded => end_sessions(field).await?,
-        FaultKind::DiskFull => fill_disk(field)?,
+        FaultKind::DatabaseKilled => tell(scene, "kill", "database").await?,
+        FaultKind::BrokerStopped => tell(scene, "stop", "broker").await?,
+        FaultKind::BrokerKilled => tell(scene, "kill", "broker").await?,
+        FaultKind::SessionsEnded => end_sessions(scene).await?,
+        FaultKind::DiskFull => fill_disk(scene)?,
         FaultKind::TableLocked => {
-            let session = field.database().await?;
+            let session = scene.database().await?;
             let locking = session
                 .client
                 .batch_execute("BEGIN; LOCK TABLE profiles IN ACCESS EXCLUSIVE MODE");
             timeout(ACTION_MAX, locking).await??;
             Holds::Lock(session)
         }
-        FaultKind::MemoryAlarm => set_memory(field, NO_MEMORY).await?,
+        FaultKind::MemoryAlarm => set_memory(scene, NO_MEMORY).await?,
         FaultKind::ReplyQueueDeleted => {
-            let (connection, channel) = field.broker().await?;
+            let (connection, channel) = scene.broker().await?;
             let deleting = channel.queue_delete(
                 Source::Fleeting.queue().into(),
                 QueueDeleteOptions::default(),
@@ -98,24 +99,24 @@ pub(crate) async fn begin(field: &mut Field, fault: Fault) -> Result<Ongoing, Fa
             connection.close(200, "".into()).await?;
             Holds::Nothing
         }
-        FaultKind::RightTaken(right) => set_right(field, right, false).await?,
-        FaultKind::ReplyQueueSilent => set_silent(field, "suspend").await?,
+        FaultKind::RightTaken(right) => set_right(scene, right, false).await?,
+        FaultKind::ReplyQueueSilent => set_silent(scene, "suspend").await?,
         FaultKind::NodeKilled | FaultKind::LeaderKilled => {
-            let leader = cluster::leader(field).await?;
+            let leader = cluster::leader(scene).await?;
             let node = match fault.kind {
                 FaultKind::LeaderKilled => leader,
                 _ => cluster::other_node(leader, fault.all_workers),
             };
-            field.tell(&["kill", node], &[]).await?;
+            scene.tell(&["kill", node], &[]).await?;
             Holds::Node(node)
         }
-        FaultKind::PrimaryKilled => tell(field, "kill", "primary").await?,
+        FaultKind::PrimaryKilled => tell(scene, "kill", "primary").await?,
         FaultKind::PrimaryKilledAhead => {
-            field.tell(&["pause"], &[]).await?;
-            cluster::until_ahead(field).await?;
-            tell(field, "kill", "primary").await?
+            scene.tell(&["pause"], &[]).await?;
+            cluster::until_ahead(scene).await?;
+            tell(scene, "kill", "primary").await?
         }
-        FaultKind::StandbyKilled => tell(field, "kill", "standby").await?,
+        FaultKind::StandbyKilled => tell(scene, "kill", "standby").await?,
         FaultKind::Network(damage, _) => {
             let network = match damage {
                 Damage::Cut => Network::Cut,
@@ -123,7 +124,7 @@ pub(crate) async fn begin(field: &mut Field, fault: Fault) -> Result<Ongoing, Fa
                 Damage::Swallow => Network::Swallow,
                 Damage::SwallowAnswers => Network::SwallowAnswers,
             };
-            set_network(field, fault, network)
+            set_network(scene, fault, network)
         }
     };
     Ok(Ongoing { fault, holds })
@@ -135,15 +136,15 @@ impl Ongoing {
     }
 
     /// Ends it; what is still broken then.
-    pub(crate) async fn end(self, field: &mut Field) -> Result<Option<Broken>, Failure> {
+    pub(crate) async fn end(self, scene: &mut Scene) -> Result<Option<Broken>, Failure> {
         let Fault { kind, worker, .. } = self.fault;
         match (kind, self.holds) {
             (_, Holds::Node(node)) => return Ok(Some(Broken::Node(node))),
             (FaultKind::PrimaryKilled | FaultKind::PrimaryKilledAhead, _) => {
-                field.tell(&["promote"], &[]).await?;
+                scene.tell(&["promote"], &[]).await?;
                 return Ok(Some(Broken::Standby));
             }
-            (FaultKind::StandbyKilled, _) => drop(tell(field, "start", "standby").await?),
+            (FaultKind::StandbyKilled, _) => drop(tell(scene, "start", "standby").await?),
             (_, Holds::Task(mut task)) => task.shutdown().await,
             (_, Holds::Lock(session)) => {
                 timeout(ACTION_MAX, session.client.batch_execute("ROLLBACK")).await??
@@ -151,25 +152,25 @@ impl Ongoing {
             (_, Holds::Ballast(mut task, file)) => {
                 task.shutdown().await;
                 std::fs::remove_file(file)?;
-                until_database_is_back(field).await?;
+                until_database_is_back(scene).await?;
             }
             (FaultKind::WorkerKilled | FaultKind::WorkerStopped, _) => {
-                field.workers[worker].start()?
+                scene.workers[worker].start()?
             }
-            (FaultKind::WorkerPaused, _) => field.workers[worker].signal("CONT").await?,
-            (FaultKind::DatabaseKilled, _) => drop(tell(field, "start", "database").await?),
+            (FaultKind::WorkerPaused, _) => scene.workers[worker].signal("CONT").await?,
+            (FaultKind::DatabaseKilled, _) => drop(tell(scene, "start", "database").await?),
             (FaultKind::BrokerStopped | FaultKind::BrokerKilled, _) => {
-                drop(tell(field, "start", "broker").await?)
+                drop(tell(scene, "start", "broker").await?)
             }
-            (FaultKind::MemoryAlarm, _) => drop(set_memory(field, ENOUGH_MEMORY).await?),
-            (FaultKind::RightTaken(right), _) => drop(set_right(field, right, true).await?),
-            (FaultKind::ReplyQueueSilent, _) => drop(set_silent(field, "resume").await?),
+            (FaultKind::MemoryAlarm, _) => drop(set_memory(scene, ENOUGH_MEMORY).await?),
+            (FaultKind::RightTaken(right), _) => drop(set_right(scene, right, true).await?),
+            (FaultKind::ReplyQueueSilent, _) => drop(set_silent(scene, "resume").await?),
             (FaultKind::ReplyQueueDeleted, _) => {
-                let (connection, channel) = field.broker().await?;
+                let (connection, channel) = scene.broker().await?;
                 timeout(ACTION_MAX, declare_fleeting(&channel)).await??;
                 connection.close(200, "".into()).await?;
             }
-            (FaultKind::Network(..), _) => drop(set_network(field, self.fault, Network::Pass)),
+            (FaultKind::Network(..), _) => drop(set_network(scene, self.fault, Network::Pass)),
             (
                 FaultKind::SessionsEnded
                 | FaultKind::DiskFull
@@ -184,21 +185,21 @@ impl Ongoing {
 }
 
 /// Makes whole what a fault has left behind.
-pub(crate) async fn mend(field: &Field, broken: Broken) -> Result<(), Failure> {
+pub(crate) async fn mend(scene: &Scene, broken: Broken) -> Result<(), Failure> {
     match broken {
-        Broken::Node(node) => field.tell(&["start", node], &[]).await?,
-        Broken::Standby => field.tell(&["rebuild"], &[]).await?,
+        Broken::Node(node) => scene.tell(&["start", node], &[]).await?,
+        Broken::Standby => scene.tell(&["rebuild"], &[]).await?,
     };
     Ok(())
 }
 
-async fn tell(field: &Field, what: &str, server: &str) -> Result<Holds, Failure> {
-    field.tell(&[what, server], &[]).await?;
+async fn tell(scene: &Scene, what: &str, server: &str) -> Result<Holds, Failure> {
+    scene.tell(&[what, server], &[]).await?;
     Ok(Holds::Nothing)
 }
 
-async fn set_memory(field: &Field, share: &str) -> Result<Holds, Failure> {
-    field
+async fn set_memory(scene: &Scene, share: &str) -> Result<Holds, Failure> {
+    scene
         .tell(&["ctl"], &["set_vm_memory_high_watermark", share])
         .await?;
     Ok(Holds::Nothing)
@@ -206,7 +207,7 @@ async fn set_memory(field: &Field, share: &str) -> Result<Holds, Failure> {
 
 /// Gives or takes a right of the workers. A channel of RabbitMQ remembers what it was allowed once,
 /// so what the workers have open is closed with it; PostgreSQL looks each time.
-async fn set_right(field: &Field, right: Right, is_given: bool) -> Result<Holds, Failure> {
+async fn set_right(scene: &Scene, right: Right, is_given: bool) -> Result<Holds, Failure> {
     match right {
         Right::Events => {
             let write = if is_given {
@@ -214,14 +215,14 @@ async fn set_right(field: &Field, right: Right, is_given: bool) -> Result<Holds,
             } else {
                 "^(?!profiles[.]events$)"
             };
-            field
+            scene
                 .tell(
                     &["ctl"],
                     &["set_permissions", WORKERS_USER, ".*", write, ".*"],
                 )
                 .await?;
             if !is_given {
-                field
+                scene
                     .tell(
                         &["ctl"],
                         &[
@@ -242,7 +243,7 @@ async fn set_right(field: &Field, right: Right, is_given: bool) -> Result<Holds,
             let statement = format!("{what} INSERT ON profiles {whom} {WORKERS_USER}");
             timeout(
                 ACTION_MAX,
-                field.database().await?.client.batch_execute(&statement),
+                scene.database().await?.client.batch_execute(&statement),
             )
             .await??;
         }
@@ -252,18 +253,18 @@ async fn set_right(field: &Field, right: Right, is_given: bool) -> Result<Holds,
 
 /// Lets the process of a reply queue stand still, or go on: meanwhile it neither confirms nor
 /// refuses, as a quorum queue without its majority.
-async fn set_silent(field: &Field, what: &str) -> Result<Holds, Failure> {
+async fn set_silent(scene: &Scene, what: &str) -> Result<Holds, Failure> {
     let queue = Source::Fleeting.queue();
     let code = format!(
         r#"{{ok,Q}}=rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>,queue,<<"{queue}">>)), sys:{what}(amqqueue:get_pid(Q))."#
     );
-    field.tell(&["ctl"], &["eval", &code]).await?;
+    scene.tell(&["ctl"], &["eval", &code]).await?;
     Ok(Holds::Nothing)
 }
 
-fn set_network(field: &Field, fault: Fault, network: Network) -> Holds {
+fn set_network(scene: &Scene, fault: Fault, network: Network) -> Holds {
     if let FaultKind::Network(_, server) = fault.kind {
-        for (place, worker) in field.workers.iter().enumerate() {
+        for (place, worker) in scene.workers.iter().enumerate() {
             if fault.all_workers || place == fault.worker {
                 worker.set_network(server, network);
             }
@@ -273,9 +274,9 @@ fn set_network(field: &Field, fault: Fault, network: Network) -> Holds {
 }
 
 /// All sessions of workers, again and again, so that new ones don't get far either.
-async fn end_sessions(field: &Field) -> Result<Holds, Failure> {
+async fn end_sessions(scene: &Scene) -> Result<Holds, Failure> {
     let mut again = interval(Duration::from_millis(70));
-    let session = field.database().await?;
+    let session = scene.database().await?;
     let mut task = JoinSet::new();
     task.spawn(async move {
         let sql =
@@ -288,9 +289,9 @@ async fn end_sessions(field: &Field) -> Result<Holds, Failure> {
 }
 
 /// Fills the database's disk, and what becomes free of it.
-fn fill_disk(field: &Field) -> Result<Holds, Failure> {
+fn fill_disk(scene: &Scene) -> Result<Holds, Failure> {
     let mut again = interval(Duration::from_millis(20));
-    let file = field
+    let file = scene
         .disk()
         .ok_or("the database has no disk of its own")?
         .join("ballast");
@@ -327,13 +328,13 @@ fn fill(file: &Path) -> std::io::Result<()> {
 }
 
 /// PostgreSQL ends itself over a full disk now and then; an operator starts it again.
-async fn until_database_is_back(field: &Field) -> Result<(), Failure> {
+async fn until_database_is_back(scene: &Scene) -> Result<(), Failure> {
     let limit = Instant::now() + BACK_MAX;
     let mut looks = interval(LOOK_EVERY);
     loop {
         looks.tick().await;
-        field.tell(&["up"], &[]).await?;
-        match field.database().await {
+        scene.tell(&["up"], &[]).await?;
+        match scene.database().await {
             Ok(_) => return Ok(()),
             Err(error) if Instant::now() > limit => return Err(error),
             Err(_) => {}

@@ -9,35 +9,10 @@
 //! alone.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "that is its job")]
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "what it shares with tests/it: servers that don't start end it"
-)]
-
 mod cluster;
 mod faults;
-mod field;
-mod ledger;
-mod load;
-mod plan;
-#[path = "../it/proxy.rs"]
-mod proxy;
-mod random;
-#[path = "../it/raw_amqp.rs"]
-#[expect(dead_code, reason = "tests/it uses more of it")]
-mod raw_amqp;
 mod report;
-mod request;
-#[path = "../it/servers.rs"]
-#[expect(dead_code, reason = "tests/it uses more of it")]
-mod servers;
-mod signals;
-mod tenants;
-mod truth;
-#[path = "../it/worker.rs"]
-#[expect(dead_code, reason = "tests/it uses more of it")]
-mod worker;
+mod scene;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -47,14 +22,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::{Parser, ValueEnum};
 use tokio::time::{Instant, interval, sleep_until};
 
-use field::{Field, LOOK_EVERY};
-use ledger::{Ledger, Source};
-use load::{Producer, REQUEST_QUEUE, Readers};
-use plan::{Arena, Plan, Size, Step};
 use report::{Happened, Outcome};
+use scene::{LOOK_EVERY, Scene};
+use testkit::load::ledger::{Ledger, Source};
+use testkit::load::plan::{Arena, Plan, Size, Step};
+use testkit::load::{Producer, REQUEST_QUEUE, Readers, plan, request, truth};
+use testkit::{servers, signals};
 
-/// Something of the harness itself went wrong.
-pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+use testkit::Failure;
 
 /// How long the probe may wait for its answer before that is a trouble.
 const RECOVERY_MAX: Duration = Duration::from_secs(90);
@@ -225,14 +200,14 @@ async fn attack(arguments: &Arguments, seed: u64) -> Result<Outcome, Failure> {
     let begun = Instant::now();
     let tokens = request::Tokens::of(seed);
     let arena = arguments.arena();
-    let mut field = Field::prepare(
+    let mut scene = Scene::prepare(
         &tokens,
         arguments.workers as usize,
         arguments.queue.name(),
         arena,
     )
     .await?;
-    let has_disk = arena != Arena::Pair || field.disk().is_some();
+    let has_disk = arena != Arena::Pair || scene.disk().is_some();
     let left_out = (!has_disk).then_some("needs Linux, and root to mount a small tmpfs");
     let plan = Arc::new(Plan::new(
         seed,
@@ -253,25 +228,25 @@ async fn attack(arguments: &Arguments, seed: u64) -> Result<Outcome, Failure> {
         println!("left out: {} ({why})", plan::FaultKind::DiskFull.name());
     }
     let ledger = Arc::new(Ledger::new(&plan));
-    field.start().await?;
+    scene.start().await?;
     if arena != Arena::Pair {
-        cluster::check(&field).await?;
+        cluster::check(&scene).await?;
     }
-    let amqp_url = field.servers.servers.amqp_url.clone();
+    let amqp_url = scene.servers.servers.amqp_url.clone();
     let readers = Readers::start(&amqp_url, &ledger);
     let producer = Producer::start(&amqp_url, plan.clone(), ledger.clone());
 
-    warm_up(&plan, &ledger, &producer, &mut field).await?;
-    let memory_before = field.memory().await?;
+    warm_up(&plan, &ledger, &producer, &mut scene).await?;
+    let memory_before = scene.memory().await?;
     println!(
         "{:>6.1} s  the load is running",
         begun.elapsed().as_secs_f64()
     );
     let mut happened = Vec::new();
     for step in &plan.steps {
-        happened.extend(take(step, begun, &mut field, &ledger, &producer).await?);
+        happened.extend(take(step, begun, &mut scene, &ledger, &producer).await?);
     }
-    let settled = settle(&plan, &ledger, &producer, &mut field).await?;
+    let settled = settle(&plan, &ledger, &producer, &mut scene).await?;
     println!(
         "{:>6.1} s  {}",
         begun.elapsed().as_secs_f64(),
@@ -281,18 +256,18 @@ async fn attack(arguments: &Arguments, seed: u64) -> Result<Outcome, Failure> {
             "NOT all is answered"
         }
     );
-    let memory = memory(&memory_before, &mut field).await?;
-    end(&mut field).await?;
-    read_the_rest(&mut field).await?;
+    let memory = memory(&memory_before, &mut scene).await?;
+    end(&mut scene).await?;
+    read_the_rest(&mut scene).await?;
     drop((producer, readers));
 
-    let stored = truth::stored(&field.database().await?).await?;
+    let stored = truth::stored(&scene.database().await?).await?;
     let seen = ledger.seen();
     let verdict = truth::check(&plan, &seen, stored);
     let outcome = Outcome {
         seed,
         verdict,
-        troubles: std::mem::take(&mut field.troubles),
+        troubles: std::mem::take(&mut scene.troubles),
         took: begun.elapsed(),
         requests: plan.requests.len(),
         faults: happened.len(),
@@ -300,10 +275,10 @@ async fn attack(arguments: &Arguments, seed: u64) -> Result<Outcome, Failure> {
     };
     report::faults(&happened, &plan, &seen, left_out);
     report::load(&plan, &seen);
-    let logs = field
+    let logs = scene
         .logs
         .strip_prefix(servers::root())
-        .unwrap_or(&field.logs);
+        .unwrap_or(&scene.logs);
     report::verdict(
         &outcome,
         &seen,
@@ -320,11 +295,11 @@ async fn warm_up(
     plan: &Plan,
     ledger: &Ledger,
     producer: &Producer,
-    field: &mut Field,
+    scene: &mut Scene,
 ) -> Result<(), Failure> {
     const AGE: Duration = Duration::from_secs(2);
     let begun = Instant::now();
-    for worker in &field.workers {
+    for worker in &scene.workers {
         worker.signal("STOP").await?;
     }
     producer.publish(begun, plan.warm_up.clone()).await;
@@ -334,8 +309,8 @@ async fn warm_up(
             .iter()
             .all(|request| ledger.seen().confirmed.contains(request))
     };
-    until(AGE, field, published).await?;
-    for worker in &field.workers {
+    until(AGE, scene, published).await?;
+    for worker in &scene.workers {
         worker.signal("CONT").await?;
     }
     let answered = async || {
@@ -343,8 +318,8 @@ async fn warm_up(
             .iter()
             .all(|request| ledger.is_answered(*request))
     };
-    if !until(RECOVERY_MAX, field, answered).await? {
-        field.troubles.push(format!(
+    if !until(RECOVERY_MAX, scene, answered).await? {
+        scene.troubles.push(format!(
             "the load before the faults was not answered within {RECOVERY_MAX:?}"
         ));
     }
@@ -356,7 +331,7 @@ async fn warm_up(
 async fn take(
     step: &Step,
     begun: Instant,
-    field: &mut Field,
+    scene: &mut Scene,
     ledger: &Ledger,
     producer: &Producer,
 ) -> Result<Vec<Happened>, Failure> {
@@ -383,7 +358,7 @@ async fn take(
         ongoing.push((
             place,
             since,
-            faults::begin(field, *fault).await?,
+            faults::begin(scene, *fault).await?,
             Instant::now(),
         ));
     }
@@ -391,12 +366,12 @@ async fn take(
     let mut lasted = vec![Duration::ZERO; ongoing.len()];
     for (place, since, fault, begun) in ongoing {
         sleep_until(begun + fault.lasts()).await;
-        broken.extend(fault.end(field).await?);
+        broken.extend(fault.end(scene).await?);
         lasted[place] = since.elapsed();
     }
     let over = Instant::now();
     producer.publish(over, vec![step.probe]).await;
-    let recovery = until(RECOVERY_MAX, field, async || ledger.is_answered(step.probe))
+    let recovery = until(RECOVERY_MAX, scene, async || ledger.is_answered(step.probe))
         .await?
         .then(|| over.elapsed());
     let in_words: Vec<_> = lasted
@@ -408,23 +383,23 @@ async fn take(
         Some(recovery) => println!("; answering again after {:.1} s", recovery.as_secs_f64()),
         None => {
             println!("; NO ANSWER after {RECOVERY_MAX:?}");
-            let words: Vec<_> = field
+            let words: Vec<_> = scene
                 .workers
                 .iter()
-                .map(field::Worker::last_words)
+                .map(scene::Worker::last_words)
                 .collect();
             let names = names.join(" + ");
-            field.troubles.push(format!(
+            scene.troubles.push(format!(
                 "no answer within {RECOVERY_MAX:?} after {names}:\n{}",
                 words.join("\n--\n")
             ));
         }
     }
     for what in broken {
-        faults::mend(field, what).await?;
+        faults::mend(scene, what).await?;
     }
-    field.until_all_take_requests().await?;
-    field.note_memory(&names.join(" + "))?;
+    scene.until_all_take_requests().await?;
+    scene.note_memory(&names.join(" + "))?;
     let repeats = ledger.seen().repeats - repeats;
     let happened = |(fault, lasted): (&plan::Fault, Duration)| {
         let kind = fault.kind;
@@ -444,7 +419,7 @@ async fn take(
 /// become true in time.
 async fn until(
     most: Duration,
-    field: &mut Field,
+    scene: &mut Scene,
     mut condition: impl AsyncFnMut() -> bool,
 ) -> Result<bool, Failure> {
     let limit = Instant::now() + most;
@@ -453,7 +428,7 @@ async fn until(
         if Instant::now() > limit {
             return Ok(false);
         }
-        field.look()?;
+        scene.look()?;
         looks.tick().await;
     }
     Ok(true)
@@ -465,7 +440,7 @@ async fn settle(
     plan: &Plan,
     ledger: &Ledger,
     producer: &Producer,
-    field: &mut Field,
+    scene: &mut Scene,
 ) -> Result<bool, Failure> {
     /// How long a reply may be on its way to us when the queue is empty.
     const ON_ITS_WAY: Duration = Duration::from_secs(10);
@@ -477,14 +452,14 @@ async fn settle(
             .collect::<Vec<_>>()
     };
     let published = async || ledger.seen().confirmed.len() == plan.requests.len();
-    until(SETTLE_MAX, field, published).await?;
+    until(SETTLE_MAX, scene, published).await?;
     let mut asked_again = false;
     let mut was_empty = false;
     loop {
         // What needs no second question may take its time as long as the queue is not empty.
         let steady = async || open().into_iter().all(|request| plan.is_fleeting(request));
-        until(ON_ITS_WAY, field, steady).await?;
-        let (ready, unacknowledged) = field.depth(REQUEST_QUEUE).await?;
+        until(ON_ITS_WAY, scene, steady).await?;
+        let (ready, unacknowledged) = scene.depth(REQUEST_QUEUE).await?;
         let is_empty = ready + unacknowledged == 0;
         // Twice in a row: the last replies may just have set out.
         let is_final = is_empty && std::mem::replace(&mut was_empty, is_empty);
@@ -498,12 +473,12 @@ async fn settle(
             asked_again = true;
             ledger.seen().sent_again += fleeting.len();
             producer.publish(Instant::now(), fleeting).await;
-            until(ON_ITS_WAY, field, async || {
+            until(ON_ITS_WAY, scene, async || {
                 open.iter().all(|request| ledger.is_answered(*request))
             })
             .await?;
         } else if is_final && (asked_again || !steady.is_empty()) || Instant::now() > limit {
-            field.troubles.push(format!(
+            scene.troubles.push(format!(
                 "{} requests are not answered, when {REQUEST_QUEUE} has {ready} ready and {unacknowledged} unacknowledged",
                 open.len()
             ));
@@ -513,13 +488,13 @@ async fn settle(
 }
 
 /// What memory the workers have, once they are calm; for the report.
-async fn memory(before: &[u64], field: &mut Field) -> Result<String, Failure> {
+async fn memory(before: &[u64], scene: &mut Scene) -> Result<String, Failure> {
     let base = before.iter().max().copied().unwrap_or_default();
     let limit = Instant::now() + CALM_MAX;
     let mut looks = interval(LOOK_EVERY);
     loop {
         looks.tick().await;
-        let after = field.memory().await?;
+        let after = scene.memory().await?;
         let is_fine = after.iter().all(|now| *now <= base + MEMORY_MAX_MIB);
         if !is_fine && Instant::now() < limit {
             continue;
@@ -536,7 +511,7 @@ async fn memory(before: &[u64], field: &mut Field) -> Result<String, Failure> {
             list(&after)
         );
         if !is_fine {
-            field.troubles.push(format!(
+            scene.troubles.push(format!(
                 "a worker has grown by more than {MEMORY_MAX_MIB} MiB: {text}"
             ));
         }
@@ -545,22 +520,22 @@ async fn memory(before: &[u64], field: &mut Field) -> Result<String, Failure> {
 }
 
 /// All workers end in order; their logs hold nothing alarming.
-async fn end(field: &mut Field) -> Result<(), Failure> {
-    field.look()?;
-    for place in 0..field.workers.len() {
-        let wrong = field.workers[place].stop().await?;
-        field.troubles.extend(wrong);
+async fn end(scene: &mut Scene) -> Result<(), Failure> {
+    scene.look()?;
+    for place in 0..scene.workers.len() {
+        let wrong = scene.workers[place].stop().await?;
+        scene.troubles.extend(wrong);
     }
-    let lines = field.alarming_lines()?;
-    field.troubles.extend(lines);
+    let lines = scene.alarming_lines()?;
+    scene.troubles.extend(lines);
     Ok(())
 }
 
 /// Waits until everything in the queues has been read.
-async fn read_the_rest(field: &mut Field) -> Result<(), Failure> {
+async fn read_the_rest(scene: &mut Scene) -> Result<(), Failure> {
     let limit = Instant::now() + READ_MAX;
     for source in Source::ALL {
-        while field.depth(source.queue()).await? != (0, 0) {
+        while scene.depth(source.queue()).await? != (0, 0) {
             if Instant::now() > limit {
                 return Err(format!("{} was not read within {READ_MAX:?}", source.queue()).into());
             }

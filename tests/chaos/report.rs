@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::Arguments;
-use crate::ledger::Seen;
-use crate::plan::{FaultKind, Plan};
-use crate::request::Kind;
-use crate::truth::{Check, Verdict};
+use testkit::load::ledger::Seen;
+use testkit::load::plan::{FaultKind, Plan};
+use testkit::load::request::Kind;
+use testkit::load::truth::{Check, Verdict};
 
 /// Details of each failing check that are printed.
 const DETAILS_MAX: usize = 10;

@@ -6,26 +6,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::client::{Client, Message, props};
 use crate::commands::{err, run};
-use crate::proxy::{Network, Proxy};
-use crate::servers::PrivateServers;
-use crate::worker::{Worker, until};
-use crate::world::World;
-
-/// A proxy before the server of this URL, and the URL that leads through it.
-pub(crate) async fn proxied(url: &str) -> (Proxy, String) {
-    let mut url = url::Url::parse(url).expect("a URL");
-    let server = format!(
-        "{}:{}",
-        url.host_str().expect("a host"),
-        url.port().expect("a port")
-    );
-    let proxy = Proxy::before(&server).await.expect("a free port");
-    url.set_host(Some("127.0.0.1")).expect("a host");
-    url.set_port(Some(proxy.port())).expect("a port");
-    (proxy, url.into())
-}
+use testkit::client::{Client, deliveries, props};
+use testkit::proxy::{Network, proxied};
+use testkit::servers::PrivateServers;
+use testkit::worker::{ends_well, until};
+use testkit::world::World;
 
 /// Publishes requests with the correlation ids from 0 on.
 async fn publish(world: &World, client: &Client, count: usize) {
@@ -43,29 +29,6 @@ async fn are_answered(client: &mut Client, count: usize) {
     for i in 0..count {
         assert_eq!(client.reply(&i.to_string()).await.error(), 0);
     }
-}
-
-/// How often the first request in the queue was given back so far; it is given back once more.
-pub(crate) async fn deliveries(world: &World, client: &Client) -> u32 {
-    let got = client
-        .channel
-        .basic_get(world.request_queue().into(), Default::default())
-        .await;
-    let delivery = got.expect("an answer").expect("a request").delivery;
-    let again = lapin::options::BasicNackOptions {
-        requeue: true,
-        ..Default::default()
-    };
-    delivery.acker.nack(again).await.expect("given back");
-    let count = Message::from(delivery).header("x-delivery-count");
-    count.map_or(0, |count| count.parse().expect("a number"))
-}
-
-pub(crate) async fn ends_well(worker: Worker) -> String {
-    worker.signal("TERM").await;
-    let (status, said) = worker.end().await;
-    assert!(status.success(), "{status}: {said}");
-    said
 }
 
 /// The connection is lost in the middle of a commit: what came of it is looked up. Also for

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use crate::client::{Message, props};
-use crate::world::World;
+use testkit::client::{Message, props};
+use testkit::world::World;
 
 /// A request for so many profiles, with the emails `name0@…` and so on.
 fn request(world: &World, name: &str, count: usize) -> String {
@@ -105,7 +105,7 @@ async fn a_replay_gives_the_same_ids_even_if_the_worker_died_in_the_middle() {
     let worker = world.worker_with(&[("LANES", "1")]).await;
     let [first, second] = properties;
     client.publish(body.as_bytes(), first).await;
-    crate::worker::until(async || world.number("SELECT count(*) FROM profiles").await > 0).await;
+    testkit::worker::until(async || world.number("SELECT count(*) FROM profiles").await > 0).await;
     worker.kill().await;
     let before = world
         .texts("SELECT data->>'n' || ' ' || id FROM profiles")
@@ -294,7 +294,7 @@ async fn a_worker_that_is_stopped_finishes_the_request_it_holds() {
     client
         .publish(request(&world, "a", 10_000).as_bytes(), properties)
         .await;
-    crate::worker::until(async || world.number("SELECT count(*) FROM profiles").await > 0).await;
+    testkit::worker::until(async || world.number("SELECT count(*) FROM profiles").await > 0).await;
     worker.signal("TERM").await;
     let (status, said) = worker.end().await;
     assert!(status.success(), "{status}: {said}");

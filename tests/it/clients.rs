@@ -9,9 +9,9 @@ use lapin::types::FieldTable;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::client::{Client, Message, props};
-use crate::worker::PATIENCE;
-use crate::world::World;
+use testkit::client::{Client, Message, props};
+use testkit::worker::PATIENCE;
+use testkit::world::World;
 
 /// How often a request is published before a client gives up.
 #[derive(Clone, Copy, PartialEq)]

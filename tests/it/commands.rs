@@ -5,9 +5,9 @@ use std::process::{Output, Stdio};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
-use crate::servers::Servers;
-use crate::worker::command;
-use crate::world::World;
+use testkit::servers::Servers;
+use testkit::worker::command;
+use testkit::world::World;
 
 /// Runs a command with the settings of a world.
 pub(crate) async fn run(world: &World, arguments: &[&str]) -> Output {

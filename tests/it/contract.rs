@@ -13,8 +13,8 @@ use profile_worker::domain::token::Scope;
 use profile_worker::wire::request;
 use serde_json::Value;
 
-use crate::client::{Client, Message, props};
-use crate::world::World;
+use testkit::client::{Client, Message, props};
+use testkit::world::World;
 
 #[tokio::test]
 async fn every_json_fixture_gets_its_reply() {

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
-use crate::client::{Client, props};
-use crate::raw_amqp::RawClient;
-use crate::world::World;
+use testkit::client::{Client, props};
+use testkit::raw_amqp::RawClient;
+use testkit::world::World;
 
 #[tokio::test]
 async fn an_unreadable_message_is_answered_and_kept_as_it_was() {

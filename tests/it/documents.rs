@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use crate::worker::command;
-use crate::world::World;
+use testkit::worker::command;
+use testkit::world::World;
 
 /// A folder for the documents of one test.
 async fn folder(name: &str) -> PathBuf {

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use crate::commands::{run, succeed};
 use crate::email::LOCALES;
-use crate::servers::{PrivateServers, root};
-use crate::world::World;
+use testkit::servers::{PrivateServers, root};
+use testkit::world::World;
 
 /// The path of a program of PostgreSQL, of the version that `scripts/servers` starts.
 fn program(name: &str) -> String {

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use crate::commands::{fail, out, run, succeed};
-use crate::servers::Servers;
-use crate::world::{World, connect};
+use testkit::servers::Servers;
+use testkit::world::{World, connect};
 
 /// Locales that fold letters in three ways: not at all beyond ASCII, as most do, and as Turkish
 /// does.

@@ -4,8 +4,8 @@
 use std::process::Stdio;
 
 use crate::commands::{err, fail, out, run, succeed};
-use crate::worker::{command, until};
-use crate::world::{World, connect};
+use testkit::worker::{command, until};
+use testkit::world::{World, connect};
 
 /// What a worker from before the hash stores by.
 const OLDER_INSERT: &str = "INSERT INTO profiles (db_id, id, email, data) VALUES ($1, $2, $3, '{}')

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::client::props;
-use crate::world::World;
+use testkit::client::props;
+use testkit::world::World;
 
 #[tokio::test]
 async fn every_added_profile_is_announced_unless_skip_triggers() {

@@ -2,7 +2,7 @@
 
 use profile_worker::domain::custom_field::FieldType;
 
-use crate::world::World;
+use testkit::world::World;
 
 /// What was defined, changed or removed a moment ago counts at once, in both formats.
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn a_definition_counts_at_once() {
     );
 
     world.store.set_strict(1, true).await.expect("strict");
-    crate::worker::until(async || {
+    testkit::worker::until(async || {
         client
             .call(xml("3"))
             .await

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use crate::client::props;
-use crate::health::{observed, samples};
-use crate::world::World;
+use testkit::admin::{observed, samples};
+use testkit::client::props;
+use testkit::world::World;
 
 /// The lines of our own as JSON.
 fn ours(said: &str) -> Vec<Value> {

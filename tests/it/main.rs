@@ -10,15 +10,12 @@
     reason = "a test that can't go on fails"
 )]
 
-mod arbitrary;
 mod away;
+mod bad_input;
 mod batch_form;
-mod client;
 mod clients;
-mod collector;
 mod commands;
 mod contract;
-mod culprits;
 mod dead_letters;
 mod documents;
 mod dumps;
@@ -26,34 +23,24 @@ mod email;
 mod email_migration;
 mod events;
 mod fields;
+mod full_queues;
 mod health;
+mod large_headers;
+mod locks;
 mod logs;
 mod memory;
-mod memory_limit;
-mod neighbours;
 mod never_twice;
-#[expect(dead_code, reason = "tests/attack uses more of it")]
-mod operator;
 mod poison;
-#[expect(dead_code, reason = "tests/attack uses more of it")]
-mod poisons;
 mod pooler;
 mod properties;
-mod proxy;
-#[path = "../chaos/random.rs"]
-#[expect(dead_code, reason = "tests/chaos uses more of it")]
-mod random;
-mod raw_amqp;
 mod replies;
 mod restart;
-mod servers;
 mod setup_broker;
 mod setup_database;
 mod stopping;
 mod store;
+mod suspects;
 mod tokens;
 mod topology;
 mod traces;
 mod volume;
-mod worker;
-mod world;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use lapin::types::{AMQPValue, FieldTable};
 use tokio::sync::Mutex;
 
-use crate::memory_limit::MemoryLimit;
-use crate::worker::Worker;
-use crate::world::World;
+use testkit::memory_limit::MemoryLimit;
+use testkit::worker::Worker;
+use testkit::world::World;
 
 /// What docs/operations.md and the manifests promise that a worker does with.
 const LIMIT: u64 = 256 << 20;

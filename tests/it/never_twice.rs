@@ -3,8 +3,8 @@
 
 use std::collections::HashSet;
 
-use crate::client::props;
-use crate::world::World;
+use testkit::client::props;
+use testkit::world::World;
 
 const WITH_EMAIL: &str = r#""data":{"email":"a@example.com","subscriptions":[{"resource_id":2,"channel":"email","email":"a@example.com"}]}"#;
 
@@ -103,7 +103,7 @@ async fn answers_after_a_crash(
         .publish(world.request(data).as_bytes(), properties)
         .await;
     let stored = async || world.number("SELECT count(*) FROM profiles").await == 1;
-    crate::worker::until(stored).await;
+    testkit::worker::until(stored).await;
     worker.kill().await;
     let _another = world.worker().await;
     let reply = client.reply("c").await;

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::arbitrary::{self, Found};
-use crate::client::{Client, props};
-use crate::neighbours::Neighbours;
-use crate::operator::Operator;
-use crate::poisons::{self, DIRECT_REPLY_TO, Means, Poison, given_out, has_reason};
-use crate::raw_amqp::{Props, RawClient, bit};
-use crate::servers::PrivateServers;
-use crate::worker::Worker;
-use crate::world::World;
+use testkit::arbitrary::{self, Found};
+use testkit::client::{Client, props};
+use testkit::neighbours::Neighbours;
+use testkit::operator::Operator;
+use testkit::poisons::{self, DIRECT_REPLY_TO, Means, Poison, given_out, has_reason};
+use testkit::raw_amqp::{Props, RawClient, bit};
+use testkit::servers::PrivateServers;
+use testkit::worker::Worker;
+use testkit::world::World;
 
 /// A message is a dead letter or answered after so long at the latest (docs/contract.md).
 const SETTLED_MAX: Duration = Duration::from_secs(15);
@@ -52,7 +52,7 @@ impl Street {
             token: world.token.clone(),
             reply_queue,
         };
-        crate::worker::until(async || neighbours.answered() > 10).await;
+        testkit::worker::until(async || neighbours.answered() > 10).await;
         Self {
             worker,
             neighbours,

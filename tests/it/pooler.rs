@@ -6,8 +6,8 @@ use std::process::Stdio;
 
 use tokio::process::{Child, Command};
 
-use crate::worker::{Worker, until};
-use crate::world::World;
+use testkit::worker::{Worker, until};
+use testkit::world::World;
 
 /// A pooler on a loopback port of its own. Gone when dropped.
 struct Pooler {

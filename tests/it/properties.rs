@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::raw_amqp::{
+use testkit::raw_amqp::{
     Props, RawClient, RawMessage, bit, long, nested_arrays, nested_tables, table,
 };
-use crate::servers::PrivateServers;
-use crate::world::World;
+use testkit::servers::PrivateServers;
+use testkit::world::World;
 
 /// The client of these tests speaks to the broker as any other does.
 #[tokio::test]

@@ -4,8 +4,8 @@ use futures_util::StreamExt;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
-use crate::client::props;
-use crate::world::World;
+use testkit::client::props;
+use testkit::world::World;
 
 #[tokio::test]
 async fn the_properties_of_a_reply() {
@@ -266,7 +266,7 @@ async fn a_result_lives_for_its_time() {
         props(),
     );
     confirm.await.expect("published").await.expect("confirmed");
-    crate::worker::until(async || client.waiting(&world.result_queue()).await == 0).await;
+    testkit::worker::until(async || client.waiting(&world.result_queue()).await == 0).await;
 }
 
 /// The client library hands a returned message to whichever confirm comes next; ours must not care.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 
-use crate::client::props;
-use crate::servers::{PrivateServers, Servers};
-use crate::worker::Worker;
-use crate::world::World;
+use testkit::client::props;
+use testkit::servers::{PrivateServers, Servers};
+use testkit::worker::ends_well;
+use testkit::world::World;
 
 async fn publish(world: &World, count: usize, message_id: &str) {
     let client = world.client().await;
@@ -26,18 +26,12 @@ async fn publish(world: &World, count: usize, message_id: &str) {
 
 /// Waits until so many profiles are stored and nothing is left to do.
 async fn until_done(world: &World, count: i64) {
-    crate::worker::until(async || world.number("SELECT count(*) FROM profiles").await >= count)
+    testkit::worker::until(async || world.number("SELECT count(*) FROM profiles").await >= count)
         .await;
     let client = world.client().await;
-    crate::worker::until(async || client.waiting(&world.result_queue()).await as i64 >= count)
+    testkit::worker::until(async || client.waiting(&world.result_queue()).await as i64 >= count)
         .await;
     assert_eq!(world.number("SELECT count(*) FROM profiles").await, count);
-}
-
-async fn ends_well(worker: Worker) {
-    worker.signal("TERM").await;
-    let (status, said) = worker.end().await;
-    assert!(status.success(), "{status}: {said}");
 }
 
 /// The kill comes last: RabbitMQ 3.10 notes the name of a new quorum queue on disk only half a
@@ -121,7 +115,7 @@ async fn restart_of_the_session_by_the_acknowledgement_timeout_is_survived() {
     let mut worker = world.worker().await;
     publish(&world, 20, "a").await;
     until_done(&world, 20).await;
-    let lock = crate::world::connect(&world.database_url).await;
+    let lock = testkit::world::connect(&world.database_url).await;
     lock.batch_execute("BEGIN; LOCK TABLE profiles")
         .await
         .expect("locked");
@@ -153,8 +147,8 @@ async fn restart_of_a_primary_shows_rows_that_are_answered_only_once_a_standby_h
         .await;
     world.execute("SELECT pg_reload_conf()").await;
     // It is so from some moment on, which nothing tells but a commit that waits.
-    crate::worker::until(async || {
-        let writing = crate::world::connect(&world.database_url).await;
+    testkit::worker::until(async || {
+        let writing = testkit::world::connect(&world.database_url).await;
         let commit = writing.batch_execute("SELECT pg_logical_emit_message(true, 'test', '')");
         tokio::time::timeout(Duration::from_millis(200), commit)
             .await
@@ -163,12 +157,12 @@ async fn restart_of_a_primary_shows_rows_that_are_answered_only_once_a_standby_h
     .await;
     let others = world.number(WAITING).await;
     publish(&world, 1, "a").await;
-    crate::worker::until(async || world.number(WAITING).await > others).await;
+    testkit::worker::until(async || world.number(WAITING).await > others).await;
     own.tell_one("kill", "database");
     own.tell_one("start", "database");
     assert_eq!(world.number("SELECT count(*) FROM profiles").await, 2);
     // The worker has found the row, and waits again.
-    crate::worker::until(async || world.number(WAITING).await > 0).await;
+    testkit::worker::until(async || world.number(WAITING).await > 0).await;
     assert_eq!(client.waiting(&world.result_queue()).await, 0);
     world
         .execute("ALTER SYSTEM RESET synchronous_standby_names")
@@ -197,7 +191,7 @@ async fn restart_is_not_needed_to_leave_a_server_that_takes_no_writes_any_more()
         .await;
     let mut client = world.client().await;
     assert_eq!(client.call(world.request("")).await.error(), 0);
-    let admin = crate::world::connect(&world.database_url).await;
+    let admin = testkit::world::connect(&world.database_url).await;
     admin
         .batch_execute("ALTER SYSTEM SET default_transaction_read_only = on")
         .await
@@ -207,7 +201,7 @@ async fn restart_is_not_needed_to_leave_a_server_that_takes_no_writes_any_more()
         .await
         .expect("reloaded");
     // Also those that nobody uses.
-    crate::worker::until(async || world.number(OURS).await == 0).await;
+    testkit::worker::until(async || world.number(OURS).await == 0).await;
     publish(&world, 10, "a").await;
     worker.until_said("does not allow writes").await;
     admin
@@ -222,7 +216,7 @@ async fn restart_is_not_needed_to_leave_a_server_that_takes_no_writes_any_more()
         .batch_execute("SELECT pg_reload_conf()")
         .await
         .expect("reloaded");
-    crate::worker::until(async || client.waiting(&world.result_queue()).await == 10).await;
+    testkit::worker::until(async || client.waiting(&world.result_queue()).await == 10).await;
     assert_eq!(world.number("SELECT count(*) FROM profiles").await, 11);
     ends_well(worker).await;
 }
@@ -282,7 +276,7 @@ async fn restart_of_a_node_that_led_reply_queues_leads_no_reply_astray() {
         )
     };
     client.publish_all((0..QUEUES).map(request)).await;
-    crate::worker::until(async || {
+    testkit::worker::until(async || {
         world.number("SELECT count(*) FROM profiles").await == QUEUES as i64
     })
     .await;

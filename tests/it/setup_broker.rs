@@ -8,13 +8,13 @@ use lapin::options::{
 use lapin::types::FieldTable;
 use profile_worker::domain::token::Scope;
 
-use crate::away::ends_well;
-use crate::client::{Client, props};
-use crate::health::{get, is_ready, observed, samples, until_not_ready};
-use crate::operator::Operator;
-use crate::servers::PrivateServers;
-use crate::worker::{Worker, until};
-use crate::world::World;
+use testkit::admin::{get, is_ready, observed, samples, until_not_ready};
+use testkit::client::{Client, props};
+use testkit::operator::Operator;
+use testkit::servers::PrivateServers;
+use testkit::worker::ends_well;
+use testkit::worker::{Worker, until};
+use testkit::world::World;
 
 /// The worker's own user.
 const USER: &str = "least";

@@ -7,11 +7,12 @@ use profile_worker::domain::token::Scope;
 use profile_worker::store::pool::Store;
 use profile_worker::store::url::DatabaseUrl;
 
-use crate::away::{deliveries, ends_well};
-use crate::client::{Client, props};
-use crate::health::{get, is_ready, observed, until_not_ready};
-use crate::worker::{Worker, until};
-use crate::world::{World, connect};
+use testkit::admin::{get, is_ready, observed, until_not_ready};
+use testkit::client::deliveries;
+use testkit::client::{Client, props};
+use testkit::worker::ends_well;
+use testkit::worker::{Worker, until};
+use testkit::world::{World, connect};
 
 /// All that a worker needs, as `docs/faults.md` lists it.
 const LEAST: [(&str, &str); 16] = [

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::client::props;
-use crate::world::World;
+use testkit::client::props;
+use testkit::world::World;
 
 #[tokio::test]
 async fn sigterm_and_sigint_finish_what_is_held_and_exit_with_0() {
@@ -58,12 +58,12 @@ async fn a_second_signal_ends_at_once_and_loses_nothing() {
     let world = World::new().await;
     let mut worker = world.worker().await;
     let client = world.client().await;
-    let lock = crate::world::connect(&world.database_url).await;
+    let lock = testkit::world::connect(&world.database_url).await;
     lock.batch_execute("BEGIN; LOCK TABLE profiles")
         .await
         .expect("locked");
     client.publish(world.request("").as_bytes(), props()).await;
-    crate::worker::until(async || client.waiting(&world.request_queue()).await == 0).await;
+    testkit::worker::until(async || client.waiting(&world.request_queue()).await == 0).await;
     worker.signal("TERM").await;
     worker.until_said("stopping").await;
     worker.signal("INT").await;
@@ -79,16 +79,16 @@ async fn the_grace_period_is_kept_and_what_is_held_goes_back() {
     let world = World::new().await;
     let worker = world.worker_with(&[("SHUTDOWN_GRACE", "2s")]).await;
     let client = world.client().await;
-    let lock = crate::world::connect(&world.database_url).await;
+    let lock = testkit::world::connect(&world.database_url).await;
     lock.batch_execute("BEGIN; LOCK TABLE profiles")
         .await
         .expect("locked");
     client.publish(world.request("").as_bytes(), props()).await;
-    crate::worker::until(async || client.waiting(&world.request_queue()).await == 0).await;
+    testkit::worker::until(async || client.waiting(&world.request_queue()).await == 0).await;
     worker.signal("TERM").await;
     worker.end().await;
     // The broker puts it back a moment after it was told to.
-    crate::worker::until(async || client.waiting(&world.request_queue()).await == 1).await;
+    testkit::worker::until(async || client.waiting(&world.request_queue()).await == 1).await;
     lock.batch_execute("ROLLBACK").await.expect("unlocked");
     let _another = world.worker().await;
     assert_eq!(client.take(&world.result_queue()).await.error(), 0);
@@ -111,7 +111,8 @@ async fn nothing_that_was_stored_is_delivered_again_after_sigterm() {
     });
     client.publish_all(requests).await;
     worker.signal("CONT").await;
-    crate::worker::until(async || world.number("SELECT count(*) FROM profiles").await >= 500).await;
+    testkit::worker::until(async || world.number("SELECT count(*) FROM profiles").await >= 500)
+        .await;
     worker.signal("TERM").await;
     let (status, said) = worker.end().await;
     assert!(

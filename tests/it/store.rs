@@ -12,8 +12,8 @@ use profile_worker::store::pool::Store;
 use profile_worker::store::profiles::Stored;
 use profile_worker::store::url::DatabaseUrl;
 
-use crate::worker::{command, until};
-use crate::world::{World, connect};
+use testkit::worker::{command, until};
+use testkit::world::{World, connect};
 
 #[tokio::test]
 async fn the_unique_email_is_a_constraint_of_the_table() {

@@ -6,8 +6,8 @@ use lapin::types::{AMQPValue, FieldTable};
 use profile_worker::domain::channel::Channel;
 use profile_worker::domain::token::Scope;
 
-use crate::client::props;
-use crate::world::World;
+use testkit::client::props;
+use testkit::world::World;
 
 fn body(token: &str, db_id: i64) -> String {
     format!(r#"{{"token":"{token}","db_id":{db_id}}}"#)
@@ -143,7 +143,7 @@ async fn an_expired_token_is_refused() {
             "UPDATE api_tokens SET expires_at = now() WHERE id = {id}"
         ))
         .await;
-    crate::worker::until(async || client.call(body(&token, 1)).await.error() == 401).await;
+    testkit::worker::until(async || client.call(body(&token, 1)).await.error() == 401).await;
     assert_eq!(
         client.call(body(&token, 1)).await.json()["error_text"],
         "the token has expired"

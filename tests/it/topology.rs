@@ -3,7 +3,7 @@
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
-use crate::world::World;
+use testkit::world::World;
 
 #[tokio::test]
 async fn a_worker_declares_what_is_missing_and_takes_what_is_there() {

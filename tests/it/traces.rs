@@ -7,11 +7,11 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use tokio::net::TcpListener;
 
-use crate::client::{Message, props};
-use crate::collector::{Collector, hex, text};
-use crate::health::{observed, samples};
-use crate::worker::Worker;
-use crate::world::World;
+use testkit::admin::{observed, samples};
+use testkit::client::{Message, props};
+use testkit::collector::{Collector, hex, text};
+use testkit::worker::Worker;
+use testkit::world::World;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
@@ -409,7 +409,7 @@ async fn a_collector_that_is_away_holds_nobody_up_and_gets_traces_when_it_comes(
         .await;
     assert!(line.contains("Connection refused"), "{line}");
     let collector = Collector::start_at(address).await;
-    crate::worker::until(async || {
+    testkit::worker::until(async || {
         assert_eq!(client.call(world.request("")).await.error(), 0);
         !collector.spans().is_empty()
     })

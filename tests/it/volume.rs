@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::world::World;
+use testkit::world::World;
 
 /// Published before there is a worker; each is answered, and exactly once.
 #[tokio::test]
