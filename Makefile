@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check manifests observability attack chaos cluster-test scaling-test fuzz bench bench-quick profile docs deps fmt clean
+.PHONY: help demo down test test-long test-foreign test-docker check manifests observability attack chaos cluster-test scaling-test fuzz bench bench-quick profile docs deps fmt clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -13,10 +13,19 @@ down: ## Stop and remove what `make demo` has started
 test: ## Check everything, with servers (containers or processes) that are removed afterwards
 	@scripts/test
 
+test-long: ## The tests that take longest: servers that go away, long matrices, memory
+	@scripts/test --long
+
+test-foreign: ## Programs of others: clients in other languages, validators, PgBouncer, manifests
+	@scripts/test --foreign
+
+test-docker: ## The tests with RabbitMQ 4 and PostgreSQL 18 in containers
+	@TEST_SERVERS=docker scripts/test
+
 check: ## Formatting, lints and documentation only; no servers
 	scripts/cargo fmt --all -- --check
 	scripts/width
-	scripts/cargo clippy --locked --all-targets -- -D warnings
+	scripts/cargo clippy --locked --workspace --all-targets -- -D warnings
 	scripts/cargo clippy --locked --test attack --test chaos -- -D warnings
 	RUSTDOCFLAGS='-D warnings' scripts/cargo doc --locked --no-deps --document-private-items
 

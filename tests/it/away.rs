@@ -188,6 +188,7 @@ async fn a_parked_worker_gives_its_requests_back_once() {
 /// A server that is stopped (SIGSTOP) takes packets and says nothing: whatever waits for an answer
 /// gives up then, and says so.
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn restart_of_a_stopped_server_keeps_no_command_waiting() {
     const COMMANDS: [(&str, &[&str]); 5] = [
         ("databases", &["database", "list"]),

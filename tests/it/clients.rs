@@ -22,23 +22,26 @@ enum Attempts {
     One,
 }
 
-/// Three tests per client, in a module of its name.
+/// Three tests per client, in a module of its name. What stands before it holds for each of them.
 macro_rules! clients {
-    ($($name:ident: $attempts:ident, $program:expr;)*) => {$(
+    ($($(#[$attribute:meta])? $name:ident: $attempts:ident, $program:expr;)*) => {$(
         mod $name {
             use super::Attempts::$attempts;
 
             #[tokio::test]
+            $(#[$attribute])?
             async fn prints_replies() {
                 super::prints_replies($program, $attempts).await;
             }
 
             #[tokio::test]
+            $(#[$attribute])?
             async fn sends_again_and_gives_up() {
                 super::sends_again_and_gives_up($program, $attempts).await;
             }
 
             #[tokio::test]
+            $(#[$attribute])?
             async fn names_a_missing_queue() {
                 super::names_a_missing_queue($program).await;
             }
@@ -47,12 +50,18 @@ macro_rules! clients {
 }
 
 clients! {
+    #[ignore = "a program of others: `make test-foreign`"]
     python_pika: Three, super::python("pika", "add_profile_pika.py");
+    #[ignore = "a program of others: `make test-foreign`"]
     python_aio_pika: Three, super::python("aio-pika", "add_profile_aio_pika.py");
+    #[ignore = "a program of others: `make test-foreign`"]
     node_amqplib: Three, super::node;
+    #[ignore = "a program of others: `make test-foreign`"]
     go_amqp091: Three, super::go;
+    #[ignore = "a program of others: `make test-foreign`"]
     java_amqp_client: Three, super::java;
     rust_lapin: Three, super::rust;
+    #[ignore = "a program of others: `make test-foreign`"]
     shell_amqp_tools: One, super::shell;
 }
 

@@ -81,6 +81,7 @@ async fn profiles(world: &World) -> Vec<String> {
 }
 
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn restart_a_dump_restores_into_every_locale() {
     let private = PrivateServers::start("dumps");
     let new_world = async |locale| World::with(private.servers.clone(), locale).await;

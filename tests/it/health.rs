@@ -309,6 +309,7 @@ async fn a_queue_that_was_full_before_a_reconnect_is_forgotten() {
 }
 
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn restart_of_a_server_makes_a_worker_unready_and_it_says_why() {
     let own = PrivateServers::start("restart-health");
     let world = World::on(own.servers.clone()).await;

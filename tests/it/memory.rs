@@ -198,6 +198,7 @@ async fn survives(tokens: impl FnOnce(&World) -> Vec<String>, count: usize, wait
 }
 
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn twelve_of_the_worst_bodies_without_a_token_fit_into_the_memory() {
     survives(|_| vec!["nobody".to_owned()], 12, WAIT_MAX).await;
 }
@@ -205,7 +206,7 @@ async fn twelve_of_the_worst_bodies_without_a_token_fit_into_the_memory() {
 #[tokio::test]
 #[cfg_attr(
     debug_assertions,
-    ignore = "takes minutes in a debug build: cargo test --release --test it memory"
+    ignore = "minutes in a debug build: `make test-long` runs it by a release build"
 )]
 async fn many_of_the_worst_bodies_without_a_token_fit_into_the_memory() {
     survives(|_| vec!["nobody".to_owned()], 40, WAIT_MAX).await;
@@ -216,7 +217,7 @@ async fn many_of_the_worst_bodies_without_a_token_fit_into_the_memory() {
 #[tokio::test]
 #[cfg_attr(
     debug_assertions,
-    ignore = "takes minutes in a debug build: cargo test --release --test it memory"
+    ignore = "minutes in a debug build: `make test-long` runs it by a release build"
 )]
 async fn many_of_the_worst_bodies_with_and_without_a_token_fit_into_the_memory() {
     survives(
@@ -229,6 +230,7 @@ async fn many_of_the_worst_bodies_with_and_without_a_token_fit_into_the_memory()
 
 /// Headers count for what a worker takes at a time, as bodies do. These fill a frame each.
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn many_messages_with_headers_that_fill_a_frame_fit_into_the_memory() {
     const COUNT: usize = 1500;
     let _alone = ONE_AT_A_TIME.lock().await;

@@ -329,6 +329,7 @@ async fn a_hundred_messages_in_a_row_do_no_more_harm_than_one() {
 }
 
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn arbitrary_messages_are_answered_or_kept_and_harm_nobody() {
     for queue_type in ["quorum", "classic"] {
         let street = Street::on(World::new().await, queue_type).await;
@@ -362,6 +363,7 @@ async fn arbitrary_messages_are_answered_or_kept_and_harm_nobody() {
 /// What an operator does needs servers of the test's own, which its name says (see
 /// [`crate::restart`]).
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn restart_a_queue_that_takes_nothing_holds_up_only_what_needs_it() {
     let own = PrivateServers::start("restart-poison");
     let operator = Operator::new(&format!("scripts/servers ctl {}", own.folder().display()))
@@ -409,6 +411,7 @@ async fn restart_a_queue_that_takes_nothing_holds_up_only_what_needs_it() {
 
 /// Direct reply-to needs a connection of its own, and the broker may allow no further one.
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn restart_a_broker_that_allows_no_further_connection_holds_up_only_direct_reply_to() {
     let own = PrivateServers::start("restart-connections");
     let operator = Operator::new(&format!("scripts/servers ctl {}", own.folder().display()))
@@ -457,6 +460,7 @@ async fn restart_a_broker_that_allows_no_further_connection_holds_up_only_direct
 /// until the message has reached the queue's delivery limit; the worker connects again at once,
 /// takes one request at a time, and says what to do.
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn restart_what_the_broker_can_not_deliver_is_given_up_by_the_broker() {
     // A dozen seconds on a machine that has nothing else to do.
     const GIVEN_UP_MAX: Duration = Duration::from_secs(150);

@@ -82,6 +82,7 @@ fn is_root() -> bool {
 }
 
 #[tokio::test]
+#[ignore = "a program of others: `make test-foreign`"]
 async fn a_pooler_in_session_mode_is_like_none() {
     let world = World::new().await;
     let pooler = Pooler::start(&world, "session", 20).await;
@@ -95,6 +96,7 @@ async fn a_pooler_in_session_mode_is_like_none() {
 }
 
 #[tokio::test]
+#[ignore = "a program of others: `make test-foreign`"]
 async fn a_pooler_that_loses_prepared_statements_is_refused_at_start() {
     let world = World::new().await;
     let pooler = Pooler::start(&world, "transaction", 20).await;
@@ -131,6 +133,7 @@ fn keeps_prepared_statements() -> bool {
 }
 
 #[tokio::test]
+#[ignore = "a program of others: `make test-foreign`"]
 async fn a_pooler_with_too_few_sessions_is_told_of() {
     let world = World::new().await;
     let pooler = Pooler::start(&world, "session", 1).await;

@@ -171,6 +171,7 @@ async fn poison_in_properties_is_taken_as_bytes_from_a_classic_queue() {
 
 /// With TLS, too, our reader sees what the broker says.
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn poison_in_properties_is_taken_as_bytes_over_tls() {
     let servers = PrivateServers::start_with_tls("properties-tls");
     let world = World::on(servers.servers.clone()).await;

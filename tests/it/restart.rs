@@ -37,6 +37,7 @@ async fn until_done(world: &World, count: i64) {
 /// The kill comes last: RabbitMQ 3.10 notes the name of a new quorum queue on disk only half a
 /// second later, and a queue that it has forgotten by then never elects a leader.
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn restart_of_the_broker_is_survived() {
     let own = PrivateServers::start("restart-broker");
     let world = World::on(own.servers.clone()).await;
@@ -74,6 +75,7 @@ async fn restart_of_the_database_is_survived_and_held_requests_are_stored() {
 }
 
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn restart_of_both_while_the_worker_starts_is_waited_for() {
     let own = PrivateServers::start("restart-both");
     let world = World::on(own.servers.clone()).await;
@@ -94,6 +96,7 @@ async fn restart_of_both_while_the_worker_starts_is_waited_for() {
 
 /// A worker may be told to stop while it waits.
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn restart_that_never_comes_does_not_keep_a_worker_from_stopping() {
     let own = PrivateServers::start("restart-never");
     let world = World::on(own.servers.clone()).await;
@@ -106,6 +109,7 @@ async fn restart_that_never_comes_does_not_keep_a_worker_from_stopping() {
 /// The broker takes back what is not acknowledged in time, which is 30 minutes unless set
 /// otherwise.
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn restart_of_the_session_by_the_acknowledgement_timeout_is_survived() {
     let own = PrivateServers::start("restart-timeout");
     for setting in ["consumer_timeout, 2000", "channel_tick_interval, 500"] {
@@ -135,6 +139,7 @@ async fn restart_of_the_session_by_the_acknowledgement_timeout_is_survived() {
 /// shows the row, which the standby may not have: an answer now would be a lie if that one became
 /// the primary.
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn restart_of_a_primary_shows_rows_that_are_answered_only_once_a_standby_has_them() {
     const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
     let own = PrivateServers::start("restart-primary");
@@ -176,6 +181,7 @@ async fn restart_of_a_primary_shows_rows_that_are_answered_only_once_a_standby_h
 /// A primary that is made read-only, as before another one takes its place, ends no connection by
 /// itself.
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn restart_is_not_needed_to_leave_a_server_that_takes_no_writes_any_more() {
     const OURS: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'two/%'";
     let own = PrivateServers::start("restart-readonly");
@@ -224,6 +230,7 @@ async fn restart_is_not_needed_to_leave_a_server_that_takes_no_writes_any_more()
 /// A quorum queue whose leader is gone refuses what comes from a channel that is new to it, until
 /// there is another one. That is no reason to send a reply to the result queue.
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn restart_of_a_node_that_led_reply_queues_leads_no_reply_astray() {
     const QUEUES: usize = 30;
     let own = PrivateServers::up(
@@ -289,6 +296,7 @@ async fn restart_of_a_node_that_led_reply_queues_leads_no_reply_astray() {
 
 /// What waiting does not mend ends the worker, with one line that says what to do.
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn restart_is_no_help_without_permission() {
     let own = PrivateServers::start("restart-permission");
     let world = World::on(own.servers.clone()).await;

@@ -115,6 +115,7 @@ async fn declare_exchange(world: &World, client: &Client) {
 }
 
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn restart_rights_queues_and_an_exchange_that_are_missing_are_charged_to_no_request() {
     let servers = PrivateServers::start("restart-rights");
     let command = format!("scripts/servers ctl {}", servers.folder().display());

@@ -52,6 +52,7 @@ async fn a_message_that_kills_the_worker_is_given_up_and_its_neighbours_are_answ
 /// The worst moment: it is stored, and nothing was said. There is neither an email nor a
 /// `message_id` to know it by, so the first redelivery can't know; the second one does.
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn a_request_over_which_the_process_ends_after_the_commit_is_stored_twice_at_most() {
     for queue_type in ["quorum", "classic"] {
         let world = World::new().await;
