@@ -160,6 +160,7 @@ fn error(reply: &RawMessage) -> i64 {
 }
 
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn poison_in_properties_is_taken_as_bytes_from_a_quorum_queue() {
     poisons_are_taken_as_bytes(World::new().await, &[("QUEUE_TYPE", "quorum")]).await;
 }

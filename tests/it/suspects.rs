@@ -41,6 +41,7 @@ async fn a_message_that_makes_our_code_panic_ends_alone() {
 
 /// Whatever the kind of queue: the broker's counts are not needed.
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn a_message_that_kills_the_worker_is_given_up_and_its_neighbours_are_answered() {
     for queue_type in ["quorum", "classic"] {
         let world = World::new().await;

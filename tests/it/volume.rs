@@ -48,6 +48,7 @@ async fn ten_thousand_waiting_requests_are_answered_once_each_in_little_memory()
 /// Large requests that wait behind small ones: the worker has asked for many at a time when the
 /// first large one comes.
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn large_requests_after_small_ones_are_answered_in_bounded_memory() {
     let world = World::new().await;
     let worker = world.worker().await;
@@ -83,6 +84,7 @@ async fn large_requests_after_small_ones_are_answered_in_bounded_memory() {
 
 /// Small bodies that say much: each is ten thousand profiles once it is read.
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn small_bodies_of_many_profiles_are_answered_in_bounded_memory() {
     let world = World::new().await;
     let worker = world.worker().await;
