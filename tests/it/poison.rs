@@ -154,6 +154,7 @@ async fn do_no_harm(what: &str, poisons: impl Fn(&Means) -> Vec<Poison>, stored:
 }
 
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn headers_in_one_another_end_nothing() {
     // Deeper ones keep RabbitMQ itself busy for seconds.
     let deep = |_: &Means| vec![poisons::arrays(5000), poisons::tables(5000)];
@@ -268,6 +269,7 @@ async fn an_address_of_an_unknown_node_costs_nobody_else_a_reply() {
 }
 
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn properties_that_are_no_text_cost_no_session() {
     let no_text = |means: &Means| {
         let bits = [
@@ -286,12 +288,14 @@ async fn properties_that_are_no_text_cost_no_session() {
 }
 
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn headers_that_fill_a_frame_are_cut_in_the_dead_letter() {
     let large = |_: &Means| vec![poisons::large_header(), poisons::many_headers()];
     do_no_harm("large headers", large, 0).await;
 }
 
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn a_hundred_messages_in_a_row_do_no_more_harm_than_one() {
     for queue_type in ["quorum", "classic"] {
         let mut street = Street::on(World::new().await, queue_type).await;

@@ -137,6 +137,7 @@ async fn kills_until_it_is_given_up(
 /// On a classic queue whatever was delivered before is suspect. Here somebody's transaction keeps
 /// it waiting, and an orchestrator kills one worker after the other meanwhile.
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn a_suspect_that_waits_for_the_database_is_not_guilty_of_kills_from_outside() {
     let world = World::new().await;
     let settings = [("QUEUE_TYPE", "classic")];

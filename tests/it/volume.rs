@@ -6,6 +6,7 @@ use testkit::world::World;
 
 /// Published before there is a worker; each is answered, and exactly once.
 #[tokio::test]
+#[ignore = "long: `make test-long`"]
 async fn ten_thousand_waiting_requests_are_answered_once_each_in_little_memory() {
     let world = World::new().await;
     // Declares the queues.
