@@ -5,7 +5,8 @@ use lapin::types::{LongString, ShortString};
 
 pub(crate) use super::dead_letter::{DeathNote, dead_letter};
 use super::envelope::{Envelope, TraceHeaders};
-use super::outgoing::{CorrelationId, OurProperties, Outgoing, Properties, short};
+use super::outgoing::Outgoing;
+use super::outgoing_properties::{CorrelationId, OurProperties, Properties, short};
 use super::reply_address::ReplyAddress;
 
 /// The routing key of an event that nobody asks for; topic permissions may name others.

@@ -1,19 +1,13 @@
 //! A message on its way out: its form in AMQP, and what may be done with it on the way.
 
 use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::types::{AMQPValue, ShortString};
 
 use super::connection::SMALL_HEADERS_MAX_BYTES;
-use super::frames::outbound::CORRELATION_ID_HEADER;
 use super::header_names;
+use super::outgoing_properties::{CorrelationId, OurProperties, Properties, bare, short};
 use super::properties_size::table_size;
 use super::reply_address::ReplyAddress;
-
-/// Delivery mode of a message that survives a restart of the broker (AMQP 0-9-1, basic class).
-pub(super) const PERSISTENT: u8 = 2;
-
-/// The name that all our messages carry.
-const APP_ID: &str = "profile-worker";
 
 /// A message on its way out.
 #[derive(Debug)]
@@ -27,49 +21,9 @@ pub struct Outgoing {
     pub(super) properties: Properties,
 }
 
-/// What a message says about itself.
-#[derive(Debug)]
-pub(super) enum Properties {
-    /// A reply or an event.
-    Ours(OurProperties),
-    /// Anything else.
-    Other(Box<BasicProperties>),
-}
-
-/// What makes up the properties of our own messages. AMQP's form of them is some ten allocations,
-/// so it is made only when the message is published.
-#[derive(Debug)]
-pub(super) struct OurProperties {
-    pub(super) content_type: &'static str,
-    pub(super) kind: &'static str,
-    pub(super) timestamp: u64,
-    pub(super) correlation_id: Option<CorrelationId>,
-    /// The code of a reply.
-    pub(super) error: Option<u16>,
-    pub(super) original_reply_to: Option<LongString>,
-    pub(super) trace: Vec<(&'static str, LongString)>,
-}
-
 impl AsRef<Self> for Outgoing {
     fn as_ref(&self) -> &Self {
         self
-    }
-}
-
-/// How the producer matches a reply, as it came.
-#[derive(Debug)]
-pub(super) enum CorrelationId {
-    Text(ShortString),
-    /// What is no text, which the client library can't write: see [`super::frames::outbound`].
-    Bytes(LongString),
-}
-
-impl CorrelationId {
-    pub(super) fn of(bytes: &[u8]) -> Self {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Self::Text(short(text)),
-            Err(_) => Self::Bytes(bytes.into()),
-        }
     }
 }
 
@@ -251,112 +205,4 @@ pub enum Route {
     Interpreted,
     /// It does not fit into the frames of the other connections.
     Alone,
-}
-
-/// Our own headers of a dead letter begin like this.
-const OUR_HEADERS: [&str; 3] = [
-    header_names::ERROR,
-    header_names::WORKER,
-    header_names::DEAD_LETTER_ID,
-];
-
-/// Of the properties of a dead letter those that are ours.
-fn bare(properties: &BasicProperties) -> BasicProperties {
-    let mut headers = FieldTable::default();
-    for (name, value) in properties.headers().iter().flat_map(FieldTable::inner) {
-        if OUR_HEADERS
-            .iter()
-            .any(|ours| name.as_str().starts_with(ours))
-        {
-            headers.insert(name.clone(), value.clone());
-        }
-    }
-    BasicProperties::default()
-        .with_delivery_mode(PERSISTENT)
-        .with_headers(headers)
-}
-
-impl OurProperties {
-    /// Leaves out what came with the request; false if nothing is left of it.
-    fn strip(&mut self) -> bool {
-        let is_less = self.correlation_id.is_some()
-            || self.original_reply_to.is_some()
-            || !self.trace.is_empty();
-        (self.correlation_id, self.original_reply_to) = (None, None);
-        self.trace.clear();
-        is_less
-    }
-
-    fn with_id(&self, message_id: ShortString) -> BasicProperties {
-        let mut properties = BasicProperties::default()
-            .with_content_type(self.content_type.into())
-            .with_delivery_mode(PERSISTENT)
-            .with_message_id(message_id)
-            .with_timestamp(self.timestamp)
-            .with_type(self.kind.into())
-            .with_app_id(APP_ID.into());
-        if let Some(CorrelationId::Text(id)) = &self.correlation_id {
-            properties = properties.with_correlation_id(id.clone());
-        }
-        let headers = self.headers();
-        if headers.inner().is_empty() {
-            properties
-        } else {
-            properties.with_headers(headers)
-        }
-    }
-
-    fn headers(&self) -> FieldTable {
-        let mut headers = FieldTable::default();
-        if let Some(code) = self.error {
-            headers.insert("error".into(), AMQPValue::LongInt(i32::from(code)));
-        }
-        if let Some(original) = &self.original_reply_to {
-            insert_bytes(
-                &mut headers,
-                header_names::ORIGINAL_REPLY_TO,
-                original.as_bytes(),
-            );
-        }
-        if let Some(CorrelationId::Bytes(id)) = &self.correlation_id {
-            insert_bytes(&mut headers, CORRELATION_ID_HEADER, id.as_bytes());
-        }
-        for (name, value) in &self.trace {
-            headers.insert((*name).into(), AMQPValue::LongString(value.clone()));
-        }
-        headers
-    }
-}
-
-/// The longest short string of AMQP. A `reply_to` can't be longer, names of ours might.
-const SHORT_STRING_MAX_BYTES: usize = 255;
-
-/// Our own texts and names are short; if one is not, its beginning has to do.
-pub(super) fn short(text: &str) -> ShortString {
-    ShortString::from(&text[..text.floor_char_boundary(SHORT_STRING_MAX_BYTES)])
-}
-
-/// Our own id of a message that the broker returned.
-pub(super) fn our_id(properties: &BasicProperties) -> Option<String> {
-    let header = properties
-        .headers()
-        .as_ref()
-        .and_then(|headers| headers.inner().get(header_names::DEAD_LETTER_ID));
-    match header {
-        Some(AMQPValue::LongString(id)) => {
-            Some(String::from_utf8_lossy(id.as_bytes()).into_owned())
-        }
-        _ => properties
-            .message_id()
-            .as_ref()
-            .map(|id| id.as_str().to_owned()),
-    }
-}
-
-pub(super) fn insert_text(headers: &mut FieldTable, name: &str, value: &str) {
-    headers.insert(name.into(), AMQPValue::LongString(value.into()));
-}
-
-pub(super) fn insert_bytes(headers: &mut FieldTable, name: &str, value: &[u8]) {
-    headers.insert(name.into(), AMQPValue::LongString(value.into()));
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::parse::{admin_address, name};
 use super::setting;
 use super::source::{Problems, Source};
-use crate::broker::connection::BrokerUrl;
+use crate::broker::url::BrokerUrl;
 use crate::store::url::DatabaseUrl;
 
 impl Source {

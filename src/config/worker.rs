@@ -9,9 +9,9 @@ use super::parse::{admin_address, count, duration, one_of, size};
 use super::setting;
 use super::source::{Problems, Source};
 use super::traces::TraceConfig;
-use crate::broker::connection::BrokerUrl;
-use crate::broker::subscription::LANES_MAX;
 use crate::broker::topology::{QueueType, TopologySettings};
+use crate::broker::turns::LANES_MAX;
+use crate::broker::url::BrokerUrl;
 use crate::store::url::DatabaseUrl;
 use crate::telemetry::logs::LogConfig;
 

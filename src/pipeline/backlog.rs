@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 
 use super::job::Job;
 use super::suspects::is_suspect;
-use crate::broker::batch::{BatchLimits, BatchReceipt, LargeTurn, Receipt};
+use crate::broker::batch::BatchLimits;
 use crate::broker::envelope::Envelope;
+use crate::broker::receipt::{BatchReceipt, Receipt};
+use crate::broker::turns::LargeTurn;
 use crate::limits::{
     BUSY_BATCH_BYTES_MAX, ENTRIES_BYTES_ENOUGH, ENTRIES_BYTES_MAX, LARGE_BATCH_BYTES_MAX,
     SMALL_BATCH_BYTES_MAX,

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::broker::batch::Receipt;
+use crate::broker::receipt::Receipt;
 use crate::domain::identity::{ProfileId, RequestId};
 
 /// A stored profile whose row does not say which request it is of: database, profile, request.

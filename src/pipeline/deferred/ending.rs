@@ -7,8 +7,8 @@ use tracing::debug;
 
 use super::waiting::Errand;
 use super::{Deferred, Owing};
-use crate::broker::batch::Receipt;
 use crate::broker::error::BrokerError;
+use crate::broker::receipt::Receipt;
 use crate::pipeline::tally::Tally;
 
 impl Deferred {

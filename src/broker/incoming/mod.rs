@@ -1,32 +1,28 @@
 //! What comes in over a subscription, and how much of it is asked for.
 
-use std::collections::VecDeque;
+mod ready_queue;
+mod slot;
+
 use std::fmt;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::select_all;
 use futures_util::{FutureExt, StreamExt};
-use lapin::Consumer;
 use lapin::message::Delivery;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
 use tokio::time::Instant;
 
+use self::ready_queue::ReadyQueue;
+use self::slot::Slot;
 use super::acks::SingleAcks;
-use super::batch::BatchLimits;
 use super::connection::Connection;
 use super::envelope::Envelope;
-use super::error::{ANSWER_MAX, BrokerError, within};
+use super::error::BrokerError;
 use super::frames::set_aside::SetAside;
 use super::read_gate::ReadGate;
 use super::subscribed::Subscribed;
 use super::window::{Step, Window};
 use crate::limits::LARGE_BODY_BYTES;
-
-/// A batch of so many requests is worth its cost: in a larger one each costs hardly less.
-const WORTHWHILE: usize = 200;
 
 /// Two channels bring a full queue in faster than one, as the broker has a process for each; more
 /// do not.
@@ -39,17 +35,6 @@ const LINGERING_MAX: usize = 16;
 /// At most so often a channel is replaced because of requests that wait beside the lanes.
 const REPLACE_EVERY: Duration = Duration::from_secs(1);
 
-type Pausing = Pin<Box<dyn Future<Output = lapin::Result<()>> + Send>>;
-
-/// One of the channels that requests come over.
-struct Slot {
-    subscribed: Arc<Subscribed>,
-    /// None while nothing is asked for over it.
-    stream: Option<Consumer>,
-    /// That nothing more is asked for is on its way to the broker.
-    pausing: Option<Pausing>,
-}
-
 /// The incoming side of a subscription.
 pub(super) struct Incoming {
     queue: String,
@@ -61,11 +46,7 @@ pub(super) struct Incoming {
     lingering: Vec<Arc<Subscribed>>,
     replaced_at: Instant,
     /// What was taken out of the streams and is in no batch yet.
-    small: VecDeque<Envelope>,
-    small_bytes: usize,
-    large: VecDeque<Envelope>,
-    /// The last batch was one of small requests.
-    large_is_next: bool,
+    pub(super) ready: ReadyQueue,
     gate: Arc<ReadGate>,
     /// Properties that the client library can't take, for the deliveries that have them.
     set_aside: Arc<SetAside>,
@@ -99,10 +80,7 @@ impl Incoming {
             single_acks,
             lingering: Vec::new(),
             replaced_at: Instant::now(),
-            small: VecDeque::new(),
-            small_bytes: 0,
-            large: VecDeque::new(),
-            large_is_next: false,
+            ready: ReadyQueue::default(),
             gate: connection.gate().clone(),
             set_aside: connection.set_aside().clone(),
             frame_max: connection.frame_max(),
@@ -126,27 +104,11 @@ impl Incoming {
 
     /// Nothing is left, and nothing is asked for.
     pub(super) fn is_over(&self) -> bool {
-        self.small.is_empty() && self.large.is_empty() && self.asks_for_nothing()
+        self.ready.is_empty() && self.asks_for_nothing()
     }
 
     fn asks_for_nothing(&self) -> bool {
         self.slots.iter().all(|slot| slot.stream.is_none())
-    }
-
-    /// Whether a batch of the small ones that are ready is worth its cost.
-    pub(super) fn is_worthwhile(&self, limits: BatchLimits) -> bool {
-        self.small.len() >= WORTHWHILE.min(limits.requests_max)
-            || self.small_bytes >= limits.bytes_max
-    }
-
-    /// Whether there is a large one that may be taken.
-    pub(super) fn has_large(&self, limits: BatchLimits) -> bool {
-        limits.large_bytes_max > 0 && !self.large.is_empty()
-    }
-
-    /// The same, and whether it comes before the small ones. The two take turns.
-    pub(super) fn is_turn_of_large(&self, limits: BatchLimits) -> bool {
-        self.has_large(limits) && (self.large_is_next || self.small.is_empty())
     }
 
     /// Waits for one delivery. While nothing is asked for none comes.
@@ -203,8 +165,7 @@ impl Incoming {
             }
             // It says so once only, and would be silent for ever after.
             None => {
-                let slot = &mut self.slots[index];
-                (slot.stream, slot.pausing) = (None, None);
+                self.slots[index].ended();
                 match &self.lost {
                     Some(error) => Err(error.clone()),
                     None if self.window.is_paused() => Ok(()),
@@ -223,27 +184,10 @@ impl Incoming {
             envelope
                 .subscribed
                 .set_aside(envelope.delivery.delivery_tag);
-            self.large.push_back(envelope);
+            self.ready.push_large(bytes, envelope);
         } else {
-            self.small_bytes += bytes;
-            self.small.push_back(envelope);
+            self.ready.push_small(bytes, envelope);
         }
-    }
-
-    /// The first of the small ones that are ready, within the limits, and the bytes of their
-    /// bodies.
-    pub(super) fn first_small(&mut self, limits: BatchLimits) -> (Vec<Envelope>, usize) {
-        let (count, bytes) = first(&self.small, limits.requests_max, limits.bytes_max);
-        self.small_bytes -= bytes;
-        self.large_is_next = true;
-        (self.small.drain(..count).collect(), bytes)
-    }
-
-    /// The same of the large ones.
-    pub(super) fn first_large(&mut self, limits: BatchLimits) -> Vec<Envelope> {
-        let (count, _) = first(&self.large, limits.requests_max, limits.large_bytes_max);
-        self.large_is_next = false;
-        self.large.drain(..count).collect()
     }
 
     /// Asks for more or for less, as the window says; `has_settled` if anything was settled yet.
@@ -296,27 +240,8 @@ impl Incoming {
     pub(super) fn pause(&mut self) -> Result<(), BrokerError> {
         self.window.paused();
         self.gate.ask_for(0);
-        for Slot {
-            subscribed,
-            stream,
-            pausing,
-        } in &mut self.slots
-        {
-            let Some(stream) = stream else { continue };
-            if pausing.is_some() {
-                continue;
-            }
-            let (channel, tag) = (subscribed.channel.clone(), stream.tag());
-            let cancel = async move {
-                channel
-                    .basic_cancel(tag, BasicCancelOptions::default())
-                    .await
-            };
-            let mut cancel: Pausing = Box::pin(cancel);
-            match (&mut cancel).now_or_never() {
-                Some(done) => done?,
-                None => *pausing = Some(cancel),
-            }
+        for slot in &mut self.slots {
+            slot.pause()?;
         }
         Ok(())
     }
@@ -337,69 +262,10 @@ impl Incoming {
         self.replace_channels().await?;
         let channels = u16::try_from(self.slots.len()).unwrap_or(1).max(1);
         for slot in &mut self.slots {
-            let beside = u16::try_from(slot.subscribed.beside()).unwrap_or(u16::MAX);
-            let each = prefetch
-                .div_ceil(channels)
-                .saturating_add(beside)
-                .min(PREFETCH_MAX);
-            let channel = &slot.subscribed.channel;
-            // Before the subscription: the library keeps deliveries in a queue that has no other
-            // bound.
-            within(
-                ANSWER_MAX,
-                "qos",
-                channel.basic_qos(each, BasicQosOptions { global: false }),
-            )
-            .await?;
-            let (queue, options) = (self.queue.as_str().into(), BasicConsumeOptions::default());
-            let consuming = channel.basic_consume(queue, "".into(), options, FieldTable::default());
-            let consuming = within(ANSWER_MAX, "consume", consuming).await;
-            slot.stream = Some(consuming.map_err(|error| explain(error, &self.queue))?);
+            slot.ask(&self.queue, prefetch.div_ceil(channels)).await?;
         }
         self.window.asked(prefetch);
         self.gate.ask_for(prefetch);
         Ok(())
-    }
-}
-
-/// More a quorum queue does not allow to a channel.
-const PREFETCH_MAX: u16 = 2000;
-
-impl Slot {
-    async fn open(
-        connection: &Connection,
-        single_acks: &Arc<Mutex<SingleAcks>>,
-    ) -> Result<Self, BrokerError> {
-        let subscribed = Arc::new(Subscribed::new(
-            connection.channel().await?,
-            single_acks.clone(),
-        ));
-        Ok(Self {
-            subscribed,
-            stream: None,
-            pausing: None,
-        })
-    }
-}
-
-/// How many of the first ones are within the limits, one at least, and the bytes of their bodies.
-fn first(ready: &VecDeque<Envelope>, requests_max: usize, bytes_max: usize) -> (usize, usize) {
-    let (mut count, mut bytes) = (0, 0);
-    for envelope in ready.iter().take(requests_max) {
-        if bytes >= bytes_max {
-            break;
-        }
-        bytes += envelope.size();
-        count += 1;
-    }
-    (count, bytes)
-}
-
-fn explain(error: BrokerError, queue: &str) -> BrokerError {
-    match error {
-        BrokerError::Refused(text) => BrokerError::Refused(format!(
-            "can't take requests from the queue {queue}: {text}; make it, or start with TOPOLOGY=declare"
-        )),
-        other => other,
     }
 }

@@ -1,15 +1,19 @@
 //! Dead letters: the original message with a note that says why it is one, and as much of its own
 //! properties and headers as can be carried.
 
+mod theirs;
+
 use std::collections::BTreeMap;
 
 use lapin::BasicProperties;
-use lapin::types::{AMQPValue, ByteArray, FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 
+use self::theirs::{CUT_NOTE_MAX_BYTES, Theirs};
 use super::envelope::{DELIVERY_COUNTS, Envelope};
 use super::header_names;
-use super::outgoing::{Outgoing, PERSISTENT, insert_bytes, insert_text, short};
-use super::properties_size::{entry_size, header_frame_size, properties_list};
+use super::outgoing::Outgoing;
+use super::outgoing_properties::{PERSISTENT, insert_bytes, insert_text, short};
+use super::properties_size::{header_frame_size, properties_list};
 
 /// Why a message is dead-lettered.
 #[derive(Debug)]
@@ -140,141 +144,6 @@ fn headers_of_theirs(
         .collect()
 }
 
-/// What a dead letter has of the original's headers.
-struct Theirs {
-    headers: BTreeMap<ShortString, AMQPValue>,
-    /// The whole property list, if the headers are not all.
-    list: Option<Vec<u8>>,
-    /// The names of those that were cut or left out.
-    cut: Vec<ShortString>,
-}
-
-/// The header that names what was cut takes no more.
-const CUT_NOTE_MAX_BYTES: usize = 512;
-
-/// Headers of up to so many bytes are cut only after the property list.
-const SMALL_BYTES: usize = 256;
-
-/// Less of a header is of no use to anybody.
-const WORTH_KEEPING_BYTES: usize = 64;
-
-impl Theirs {
-    /// Makes all of it fit: the largest headers are cut first, then the property list, then small
-    /// headers.
-    fn fit(&mut self, room: usize) {
-        let mut size: usize = self
-            .headers
-            .iter()
-            .map(|(name, value)| entry_size(name.as_str(), value))
-            .sum();
-        size += self.list.as_ref().map_or(0, |list| list_size(list));
-        if size <= room {
-            return;
-        }
-        let room = room.saturating_sub(CUT_NOTE_MAX_BYTES);
-        let mut by_size: Vec<_> = self
-            .headers
-            .iter()
-            .map(|(name, value)| (entry_size(name.as_str(), value), name.clone()))
-            .collect();
-        by_size.sort_unstable();
-        size = self.cut_larger_than(SMALL_BYTES, &mut by_size, size, room);
-        if size > room
-            && let Some(list) = &mut self.list
-        {
-            let before = list.len();
-            list.truncate(before.saturating_sub(size - room));
-            size -= before - list.len();
-            self.cut.push(short(header_names::ORIGINAL_PROPERTIES));
-        }
-        self.cut_larger_than(0, &mut by_size, size, room);
-    }
-
-    /// Cuts the largest headers until there is room, but for those of up to `least` bytes; the size
-    /// after.
-    fn cut_larger_than(
-        &mut self,
-        least: usize,
-        by_size: &mut Vec<(usize, ShortString)>,
-        mut size: usize,
-        room: usize,
-    ) -> usize {
-        while size > room
-            && let Some((bytes, name)) = by_size.pop_if(|(bytes, _)| *bytes > least)
-        {
-            size = size - bytes + self.cut(&name, size - room);
-            self.cut.push(name);
-        }
-        size
-    }
-
-    /// Cuts so many bytes off a text; anything else is left out. What is left of it, in bytes.
-    fn cut(&mut self, name: &ShortString, excess: usize) -> usize {
-        let Some(value) = self.headers.remove(name.as_str()) else {
-            return 0;
-        };
-        let beginning = |bytes: &[u8]| {
-            let left = bytes
-                .len()
-                .checked_sub(excess)
-                .filter(|left| *left >= WORTH_KEEPING_BYTES)?;
-            Some(bytes[..left].to_vec())
-        };
-        let left = match &value {
-            AMQPValue::LongString(text) => {
-                beginning(text.as_bytes()).map(|left| AMQPValue::LongString(left.into()))
-            }
-            AMQPValue::ByteArray(bytes) => {
-                beginning(bytes.as_slice()).map(|left| AMQPValue::ByteArray(left.into()))
-            }
-            _ => None,
-        };
-        let Some(left) = left else { return 0 };
-        let size = entry_size(name.as_str(), &left);
-        self.headers.insert(name.clone(), left);
-        size
-    }
-
-    /// All headers of the dead letter.
-    fn with(self, mut ours: FieldTable) -> FieldTable {
-        for (name, value) in self.headers {
-            ours.insert(name, value);
-        }
-        if let Some(list) = self.list {
-            ours.insert(
-                header_names::ORIGINAL_PROPERTIES.into(),
-                AMQPValue::ByteArray(list.into()),
-            );
-        }
-        if !self.cut.is_empty() {
-            insert_text(&mut ours, header_names::CUT_HEADERS, &names(&self.cut));
-        }
-        ours
-    }
-}
-
-fn list_size(list: &[u8]) -> usize {
-    entry_size(
-        header_names::ORIGINAL_PROPERTIES,
-        &AMQPValue::ByteArray(ByteArray::default()),
-    ) + list.len()
-}
-
-/// The names for people, not too many.
-fn names(cut: &[ShortString]) -> String {
-    const NAMES_MAX_BYTES: usize = 440;
-    let mut text = String::new();
-    for (count, name) in cut.iter().enumerate() {
-        let comma = if count == 0 { "" } else { ", " };
-        if text.len() + comma.len() + name.as_str().len() > NAMES_MAX_BYTES {
-            return format!("{text} and {} more", cut.len() - count);
-        }
-        text.push_str(comma);
-        text.push_str(name.as_str());
-    }
-    text
-}
-
 fn without_acting_properties(original: &BasicProperties) -> BasicProperties {
     let mut kept = BasicProperties::default();
     if let Some(value) = original.content_type() {
@@ -313,8 +182,8 @@ mod tests {
     use arbtest::arbtest;
     use lapin::types::FieldArray;
 
-    use super::super::properties_size::table_size;
     use super::*;
+    use crate::broker::properties_size::table_size;
 
     fn text(u: &mut Unstructured<'_>) -> Result<ShortString> {
         Ok(short(u.arbitrary()?))
@@ -451,21 +320,5 @@ mod tests {
             AMQPValue::LongString("larger".into())
         );
         assert!(header_frame_size(&properties) > 64 * 1024 - CUT_NOTE_MAX_BYTES - 8);
-    }
-
-    #[test]
-    fn many_names_are_cut_short() {
-        let cut: Vec<_> = (0..1000).map(|i| short(&format!("header-{i}"))).collect();
-        let text = names(&cut);
-        assert!(
-            text.starts_with("header-0, header-1, ") && text.ends_with(" more"),
-            "{text}"
-        );
-        assert!(
-            entry_size(
-                header_names::CUT_HEADERS,
-                &AMQPValue::LongString(text.into())
-            ) <= CUT_NOTE_MAX_BYTES
-        );
     }
 }

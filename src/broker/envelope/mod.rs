@@ -1,5 +1,7 @@
 //! One delivered request, and what its properties say.
 
+mod unplain;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use tokio::time::Instant;
 
-use super::frames::inbound::{SET_ASIDE_HEADER, number_of, read_names};
+use self::unplain::{Name, Unplain};
 use super::frames::properties::bit;
 use super::frames::set_aside::SetAside;
 use super::properties_size::{properties_list, table_size};
@@ -31,31 +33,6 @@ pub struct Envelope {
     unplain: Option<Box<Unplain>>,
 }
 
-/// What was set aside of a message.
-#[derive(Debug, Default)]
-struct Unplain {
-    properties: Option<RawProperties>,
-    /// Exchange and routing key.
-    names: Option<[Name; 2]>,
-}
-
-/// A name that need not be a text.
-#[derive(Debug)]
-struct Name {
-    bytes: Vec<u8>,
-    /// For people.
-    text: String,
-}
-
-impl Name {
-    fn new(bytes: &[u8]) -> Self {
-        Self {
-            bytes: bytes.to_vec(),
-            text: String::from_utf8_lossy(bytes).into_owned(),
-        }
-    }
-}
-
 impl Envelope {
     /// A delivery over a channel of a connection with frames of up to `frame_max` bytes,
     /// with what was set aside of it.
@@ -65,11 +42,7 @@ impl Envelope {
         frame_max: usize,
         set_aside: &SetAside,
     ) -> Self {
-        let unplain = Unplain {
-            properties: raw_properties(&delivery, set_aside),
-            names: raw_names(&delivery, set_aside),
-        };
-        let is_plain = unplain.properties.is_none() && unplain.names.is_none();
+        let unplain = Unplain::of(&delivery, set_aside);
         let headers = match &unplain.properties {
             Some(raw) => raw.as_bytes().len(),
             None => delivery.properties.headers().as_ref().map_or(0, table_size),
@@ -81,7 +54,7 @@ impl Envelope {
             arrived_at: Instant::now(),
             frame_max,
             size,
-            unplain: (!is_plain).then(|| Box::new(unplain)),
+            unplain: (!unplain.is_empty()).then(|| Box::new(unplain)),
         }
     }
 
@@ -111,25 +84,7 @@ impl Envelope {
         // With RabbitMQ 4.3 what was given back may carry a count and no flag.
         self.delivery.redelivered || self.deliveries_before().is_some_and(|count| count > 0)
     }
-}
 
-fn raw_properties(delivery: &Delivery, set_aside: &SetAside) -> Option<RawProperties> {
-    let headers = delivery.properties.headers().as_ref()?;
-    let AMQPValue::LongLongInt(number) = *headers.inner().get(SET_ASIDE_HEADER)? else {
-        return None;
-    };
-    Some(RawProperties::new(
-        set_aside.take(number).unwrap_or_default(),
-    ))
-}
-
-fn raw_names(delivery: &Delivery, set_aside: &SetAside) -> Option<[Name; 2]> {
-    let names = set_aside.take(number_of(delivery.routing_key.as_str())?)?;
-    let (exchange, routing_key) = read_names(&names)?;
-    Some([Name::new(exchange), Name::new(routing_key)])
-}
-
-impl Envelope {
     /// The body's format, as the producer declares it; none if that is no text.
     pub fn content_type(&self) -> Option<&str> {
         let bytes = self.short(bit::CONTENT_TYPE, BasicProperties::content_type)?;
