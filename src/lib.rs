@@ -6,7 +6,7 @@
 //! 1. A **lane** ([`pipeline::lane`]) takes the requests that are ready right now: one, if only one
 //!    is. It works on them as one batch. Meanwhile the next batch gathers by itself in the broker's
 //!    prefetch window, so nobody ever waits for a batch to fill. All lanes share one subscription
-//!    ([`broker::subscription`]), which sees to it that under a light load one of them works, with
+//!    ([`broker::consumer`]), which sees to it that under a light load one of them works, with
 //!    batches as large as they get, and under a heavy load all.
 //! 2. Each message is **decided** on ([`pipeline::decide`]), which is pure: bytes become a tree of
 //!    values ([`wire::json`], [`wire::xml`]), the tree a request ([`wire::request`]), the request
@@ -16,20 +16,20 @@
 //!    The result: add this profile, refuse with this code, or dead-letter.
 //! 3. All profiles of the batch are **stored** by one statement, which is one transaction
 //!    ([`pipeline::commit`], [`store::profiles`]); large requests go part by part
-//!    ([`pipeline::job`]). What conflicts with a row that is there is looked at: if that row was
+//!    ([`pipeline::in_flight`]). What conflicts with a row that is there is looked at: if that row was
 //!    made by this very request, delivered before, it is a success, else the email is taken. That
 //!    is how nothing is added twice.
 //! 4. Replies, trigger events and dead letters are **published** ([`pipeline::compose`],
-//!    [`pipeline::outlets`], [`broker::publisher`]), and the broker confirms each of them. What
+//!    [`pipeline::lane_publisher`], [`broker::publisher`]), and the broker confirms each of them. What
 //!    waits for one queue waits beside the lanes ([`pipeline::deferred`]).
-//! 5. Only then is the batch **settled**, by one acknowledgement ([`broker::subscription`] again).
+//! 5. Only then is the batch **settled**, by one acknowledgement ([`broker::consumer`] again).
 //!    If the worker dies anywhere before, the broker delivers the batch again, and step 3 finds
 //!    what was done.
 //!
 //! # When something breaks
 //!
 //! - *The answer is "no"*: a [`domain::outcome::Rejection`]. A result like any other.
-//! - *A server is away*: the batch is held ([`pipeline::hold`]) or the session is made anew
+//! - *A server is away*: the batch is held ([`pipeline::store_retry`]) or the session is made anew
 //!   ([`worker`]). Never a reply.
 //! - *One message can't be stored though its neighbours can*: it is found by halving the batch, and
 //!   ends as a 500 and a dead letter.

@@ -5,21 +5,21 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::consumer_channel::ConsumerChannel;
 use super::envelope::Envelope;
-use super::subscribed::Subscribed;
-use super::turns::LargeTurn;
+use super::turns::LargeBodyPermit;
 
 /// The duty to settle one request.
 #[derive(Debug)]
 #[must_use = "what is not settled is delivered again when the channel closes"]
 pub struct Receipt {
-    pub(super) subscribed: Arc<Subscribed>,
+    pub(super) consumer_channel: Arc<ConsumerChannel>,
     /// The delivery tag.
     pub(super) tag: u64,
     /// Of body and headers.
     pub(super) bytes: usize,
     /// It waits beside the lanes, and counts no more for what may come in.
-    pub(super) is_beside: bool,
+    pub(super) is_deferred: bool,
 }
 
 /// The duty to settle a batch.
@@ -36,13 +36,13 @@ pub struct BatchReceipt {
     pub(super) bytes: usize,
     /// As long as there is this, the batch is being worked on.
     pub(super) at_work: Option<OwnedSemaphorePermit>,
-    pub(super) large_turn: Option<LargeTurn>,
+    pub(super) large_body_permit: Option<LargeBodyPermit>,
 }
 
 /// What of a batch came over one channel.
 #[derive(Debug)]
 pub(super) struct Share {
-    pub(super) subscribed: Arc<Subscribed>,
+    pub(super) consumer_channel: Arc<ConsumerChannel>,
     /// All that came between the two: a channel counts its deliveries without gaps. Large requests
     /// among them have receipts of their own.
     pub(super) tags: RangeInclusive<u64>,
@@ -63,26 +63,26 @@ impl BatchReceipt {
             requests: envelopes.len(),
             bytes,
             at_work: Some(at_work),
-            large_turn: None,
+            large_body_permit: None,
         }
     }
 
     /// Of large requests, which are settled one by one.
-    pub(super) fn of_large(envelopes: &[Envelope], large_turn: LargeTurn) -> Self {
+    pub(super) fn of_large(envelopes: &[Envelope], large_body_permit: LargeBodyPermit) -> Self {
         Self {
             shares: Vec::new(),
             singles: envelopes.iter().map(Receipt::of).collect(),
             requests: 0,
             bytes: 0,
             at_work: None,
-            large_turn: Some(large_turn),
+            large_body_permit: Some(large_body_permit),
         }
     }
 
     /// Its small requests are being worked on from now on.
     pub(super) fn begin(&self) {
         for share in &self.shares {
-            share.subscribed.begin(share.tags.clone());
+            share.consumer_channel.begin(share.tags.clone());
         }
     }
 
@@ -90,12 +90,14 @@ impl BatchReceipt {
     pub fn set_aside(&mut self, envelope: &Envelope) -> Receipt {
         let receipt = Receipt::of(envelope);
         let is_same = |single: &Receipt| {
-            single.tag == receipt.tag && Arc::ptr_eq(&single.subscribed, &receipt.subscribed)
+            single.tag == receipt.tag
+                && Arc::ptr_eq(&single.consumer_channel, &receipt.consumer_channel)
         };
         if let Some(place) = self.singles.iter().position(is_same) {
             return self.singles.swap_remove(place);
         }
-        let is_from = |share: &&mut Share| Arc::ptr_eq(&share.subscribed, &receipt.subscribed);
+        let is_from =
+            |share: &&mut Share| Arc::ptr_eq(&share.consumer_channel, &receipt.consumer_channel);
         if let Some(share) = self.shares.iter_mut().find(is_from) {
             share.aside.push(receipt.tag);
             self.requests -= 1;
@@ -106,18 +108,18 @@ impl BatchReceipt {
 
     /// The turn that the batch has with large bodies, for what was taken out of it: it goes on
     /// until this is dropped, and not only until the batch is settled.
-    pub fn take_large_turn(&mut self) -> Option<LargeTurn> {
-        self.large_turn.take()
+    pub fn take_large_body_permit(&mut self) -> Option<LargeBodyPermit> {
+        self.large_body_permit.take()
     }
 }
 
 impl Receipt {
     pub(super) fn of(envelope: &Envelope) -> Self {
         Self {
-            subscribed: envelope.subscribed.clone(),
+            consumer_channel: envelope.consumer_channel.clone(),
             tag: envelope.delivery.delivery_tag,
             bytes: envelope.size(),
-            is_beside: false,
+            is_deferred: false,
         }
     }
 }
@@ -126,7 +128,7 @@ impl Receipt {
 fn shares(envelopes: &[Envelope]) -> Vec<Share> {
     let mut shares: Vec<Share> = Vec::new();
     for Envelope {
-        subscribed,
+        consumer_channel,
         delivery,
         ..
     } in envelopes
@@ -134,11 +136,11 @@ fn shares(envelopes: &[Envelope]) -> Vec<Share> {
         let tag = delivery.delivery_tag;
         match shares
             .iter_mut()
-            .find(|share| Arc::ptr_eq(&share.subscribed, subscribed))
+            .find(|share| Arc::ptr_eq(&share.consumer_channel, consumer_channel))
         {
             Some(share) => share.tags = *share.tags.start()..=tag,
             None => shares.push(Share {
-                subscribed: subscribed.clone(),
+                consumer_channel: consumer_channel.clone(),
                 tags: tag..=tag,
                 aside: Vec::new(),
             }),

@@ -56,32 +56,32 @@ fn nobody() -> Arc<Semaphore> {
 
 /// Who may work on large bodies: one batch at a time.
 #[derive(Debug, Default)]
-pub(super) struct LargeTurns {
+pub(super) struct LargeBodyPermits {
     is_taken: AtomicBool,
     /// Rung when the turn is free, among other things.
     pub(super) stirred: Notify,
 }
 
-impl LargeTurns {
+impl LargeBodyPermits {
     pub(super) fn is_taken(&self) -> bool {
         self.is_taken.load(Ordering::Relaxed)
     }
 
     /// The turn, if nobody has it.
-    pub(super) fn take(self: &Arc<Self>) -> Option<LargeTurn> {
+    pub(super) fn take(self: &Arc<Self>) -> Option<LargeBodyPermit> {
         if self.is_taken.swap(true, Ordering::Relaxed) {
             None
         } else {
-            Some(LargeTurn(self.clone()))
+            Some(LargeBodyPermit(self.clone()))
         }
     }
 }
 
 /// The turn with large bodies.
 #[derive(Debug)]
-pub struct LargeTurn(Arc<LargeTurns>);
+pub struct LargeBodyPermit(Arc<LargeBodyPermits>);
 
-impl Drop for LargeTurn {
+impl Drop for LargeBodyPermit {
     fn drop(&mut self) {
         self.0.is_taken.store(false, Ordering::Relaxed);
         self.0.stirred.notify_one();
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn one_batch_has_the_turn_with_large_bodies_and_rings_when_it_is_free() {
-        let turns = Arc::new(LargeTurns::default());
+        let turns = Arc::new(LargeBodyPermits::default());
         let turn = turns.take().expect("nobody has it");
         assert!(turns.is_taken() && turns.take().is_none());
         drop(turn);

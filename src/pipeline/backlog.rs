@@ -3,12 +3,12 @@
 
 use std::collections::VecDeque;
 
-use super::job::Job;
+use super::in_flight::InFlight;
 use super::suspects::is_suspect;
 use crate::broker::batch::BatchLimits;
 use crate::broker::envelope::Envelope;
 use crate::broker::receipt::{BatchReceipt, Receipt};
-use crate::broker::turns::LargeTurn;
+use crate::broker::turns::LargeBodyPermit;
 use crate::limits::{
     BUSY_BATCH_BYTES_MAX, ENTRIES_BYTES_ENOUGH, ENTRIES_BYTES_MAX, LARGE_BATCH_BYTES_MAX,
     SMALL_BATCH_BYTES_MAX,
@@ -18,15 +18,15 @@ use crate::limits::{
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     /// Requests in the batch form: they are stored part by part, between batches of the others.
-    entries: VecDeque<Job>,
+    entries: VecDeque<InFlight>,
     /// As long as much of `entries` is left of a batch with large bodies.
-    large_turn: Option<LargeTurn>,
+    large_body_permit: Option<LargeBodyPermit>,
     /// Requests to be taken alone, one between two batches of the others.
     suspects: VecDeque<(Envelope, Receipt)>,
 }
 
 impl Backlog {
-    /// Whether nothing is owed.
+    /// Whether nothing is left to do.
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.suspects.is_empty()
     }
@@ -41,7 +41,7 @@ impl Backlog {
     }
 
     fn entries_size(&self) -> usize {
-        self.entries.iter().map(Job::size).sum()
+        self.entries.iter().map(InFlight::size).sum()
     }
 
     /// How much more may be taken.
@@ -59,27 +59,29 @@ impl Backlog {
     }
 
     /// Adds a request in the batch form.
-    pub(super) fn push(&mut self, job: Job) {
-        self.entries.push_back(job);
+    pub(super) fn push(&mut self, request: InFlight) {
+        self.entries.push_back(request);
     }
 
-    /// Keeps the turn with large bodies of a batch, if much of it is owed.
-    pub(super) fn keep_large_turn(&mut self, receipt: &mut BatchReceipt) {
+    /// Keeps the permit for large bodies of a batch, if much of it is still to be done.
+    pub(super) fn keep_large_body_permit(&mut self, receipt: &mut BatchReceipt) {
         if self.is_much() {
-            self.large_turn = receipt.take_large_turn().or(self.large_turn.take());
+            self.large_body_permit = receipt
+                .take_large_body_permit()
+                .or(self.large_body_permit.take());
         }
     }
 
     /// The requests in the batch form, to be worked on; they come back by [`Self::put_back`].
-    pub(super) fn take_entries(&mut self) -> VecDeque<Job> {
+    pub(super) fn take_entries(&mut self) -> VecDeque<InFlight> {
         std::mem::take(&mut self.entries)
     }
 
     /// What is left of them.
-    pub(super) fn put_back(&mut self, entries: VecDeque<Job>) {
+    pub(super) fn put_back(&mut self, entries: VecDeque<InFlight>) {
         self.entries = entries;
         if !self.is_much() {
-            self.large_turn = None;
+            self.large_body_permit = None;
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::hold::{GaveUp, Hold};
+use super::store_retry::{GaveUp, StoreRetry};
 use crate::domain::profile::NewProfile;
 use crate::store::error::StoreError;
 use crate::store::pool::Store;
@@ -75,7 +75,7 @@ enum Finding {
 pub(super) async fn commit(
     store: &Store,
     profiles: &[&NewProfile],
-    hold: &mut Hold<'_>,
+    retry: &mut StoreRetry<'_>,
     metrics: &Metrics,
 ) -> Result<Vec<Committed>, GaveUp> {
     let mut outcomes = vec![Committed::Stored(Stored::Added); profiles.len()];
@@ -86,7 +86,7 @@ pub(super) async fn commit(
     while let Some(Piece { range, is_suspect }) = work.pop() {
         let error = match store.insert(&profiles[range.clone()]).await {
             Ok(stored) => {
-                hold.succeeded();
+                retry.succeeded();
                 metrics.batch_profiles.observe(range.len() as f64);
                 for (outcome, stored) in outcomes[range].iter_mut().zip(stored) {
                     *outcome = Committed::Stored(stored);
@@ -96,7 +96,7 @@ pub(super) async fn commit(
             }
             Err(error) => error,
         };
-        match find_out(error, store, hold).await? {
+        match find_out(error, store, retry).await? {
             Finding::Nothing => work.push(range.into()),
             Finding::SomeWait | Finding::Refused(_) | Finding::Denied(_) if range.len() > 1 => {
                 work.extend(halves(range).map(Piece::from));
@@ -119,18 +119,18 @@ pub(super) async fn commit(
 async fn find_out(
     error: StoreError,
     store: &Store,
-    hold: &mut Hold<'_>,
+    retry: &mut StoreRetry<'_>,
 ) -> Result<Finding, GaveUp> {
     let fault = match error {
-        StoreError::Refused(code) => return Ok(refused(code, hold, Finding::Refused)),
+        StoreError::Refused(code) => return Ok(refused(code, retry, Finding::Refused)),
         // Whether it is only one of them, a profile tells that has nothing of theirs.
         StoreError::Slow(_) | StoreError::Unwell(_) | StoreError::Denied { .. } => {
             match (store.probe().await, error) {
                 (Ok(()), StoreError::Denied { code, .. }) => {
-                    return Ok(refused(code, hold, Finding::Denied));
+                    return Ok(refused(code, retry, Finding::Denied));
                 }
                 (Ok(()), error) => {
-                    hold.after_lock(&error).await;
+                    retry.after_lock(&error).await;
                     return Ok(Finding::SomeWait);
                 }
                 (Err(fault), _) => fault,
@@ -138,14 +138,14 @@ async fn find_out(
         }
         StoreError::Unavailable(_) | StoreError::Conflict(_) | StoreError::Setup(_) => error,
     };
-    if hold.after(&fault).await.is_err() && store.probe().await.is_err() {
+    if retry.after(&fault).await.is_err() && store.probe().await.is_err() {
         return Err(GaveUp);
     }
     Ok(Finding::Nothing)
 }
 
-fn refused(code: String, hold: &mut Hold<'_>, finding: fn(String) -> Finding) -> Finding {
-    hold.refused(&StoreError::Refused(code.clone()));
+fn refused(code: String, retry: &mut StoreRetry<'_>, finding: fn(String) -> Finding) -> Finding {
+    retry.refused(&StoreError::Refused(code.clone()));
     finding(code)
 }
 

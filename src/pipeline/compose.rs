@@ -47,18 +47,18 @@ pub(crate) struct Announcement<'a> {
 
 /// A message, what it says, and of which request.
 #[derive(Debug)]
-pub struct Parcel {
+pub struct Message {
     /// To be published.
-    pub message: Outgoing,
+    pub outgoing: Outgoing,
     /// What it says.
-    pub says: Says,
+    pub content: Content,
     /// The index of its request among those that are answered together.
     pub request: usize,
 }
 
 /// What a message says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Says {
+pub enum Content {
     /// What became of a request.
     Reply(Code, Way),
     /// A profile was added.
@@ -67,9 +67,23 @@ pub enum Says {
     DeadLetter(DeadLetterReason),
 }
 
-impl AsRef<Outgoing> for Parcel {
+impl AsRef<Outgoing> for Message {
     fn as_ref(&self) -> &Outgoing {
-        &self.message
+        &self.outgoing
+    }
+}
+
+impl Message {
+    /// A reply that its requester does not get goes to the result queue. False if it is none, or is
+    /// on its way there already.
+    pub fn redirect(&mut self, result_queue: &str) -> bool {
+        let is_redirected = self.outgoing.redirect(result_queue);
+        if let Content::Reply(_, way) = &mut self.content
+            && is_redirected
+        {
+            *way = Way::Returned;
+        }
+        is_redirected
     }
 }
 
@@ -90,7 +104,7 @@ pub(super) struct Responder<'a> {
 
 impl Responder<'_> {
     /// Puts what is to be said about a request into messages; `request` is its index.
-    pub(super) fn compose(&self, answer: &Answer<'_>, request: usize, parcels: &mut Vec<Parcel>) {
+    pub(super) fn compose(&self, answer: &Answer<'_>, request: usize, messages: &mut Vec<Message>) {
         if let Some(reply) = &answer.reply {
             let requester = self.requester(answer.envelope);
             let way = if requester.is_some() {
@@ -98,10 +112,10 @@ impl Responder<'_> {
             } else {
                 Way::ResultQueue
             };
-            let message = self.reply(answer, reply, requester);
-            parcels.push(Parcel {
-                message,
-                says: Says::Reply(reply.code(), way),
+            let outgoing = self.reply(answer, reply, requester);
+            messages.push(Message {
+                outgoing,
+                content: Content::Reply(reply.code(), way),
                 request,
             });
         }
@@ -109,16 +123,16 @@ impl Responder<'_> {
             .events
             .iter()
             .map(|event| self.event(answer.trace, event));
-        parcels.extend(events.map(|message| Parcel {
-            message,
-            says: Says::Event,
+        messages.extend(events.map(|outgoing| Message {
+            outgoing,
+            content: Content::Event,
             request,
         }));
         if let Some((reason, rejection)) = answer.dead_letter {
-            let message = self.dead_letter(answer.envelope, rejection);
-            parcels.push(Parcel {
-                message,
-                says: Says::DeadLetter(reason),
+            let outgoing = self.dead_letter(answer.envelope, rejection);
+            messages.push(Message {
+                outgoing,
+                content: Content::DeadLetter(reason),
                 request,
             });
         }

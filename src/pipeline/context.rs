@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::Instant;
 
 use super::destinations::{Destinations, SizeLimit};
-use super::hold::{Hold, Holding};
+use super::store_retry::{StoreRetry, StoreTrouble};
 use super::suspects::Suspects;
 use crate::config::WorkerConfig;
 use crate::domain::identity::IdSource;
@@ -31,7 +31,7 @@ pub struct Context {
     /// Requests settled so far.
     pub settled: AtomicU64,
     /// Who waits for the database.
-    pub holding: Holding,
+    pub store_trouble: StoreTrouble,
     /// Requests that may have ended a worker.
     pub suspects: Suspects,
     /// What is remembered of where messages go.
@@ -44,9 +44,9 @@ pub struct Context {
 
 impl Context {
     /// For a lane that has a batch.
-    pub fn hold<'h>(&'h self, progress: &'h Progress) -> Hold<'h> {
-        Hold::new(
-            &self.holding,
+    pub fn retry<'h>(&'h self, progress: &'h Progress) -> StoreRetry<'h> {
+        StoreRetry::new(
+            &self.store_trouble,
             &self.recorder,
             progress,
             self.config.park_after,

@@ -10,8 +10,8 @@ use super::context::Context;
 use super::decide::{Decision, Properties, Rules, Verdict, decide};
 #[cfg(debug_assertions)]
 use super::faults;
-use super::hold::{GaveUp, Hold};
-use super::job::{self, failed};
+use super::in_flight::{self, failed};
+use super::store_retry::{GaveUp, StoreRetry};
 use crate::broker::envelope::Envelope;
 use crate::domain::directory::Directory;
 use crate::domain::outcome::DeadLetterReason;
@@ -27,23 +27,23 @@ impl Context {
         &self,
         envelopes: &[Envelope],
         taken_at: Instant,
-        hold: &mut Hold<'_>,
+        retry: &mut StoreRetry<'_>,
     ) -> Result<Vec<Decision>, GaveUp> {
         let keeper = &self.directory;
-        let directory = persist(hold, || keeper.recent()).await?;
+        let directory = persist(retry, || keeper.recent()).await?;
         let now = now();
         let mut decisions = Vec::with_capacity(envelopes.len());
         let mut decided_size = 0;
         for envelope in envelopes {
             let decision = self.decide_one(envelope, &directory, now);
-            decided_size += job::size(envelope, &decision);
+            decided_size += in_flight::size(envelope, &decision);
             decisions.push(decision);
             if decided_size > DECIDED_BYTES_MAX {
                 break;
             }
         }
         if decisions.iter().any(|decision| decision.directory_missed) {
-            let newer = persist(hold, || keeper.true_since(taken_at)).await?;
+            let newer = persist(retry, || keeper.true_since(taken_at)).await?;
             if newer.version != directory.version {
                 for (decision, envelope) in decisions.iter_mut().zip(envelopes) {
                     if decision.directory_missed {
@@ -107,7 +107,7 @@ fn now() -> Timestamp {
 }
 
 /// Asks the directory until it answers.
-async fn persist<F, A>(hold: &mut Hold<'_>, ask: F) -> Result<Arc<Directory>, GaveUp>
+async fn persist<F, A>(retry: &mut StoreRetry<'_>, ask: F) -> Result<Arc<Directory>, GaveUp>
 where
     F: Fn() -> A,
     A: Future<Output = Result<Arc<Directory>, StoreError>>,
@@ -115,10 +115,10 @@ where
     loop {
         match ask().await {
             Ok(directory) => {
-                hold.succeeded();
+                retry.succeeded();
                 return Ok(directory);
             }
-            Err(error) => hold.after(&error).await?,
+            Err(error) => retry.after(&error).await?,
         }
     }
 }

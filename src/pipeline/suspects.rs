@@ -51,7 +51,7 @@ pub struct Turn<'s>(MutexGuard<'s, Option<RequestId>>);
 impl Suspects {
     /// A turn, if there is one soon. If another suspect is held up, by a lock say, other requests
     /// need not wait for it.
-    pub async fn turn_soon(&self) -> Option<Turn<'_>> {
+    pub async fn acquire_soon(&self) -> Option<Turn<'_>> {
         tokio::time::timeout(TURN_SOON, self.0.lock())
             .await
             .ok()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::broker::subscription::Held;
+use crate::broker::consumer::Held;
 use crate::pipeline::deferred::Backlog;
 use crate::store::directory::DirectoryState;
 use crate::store::pool::PoolState;

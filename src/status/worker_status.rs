@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::exposition;
 use super::snapshot::{BrokerState, Snapshot};
 use crate::broker::connection::Connection;
-use crate::broker::subscription::Subscription;
+use crate::broker::consumer::RequestConsumer;
 use crate::observe::recorder::Recorder;
 use crate::pipeline::deferred::Deferred;
 use crate::store::directory::DirectoryKeeper;
@@ -33,7 +33,7 @@ pub struct Observed {
     /// The connection that everything is published on.
     pub publishing: Connection,
     /// What came in.
-    pub subscription: Arc<Subscription>,
+    pub consumer: Arc<RequestConsumer>,
     /// What waits beside the lanes.
     pub deferred: Arc<Deferred>,
 }
@@ -107,7 +107,7 @@ impl WorkerStatus {
                 address: session.publishing.address(),
                 is_open: session.consuming.is_open() && session.publishing.is_open(),
                 is_blocked: session.publishing.is_blocked(),
-                held: session.subscription.held(),
+                held: session.consumer.held(),
                 backlogs: session.deferred.backlogs(),
             }),
         }

@@ -9,15 +9,16 @@ use tracing::{debug, info, warn};
 
 use super::caution::CALM;
 use crate::broker::connection::{Connection, Frames};
+use crate::broker::consumer::RequestConsumer;
 use crate::broker::error::BrokerError;
-use crate::broker::subscription::Subscription;
 use crate::broker::{setup, topology};
 use crate::observe::health::Part;
 use crate::pipeline::context::Context;
 use crate::pipeline::deferred::Deferred;
 use crate::pipeline::destinations::TRIED_BYTES;
 use crate::pipeline::lane::{Lane, LaneEnd};
-use crate::pipeline::outlets::{Lines, Outlets};
+use crate::pipeline::lane_publisher::LanePublisher;
+use crate::pipeline::publishing_connections::PublishingConnections;
 use crate::pipeline::shutdown::{self, Stop};
 use crate::status::{Observed, WorkerStatus};
 
@@ -38,10 +39,10 @@ pub(super) struct Session {
     context: Arc<Context>,
     is_cautious: bool,
     consuming: Connection,
-    lines: Arc<Lines>,
-    subscription: Arc<Subscription>,
+    connections: Arc<PublishingConnections>,
+    consumer: Arc<RequestConsumer>,
     deferred: Arc<Deferred>,
-    outlets: Vec<Outlets>,
+    publisher: Vec<LanePublisher>,
 }
 
 impl Session {
@@ -65,16 +66,16 @@ impl Session {
         } else {
             (config.lanes, config.prefetch)
         };
-        let lines = Arc::new(Lines::new(publishing, &context.worker));
-        let mut outlets = Vec::with_capacity(lanes);
+        let connections = Arc::new(PublishingConnections::new(publishing, &context.worker));
+        let mut publisher = Vec::with_capacity(lanes);
         for _ in 0..lanes {
-            outlets.push(Outlets::open(context, &lines).await?);
+            publisher.push(LanePublisher::open(context, &connections).await?);
         }
         let request_queue = &config.topology.request_queue;
-        let subscription =
-            Subscription::open(&consuming, request_queue, prefetch, config.body_max).await?;
-        let subscription = Arc::new(subscription);
-        let address = address(&lines.publishing, &consuming);
+        let consumer =
+            RequestConsumer::open(&consuming, request_queue, prefetch, config.body_max).await?;
+        let consumer = Arc::new(consumer);
+        let address = address(&connections.publishing, &consuming);
         info!(
             lanes,
             "connected to RabbitMQ at {address}; taking requests from {request_queue}"
@@ -85,15 +86,15 @@ impl Session {
             warn!("{WORDS}");
             context.recorder.health.trouble(Part::Broker, WORDS);
         }
-        let deferred = Deferred::new(context.clone(), subscription.clone(), lines.clone());
+        let deferred = Deferred::new(context.clone(), consumer.clone(), connections.clone());
         Ok(Self {
             context: context.clone(),
             is_cautious,
             consuming,
-            lines,
-            subscription,
+            connections,
+            consumer,
             deferred,
-            outlets,
+            publisher,
         })
     }
 
@@ -124,8 +125,8 @@ impl Session {
         let recorder = self.context.recorder.clone();
         let _observation = status.observe(Observed {
             consuming: self.consuming.clone(),
-            publishing: self.lines.publishing.clone(),
-            subscription: self.subscription.clone(),
+            publishing: self.connections.publishing.clone(),
+            consumer: self.consumer.clone(),
             deferred: self.deferred.clone(),
         });
         if !self.is_cautious {
@@ -133,11 +134,11 @@ impl Session {
         }
         let (lanes_stop, lane_stop) = shutdown::channel();
         let mut lanes = JoinSet::new();
-        for outlets in self.outlets {
+        for publisher in self.publisher {
             let lane = Lane::new(
                 self.context.clone(),
-                self.subscription.clone(),
-                outlets,
+                self.consumer.clone(),
+                publisher,
                 self.deferred.clone(),
             );
             lanes.spawn(lane.run(lane_stop.clone()));
@@ -170,7 +171,7 @@ impl Session {
         lanes_stop.stop(patience);
         let mut out_of_time = lane_stop.clone();
         let rest = tokio::time::timeout(patience, async {
-            let (cancelled, rest) = tokio::join!(self.subscription.cancel(), collect(&mut lanes));
+            let (cancelled, rest) = tokio::join!(self.consumer.cancel(), collect(&mut lanes));
             if let Err(error) = cancelled {
                 debug!(%error, "the subscription did not end in order");
             }
@@ -187,19 +188,19 @@ impl Session {
         self.deferred.end().await;
         let end = first.or(rest).unwrap_or(LaneEnd::Finished);
         if gives_back(&end)
-            && let Err(error) = self.subscription.give_back_all().await
+            && let Err(error) = self.consumer.give_back_all().await
         {
             debug!(%error, "could not give back what was held; the broker does it when the connection closes");
         }
         if gives_back(&end) {
             tokio::select! {
-                () = self.subscription.until_acks_are_taken() => {}
+                () = self.consumer.until_acks_are_taken() => {}
                 // What is left of the grace period is for closing in order.
                 () = stop.out_of_time() => {}
             }
         }
         self.consuming.close().await;
-        self.lines.close().await;
+        self.connections.close().await;
         let is_over = matches!(end, LaneEnd::Finished | LaneEnd::OutOfTime);
         if is_cautious_for_long && is_over && !stop.is_requested() {
             Ended::CautiousForLong

@@ -7,8 +7,8 @@ use crate::observe::health::Part;
 use crate::observe::reasons::Reasons;
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::context::Context;
-use crate::pipeline::hold::Meanwhile;
 use crate::pipeline::shutdown::Stop;
+use crate::pipeline::store_retry::Meanwhile;
 use crate::status::WorkerStatus;
 use crate::store::directory::DirectoryKeeper;
 use crate::store::email;
@@ -83,7 +83,7 @@ pub(super) async fn wait_for_room(context: &Context, stop: &mut Stop) {
         while let Err(error) = can_work(context).await {
             context.recorder.database_failed(&error);
             context
-                .holding
+                .store_trouble
                 .failed(&context.recorder, &error, Meanwhile::NotTaken);
             if !waiting && may_pass(&error) {
                 info!("taking no requests until the database can store them");
@@ -91,7 +91,7 @@ pub(super) async fn wait_for_room(context: &Context, stop: &mut Stop) {
             waiting = true;
             backoff.wait().await;
         }
-        if context.holding.is_over(&context.recorder) {
+        if context.store_trouble.is_over(&context.recorder) {
             info!("the database is back");
         }
     };

@@ -14,8 +14,8 @@ use crate::domain::identity::IdSource;
 use crate::observe::recorder::Recorder;
 use crate::pipeline::context::Context;
 use crate::pipeline::destinations::{Destinations, SizeLimit};
-use crate::pipeline::hold::Holding;
 use crate::pipeline::shutdown::Stop;
+use crate::pipeline::store_retry::StoreTrouble;
 use crate::pipeline::suspects::Suspects;
 use crate::status::WorkerStatus;
 use crate::store::pool::Store;
@@ -97,7 +97,7 @@ impl Worker {
             ids,
             worker: name,
             settled: AtomicU64::new(0),
-            holding: Holding::default(),
+            store_trouble: StoreTrouble::default(),
             suspects: Suspects::default(),
             destinations: Destinations::default(),
             size_limit: SizeLimit::default(),

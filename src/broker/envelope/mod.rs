@@ -12,11 +12,11 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use tokio::time::Instant;
 
 use self::unplain::{Name, Unplain};
+use super::consumer_channel::ConsumerChannel;
 use super::frames::properties::bit;
 use super::frames::set_aside::SetAside;
 use super::properties_size::{properties_list, table_size};
 use super::raw_properties::{self, RawProperties};
-use super::subscribed::Subscribed;
 
 /// One delivered request: body, properties, and how it came here.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct Envelope {
     /// On the heap, as it is large and handed on several times.
     pub(super) delivery: Box<Delivery>,
     /// The channel that it came over.
-    pub(super) subscribed: Arc<Subscribed>,
+    pub(super) consumer_channel: Arc<ConsumerChannel>,
     pub(super) arrived_at: Instant,
     frame_max: usize,
     /// Bytes of body and headers.
@@ -38,7 +38,7 @@ impl Envelope {
     /// with what was set aside of it.
     pub(super) fn new(
         delivery: Delivery,
-        subscribed: Arc<Subscribed>,
+        consumer_channel: Arc<ConsumerChannel>,
         frame_max: usize,
         set_aside: &SetAside,
     ) -> Self {
@@ -50,7 +50,7 @@ impl Envelope {
         let size = delivery.data.len() + headers;
         Self {
             delivery: Box::new(delivery),
-            subscribed,
+            consumer_channel,
             arrived_at: Instant::now(),
             frame_max,
             size,

@@ -16,12 +16,12 @@ use self::ready_queue::ReadyQueue;
 use self::slot::Slot;
 use super::acks::SingleAcks;
 use super::connection::Connection;
+use super::consumer_channel::ConsumerChannel;
 use super::envelope::Envelope;
 use super::error::BrokerError;
 use super::frames::set_aside::SetAside;
+use super::prefetch_window::{PrefetchWindow, Step};
 use super::read_gate::ReadGate;
-use super::subscribed::Subscribed;
-use super::window::{Step, Window};
 use crate::limits::LARGE_BODY_BYTES;
 
 /// Two channels bring a full queue in faster than one, as the broker has a process for each; more
@@ -43,7 +43,7 @@ pub(super) struct Incoming {
     single_acks: Arc<Mutex<SingleAcks>>,
     /// Channels that nothing is asked for over any more, but of which something waits beside the
     /// lanes.
-    lingering: Vec<Arc<Subscribed>>,
+    lingering: Vec<Arc<ConsumerChannel>>,
     replaced_at: Instant,
     /// What was taken out of the streams and is in no batch yet.
     pub(super) ready: ReadyQueue,
@@ -51,7 +51,7 @@ pub(super) struct Incoming {
     /// Properties that the client library can't take, for the deliveries that have them.
     set_aside: Arc<SetAside>,
     frame_max: usize,
-    window: Window,
+    window: PrefetchWindow,
     /// Why a channel was lost. All streams end then, and only one of them says why.
     lost: Option<BrokerError>,
 }
@@ -67,7 +67,7 @@ impl Incoming {
     pub(super) async fn open(
         connection: &Connection,
         queue: &str,
-        window: Window,
+        window: PrefetchWindow,
     ) -> Result<Self, BrokerError> {
         let (mut slots, single_acks) = (Vec::new(), Arc::default());
         for _ in 0..CHANNELS.min(window.most()) {
@@ -95,10 +95,10 @@ impl Incoming {
     }
 
     /// Every channel over which something came that may not be settled.
-    pub(super) fn all_channels(&self) -> impl Iterator<Item = &Arc<Subscribed>> {
+    pub(super) fn all_channels(&self) -> impl Iterator<Item = &Arc<ConsumerChannel>> {
         self.slots
             .iter()
-            .map(|slot| &slot.subscribed)
+            .map(|slot| &slot.consumer_channel)
             .chain(&self.lingering)
     }
 
@@ -154,10 +154,10 @@ impl Incoming {
                 Err(error)
             }
             Some(Ok(delivery)) => {
-                let subscribed = self.slots[index].subscribed.clone();
+                let consumer_channel = self.slots[index].consumer_channel.clone();
                 self.sort_in(Envelope::new(
                     delivery,
-                    subscribed,
+                    consumer_channel,
                     self.frame_max,
                     &self.set_aside,
                 ));
@@ -182,7 +182,7 @@ impl Incoming {
         if envelope.body().len() >= LARGE_BODY_BYTES {
             // Small ones that came later overtake it.
             envelope
-                .subscribed
+                .consumer_channel
                 .set_aside(envelope.delivery.delivery_tag);
             self.ready.push_large(bytes, envelope);
         } else {
@@ -210,13 +210,18 @@ impl Incoming {
     /// what comes after it can't be acknowledged together. So requests come over another channel
     /// from then on, and this one stays open for those that wait.
     fn wants_other_channels(&mut self) -> bool {
-        if self.window.is_paused() || !self.slots.iter().any(|slot| slot.subscribed.beside() > 0) {
+        if self.window.is_paused()
+            || !self
+                .slots
+                .iter()
+                .any(|slot| slot.consumer_channel.deferred() > 0)
+        {
             return false;
         }
-        self.lingering.retain(|subscribed| {
-            subscribed.beside() > 0
-                || Arc::strong_count(subscribed) > 1
-                || !subscribed.keep_open().is_zero()
+        self.lingering.retain(|consumer_channel| {
+            consumer_channel.deferred() > 0
+                || Arc::strong_count(consumer_channel) > 1
+                || !consumer_channel.keep_open().is_zero()
         });
         let may_replace = self.lingering.len() + self.slots.len() <= LINGERING_MAX;
         may_replace && self.replaced_at.elapsed() >= REPLACE_EVERY
@@ -224,10 +229,10 @@ impl Incoming {
 
     async fn replace_channels(&mut self) -> Result<(), BrokerError> {
         for slot in &mut self.slots {
-            if slot.subscribed.beside() > 0 && self.lingering.len() < LINGERING_MAX {
+            if slot.consumer_channel.deferred() > 0 && self.lingering.len() < LINGERING_MAX {
                 let old =
                     std::mem::replace(slot, Slot::open(&self.connection, &self.single_acks).await?);
-                self.lingering.push(old.subscribed);
+                self.lingering.push(old.consumer_channel);
             }
         }
         self.replaced_at = Instant::now();

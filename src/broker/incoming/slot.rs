@@ -10,8 +10,8 @@ use lapin::types::FieldTable;
 
 use crate::broker::acks::SingleAcks;
 use crate::broker::connection::Connection;
+use crate::broker::consumer_channel::ConsumerChannel;
 use crate::broker::error::{ANSWER_MAX, BrokerError, within};
-use crate::broker::subscribed::Subscribed;
 
 /// More a quorum queue does not allow to a channel.
 const PREFETCH_MAX: u16 = 2000;
@@ -20,7 +20,7 @@ type Pausing = Pin<Box<dyn Future<Output = lapin::Result<()>> + Send>>;
 
 /// One of the channels that requests come over.
 pub(super) struct Slot {
-    pub(super) subscribed: Arc<Subscribed>,
+    pub(super) consumer_channel: Arc<ConsumerChannel>,
     /// None while nothing is asked for over it.
     pub(super) stream: Option<Consumer>,
     /// That nothing more is asked for is on its way to the broker.
@@ -32,12 +32,12 @@ impl Slot {
         connection: &Connection,
         single_acks: &Arc<Mutex<SingleAcks>>,
     ) -> Result<Self, BrokerError> {
-        let subscribed = Arc::new(Subscribed::new(
+        let consumer_channel = Arc::new(ConsumerChannel::new(
             connection.channel().await?,
             single_acks.clone(),
         ));
         Ok(Self {
-            subscribed,
+            consumer_channel,
             stream: None,
             pausing: None,
         })
@@ -45,9 +45,9 @@ impl Slot {
 
     /// Asks for so many requests at a time, and for as many more as wait beside the lanes.
     pub(super) async fn ask(&mut self, queue: &str, prefetch: u16) -> Result<(), BrokerError> {
-        let beside = u16::try_from(self.subscribed.beside()).unwrap_or(u16::MAX);
-        let prefetch = prefetch.saturating_add(beside).min(PREFETCH_MAX);
-        let channel = &self.subscribed.channel;
+        let deferred = u16::try_from(self.consumer_channel.deferred()).unwrap_or(u16::MAX);
+        let prefetch = prefetch.saturating_add(deferred).min(PREFETCH_MAX);
+        let channel = &self.consumer_channel.channel;
         // Before the subscription: the library keeps deliveries in a queue that has no other bound.
         let qos = channel.basic_qos(prefetch, BasicQosOptions { global: false });
         within(ANSWER_MAX, "qos", qos).await?;
@@ -70,7 +70,7 @@ impl Slot {
         if self.pausing.is_some() {
             return Ok(());
         }
-        let (channel, tag) = (self.subscribed.channel.clone(), stream.tag());
+        let (channel, tag) = (self.consumer_channel.channel.clone(), stream.tag());
         let cancel = async move {
             channel
                 .basic_cancel(tag, BasicCancelOptions::default())

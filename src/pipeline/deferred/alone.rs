@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::Deferred;
-use super::waiting::{Errand, limit};
+use super::waiting::{WaitingMessage, limit};
 use crate::broker::error::BrokerError;
 use crate::broker::publisher::{Fate, Published, Publisher};
 use crate::pipeline::backoff::Backoff;
@@ -24,30 +24,34 @@ const SHOWS_AFTER: Duration = Duration::from_millis(100);
 const ATTEMPTS_MAX: u32 = 3;
 
 impl Deferred {
-    pub(super) async fn tend_alone(self: &Arc<Self>) {
+    pub(super) async fn publish_all_alone(self: &Arc<Self>) {
         let mut publisher = None;
-        while let Some(errand) = self.take_alone() {
-            if !self.lines.is_open() {
+        while let Some(message) = self.take_alone() {
+            if !self.connections.is_open() {
                 return self.fail_closed();
             }
-            self.publish_alone(&mut publisher, errand).await;
+            self.publish_alone(&mut publisher, message).await;
         }
     }
 
-    fn take_alone(&self) -> Option<Errand> {
+    fn take_alone(&self) -> Option<WaitingMessage> {
         let mut waiting = self.waiting();
-        let errand = waiting.alone.pop_front();
-        waiting.alone_is_tended = errand.is_some();
-        errand
+        let message = waiting.alone.pop_front();
+        waiting.alone_has_task = message.is_some();
+        message
     }
 
-    async fn publish_alone(self: &Arc<Self>, publisher: &mut Option<Publisher>, errand: Errand) {
-        if errand.owed.is_over() {
-            return self.uncount(&errand);
+    async fn publish_alone(
+        self: &Arc<Self>,
+        publisher: &mut Option<Publisher>,
+        message: WaitingMessage,
+    ) {
+        if message.outstanding.is_over() {
+            return self.uncount(&message);
         }
         let opened = match publisher.take() {
             Some(opened) => Ok(opened),
-            None => self.lines.apart.publisher().await,
+            None => self.connections.apart.publisher().await,
         };
         let mut opened = match opened {
             Ok(opened) => opened,
@@ -56,81 +60,81 @@ impl Deferred {
                 if self.context.recorder.unconfirmed.happened(1).is_some() {
                     warn!(%error, "the connection for what is published alone can't be opened; what needs it waits");
                 }
-                return self.try_alone_later(errand).await;
+                return self.try_alone_later(message).await;
             }
         };
         match opened
-            .publish(std::slice::from_ref(&errand), Some(ALONE_PATIENCE))
+            .publish(std::slice::from_ref(&message), Some(ALONE_PATIENCE))
             .await
         {
             Ok(Published::Confirmed) => {
                 *publisher = Some(opened);
-                self.confirmed(errand).await;
+                self.confirmed(message).await;
             }
             Ok(Published::Partly {
                 unconfirmed: Some(unconfirmed),
                 ..
             }) => {
                 let deferred = self.clone();
-                self.spawn(async move { deferred.wait_for(unconfirmed, vec![(0, errand)]).await });
+                self.spawn(async move { deferred.wait_for(unconfirmed, vec![(0, message)]).await });
             }
             Ok(Published::Partly {
                 fates,
                 unconfirmed: None,
             }) if fates.first() == Some(&Fate::Returned) => {
-                self.returned(errand);
+                self.returned(message);
             }
-            Ok(Published::Partly { .. }) => self.try_alone_later(errand).await,
-            Err(error) => self.lost_alone(errand, error).await,
+            Ok(Published::Partly { .. }) => self.try_alone_later(message).await,
+            Err(error) => self.lost_alone(message, error).await,
         }
     }
 
     /// Its queue is full, or the connection can't be opened.
-    async fn try_alone_later(self: &Arc<Self>, errand: Errand) {
-        if errand.since.elapsed() >= limit(&self.destination(&errand)) {
-            return self.out_of_time(errand).await;
+    async fn try_alone_later(self: &Arc<Self>, message: WaitingMessage) {
+        if message.since.elapsed() >= limit(&self.destination(&message)) {
+            return self.out_of_time(message).await;
         }
         let deferred = self.clone();
         self.spawn(async move {
             Backoff::default().wait().await;
-            deferred.push_alone(errand);
+            deferred.push_alone(message);
         });
     }
 
     /// The connection, or its channel, was lost over this message.
-    async fn lost_alone(self: &Arc<Self>, mut errand: Errand, error: BrokerError) {
+    async fn lost_alone(self: &Arc<Self>, mut message: WaitingMessage, error: BrokerError) {
         if let BrokerError::TooLarge(limit) = error {
             self.context.size_limit.learn(limit);
-            return self.give_back(errand).await;
+            return self.give_back(message).await;
         }
         if error.is_setup() {
             self.fail(error);
-            return self.push_alone(errand);
+            return self.push_alone(message);
         }
         tokio::time::sleep(SHOWS_AFTER).await;
-        if !self.lines.is_open() {
-            return self.push_alone(errand);
+        if !self.connections.is_open() {
+            return self.push_alone(message);
         }
-        errand.attempts += 1;
-        if !error.accuses() && errand.attempts < ATTEMPTS_MAX {
-            return self.push_alone(errand);
+        message.attempts += 1;
+        if !error.accuses() && message.attempts < ATTEMPTS_MAX {
+            return self.push_alone(message);
         }
         warn!(%error, "a message cost the connection that it was published on; it is published with less");
-        let destination = self.destination(&errand);
+        let destination = self.destination(&message);
         if destination.is_requesters() {
             self.context
                 .destinations
                 .remember(destination, Known::Refuses);
         }
-        self.uncount(&errand);
-        let is_less = errand.parcel.redirect(self.result_queue())
-            || errand.parcel.message.strip(self.result_queue());
-        (errand.attempts, errand.since) = (0, Instant::now());
-        self.count(&errand);
+        self.uncount(&message);
+        let is_less = message.message.redirect(self.result_queue())
+            || message.message.outgoing.strip(self.result_queue());
+        (message.attempts, message.since) = (0, Instant::now());
+        self.count(&message);
         if is_less {
-            self.push_alone(errand);
+            self.push_alone(message);
         } else {
-            self.give_back(errand).await;
+            self.give_back(message).await;
         }
     }
 }

@@ -6,9 +6,9 @@
 //! queue together with its request.
 
 mod alone;
+mod destination_task;
 mod ending;
 mod room;
-mod tender;
 mod unconfirmed;
 mod waiting;
 
@@ -20,24 +20,25 @@ use tokio::time::Instant;
 use tracing::debug;
 
 pub(crate) use self::waiting::Backlog;
-use self::waiting::{Errand, Waiting};
-use super::compose::Parcel;
+use self::waiting::{Waiting, WaitingMessage};
+use super::compose::Message;
 use super::context::Context;
 use super::destinations::Destination;
-use super::outlets::{Left, Lines};
-use super::owed::{Owed, Unmarked};
+use super::lane_publisher::Unpublished;
+use super::outstanding::{Outstanding, Unmarked};
+use super::publishing_connections::PublishingConnections;
+use crate::broker::consumer::RequestConsumer;
 use crate::broker::error::BrokerError;
 use crate::broker::outgoing::Route;
-use crate::broker::subscription::Subscription;
 
 /// So many messages for one destination are published together.
 const BATCH_MAX: usize = 250;
 
 /// A request that something is still to be said about, and its key.
 #[derive(Debug, Clone)]
-pub struct Owing {
+pub struct OutstandingHandle {
     /// The request.
-    pub owed: Arc<Owed>,
+    pub outstanding: Arc<Outstanding>,
     key: u64,
 }
 
@@ -45,8 +46,8 @@ pub struct Owing {
 #[derive(Debug)]
 pub struct Deferred {
     context: Arc<Context>,
-    subscription: Arc<Subscription>,
-    lines: Arc<Lines>,
+    consumer: Arc<RequestConsumer>,
+    connections: Arc<PublishingConnections>,
     waiting: Mutex<Waiting>,
     /// Rung when something was said.
     room: Notify,
@@ -58,13 +59,13 @@ impl Deferred {
     /// Nothing waits yet.
     pub fn new(
         context: Arc<Context>,
-        subscription: Arc<Subscription>,
-        lines: Arc<Lines>,
+        consumer: Arc<RequestConsumer>,
+        connections: Arc<PublishingConnections>,
     ) -> Arc<Self> {
         Arc::new(Self {
             context,
-            subscription,
-            lines,
+            consumer,
+            connections,
             waiting: Mutex::default(),
             room: Notify::new(),
             failure: watch::channel(None).0,
@@ -73,40 +74,44 @@ impl Deferred {
     }
 
     /// A request of which something is left to be said.
-    pub fn open(&self, owed: Owed) -> Owing {
-        let owed = Arc::new(owed);
+    pub fn open(&self, outstanding: Outstanding) -> OutstandingHandle {
+        let outstanding = Arc::new(outstanding);
         let mut waiting = self.waiting();
         waiting.next_request += 1;
         let key = waiting.next_request;
-        waiting.requests.insert(key, owed.clone());
-        Owing { owed, key }
+        waiting.requests.insert(key, outstanding.clone());
+        OutstandingHandle { outstanding, key }
     }
 
-    /// Takes what a lane has left; `owing` has the request of each message.
-    pub fn accept(self: &Arc<Self>, left: Left, owing: &mut impl FnMut(usize) -> Owing) {
-        let mut errand = |parcel: Parcel| {
-            let Owing { owed, key } = owing(parcel.request);
-            owed.add();
-            Errand {
-                parcel,
-                owed,
+    /// Takes what a lane has left; `handle_of` has the request of each message.
+    pub fn accept(
+        self: &Arc<Self>,
+        left: Unpublished,
+        handle_of: &mut impl FnMut(usize) -> OutstandingHandle,
+    ) {
+        let mut waiting = |message: Message| {
+            let OutstandingHandle { outstanding, key } = handle_of(message.request);
+            outstanding.add();
+            WaitingMessage {
+                message,
+                outstanding,
                 request: key,
                 since: Instant::now(),
                 attempts: 0,
             }
         };
         match left {
-            Left::Late(unconfirmed, parcels) => {
-                let errands = parcels
+            Unpublished::Late(unconfirmed, messages) => {
+                let messages = messages
                     .into_iter()
-                    .map(|(index, parcel)| (index, errand(parcel)))
+                    .map(|(index, message)| (index, waiting(message)))
                     .collect();
-                self.watch(unconfirmed, errands);
+                self.watch(unconfirmed, messages);
             }
-            Left::Refused(parcel) | Left::Alone(parcel) => {
-                let errand = errand(parcel);
-                self.count(&errand);
-                self.push(errand);
+            Unpublished::Refused(message) | Unpublished::Alone(message) => {
+                let message = waiting(message);
+                self.count(&message);
+                self.push(message);
             }
         }
         self.make_room();
@@ -167,7 +172,7 @@ impl Deferred {
             .waiting()
             .requests
             .values()
-            .flat_map(|owed| owed.unmarked())
+            .flat_map(|outstanding| outstanding.unmarked())
             .collect();
         self.mark(&unmarked).await;
     }
@@ -192,68 +197,43 @@ impl Deferred {
         &self.context.config.topology.result_queue
     }
 
-    fn destination(&self, errand: &Errand) -> Destination {
-        Destination::of(&errand.parcel.message, self.result_queue())
+    fn destination(&self, message: &WaitingMessage) -> Destination {
+        Destination::of(&message.message.outgoing, self.result_queue())
     }
 
-    fn count(&self, errand: &Errand) {
-        let destination = self.destination(errand);
-        let mut waiting = self.waiting();
-        waiting.messages += 1;
-        waiting.bytes += errand.parcel.message.size();
-        let backlog = waiting.backlogs.entry(destination.clone());
-        let backlog = backlog.or_insert_with(|| Backlog {
-            destination,
-            messages: 0,
-            since: Instant::now(),
-        });
-        backlog.messages += 1;
+    fn count(&self, message: &WaitingMessage) {
+        let destination = self.destination(message);
+        self.waiting().count(destination, message.size());
     }
 
-    fn uncount(&self, errand: &Errand) {
-        let destination = self.destination(errand);
-        let mut waiting = self.waiting();
-        waiting.messages = waiting.messages.saturating_sub(1);
-        waiting.bytes = waiting.bytes.saturating_sub(errand.parcel.message.size());
-        if let Some(backlog) = waiting.backlogs.get_mut(&destination) {
-            backlog.messages = backlog.messages.saturating_sub(1);
-            if backlog.messages == 0 {
-                waiting.backlogs.remove(&destination);
-            }
-        }
-        drop(waiting);
+    fn uncount(&self, message: &WaitingMessage) {
+        let destination = self.destination(message);
+        self.waiting().uncount(&destination, message.size());
         self.room.notify_waiters();
     }
 
-    /// To those who wait for the same, and sees to it that somebody tends them.
-    fn push(self: &Arc<Self>, errand: Errand) {
+    /// To those who wait for the same, and sees to it that a task publishes them.
+    fn push(self: &Arc<Self>, message: WaitingMessage) {
         if matches!(
-            errand.parcel.message.route(self.result_queue()),
+            message.message.outgoing.route(self.result_queue()),
             Route::Interpreted | Route::Alone
         ) {
-            return self.push_alone(errand);
+            return self.push_alone(message);
         }
-        let destination = self.destination(&errand);
-        let mut waiting = self.waiting();
-        let is_tended = waiting.queues.contains_key(&destination);
-        waiting
-            .queues
-            .entry(destination.clone())
-            .or_default()
-            .push_back(errand);
-        drop(waiting);
-        if !is_tended {
-            self.spawn(self.clone().tend(destination));
+        let destination = self.destination(&message);
+        let has_task = self.waiting().push(destination.clone(), message);
+        if !has_task {
+            self.spawn(self.clone().publish_to(destination));
         }
     }
 
-    fn push_alone(self: &Arc<Self>, errand: Errand) {
+    fn push_alone(self: &Arc<Self>, message: WaitingMessage) {
         let mut waiting = self.waiting();
-        waiting.alone.push_back(errand);
-        if !std::mem::replace(&mut waiting.alone_is_tended, true) {
+        waiting.alone.push_back(message);
+        if !std::mem::replace(&mut waiting.alone_has_task, true) {
             drop(waiting);
             let deferred = self.clone();
-            self.spawn(async move { deferred.tend_alone().await });
+            self.spawn(async move { deferred.publish_all_alone().await });
         }
     }
 
@@ -287,22 +267,11 @@ impl Deferred {
         ));
     }
 
-    fn take(&self, destination: &Destination) -> Option<Vec<Errand>> {
-        let mut waiting = self.waiting();
-        let queue = waiting.queues.get_mut(destination)?;
-        let count = queue.len().min(BATCH_MAX);
-        if count == 0 {
-            waiting.queues.remove(destination);
-            return None;
-        }
-        Some(queue.drain(..count).collect())
+    fn take(&self, destination: &Destination) -> Option<Vec<WaitingMessage>> {
+        self.waiting().take(destination, BATCH_MAX)
     }
 
-    fn put_back(&self, destination: &Destination, errands: Vec<Errand>) {
-        let mut waiting = self.waiting();
-        let queue = waiting.queues.entry(destination.clone()).or_default();
-        for errand in errands.into_iter().rev() {
-            queue.push_front(errand);
-        }
+    fn put_back(&self, destination: &Destination, messages: Vec<WaitingMessage>) {
+        self.waiting().put_back(destination, messages);
     }
 }

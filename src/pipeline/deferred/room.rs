@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracing::error;
 
 use super::Deferred;
-use super::waiting::Errand;
+use super::waiting::WaitingMessage;
 use crate::limits::{DEFERRED_BYTES_MAX, DEFERRED_MESSAGES_MAX};
 use crate::pipeline::destinations::Destination;
 
@@ -24,23 +24,23 @@ impl Deferred {
                 return;
             };
             while excess > 0 || excess_bytes > 0 {
-                let Some(index) = queue.iter().position(Errand::may_be_dropped) else {
+                let Some(index) = queue.iter().position(WaitingMessage::may_be_dropped) else {
                     break;
                 };
-                let Some(errand) = queue.remove(index) else {
+                let Some(message) = queue.remove(index) else {
                     break;
                 };
                 excess = excess.saturating_sub(1);
-                excess_bytes = excess_bytes.saturating_sub(errand.parcel.message.size());
-                dropped.push(errand);
+                excess_bytes = excess_bytes.saturating_sub(message.message.outgoing.size());
+                dropped.push(message);
             }
         }
-        for errand in dropped {
-            self.drop_unreadable(errand);
+        for message in dropped {
+            self.drop_unreadable(message);
         }
     }
 
-    pub(super) fn drop_unreadable(self: &Arc<Self>, errand: Errand) {
+    pub(super) fn drop_unreadable(self: &Arc<Self>, message: WaitingMessage) {
         let recorder = &self.context.recorder;
         recorder.metrics.dead_letters_dropped.inc();
         if let Some(messages) = recorder.dropped.happened(1) {
@@ -52,8 +52,8 @@ impl Deferred {
             );
         }
         // At once, else the next look would find as little room, and drop as many more.
-        self.begin_settling(&errand);
+        self.begin_settling(&message);
         let deferred = self.clone();
-        self.spawn(async move { deferred.settle(errand).await });
+        self.spawn(async move { deferred.settle(message).await });
     }
 }

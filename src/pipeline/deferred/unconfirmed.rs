@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::Deferred;
-use super::waiting::{Errand, limit};
+use super::waiting::{WaitingMessage, limit};
 use crate::broker::error::BrokerError;
 use crate::broker::publisher::{Fate, Unconfirmed};
 use crate::pipeline::destinations::Known;
@@ -14,19 +14,19 @@ impl Deferred {
     pub(super) fn watch(
         self: &Arc<Self>,
         unconfirmed: Box<Unconfirmed>,
-        errands: Vec<(usize, Errand)>,
+        messages: Vec<(usize, WaitingMessage)>,
     ) {
-        for (_, errand) in &errands {
-            self.count(errand);
+        for (_, message) in &messages {
+            self.count(message);
         }
         // What is published is dropped only where nothing older is left that could be.
         self.make_room();
-        let mut kept = Vec::with_capacity(errands.len());
-        for (index, errand) in errands {
-            if errand.may_be_dropped() && self.waiting().is_full() {
-                self.drop_unreadable(errand);
+        let mut kept = Vec::with_capacity(messages.len());
+        for (index, message) in messages {
+            if message.may_be_dropped() && self.waiting().is_full() {
+                self.drop_unreadable(message);
             } else {
-                kept.push((index, errand));
+                kept.push((index, message));
             }
         }
         self.tell_of(&kept);
@@ -34,15 +34,15 @@ impl Deferred {
         self.spawn(async move { deferred.wait_for(unconfirmed, kept).await });
     }
 
-    pub(super) fn tell_of(&self, errands: &[(usize, Errand)]) {
-        let Some((_, first)) = errands.first() else {
+    pub(super) fn tell_of(&self, messages: &[(usize, WaitingMessage)]) {
+        let Some((_, first)) = messages.first() else {
             return;
         };
         if let Some(messages) = self
             .context
             .recorder
             .unconfirmed
-            .happened(errands.len() as u64)
+            .happened(messages.len() as u64)
         {
             let name = self.destination(first).name();
             warn!(
@@ -55,15 +55,15 @@ impl Deferred {
     pub(super) async fn wait_for(
         self: &Arc<Self>,
         unconfirmed: Box<Unconfirmed>,
-        errands: Vec<(usize, Errand)>,
+        messages: Vec<(usize, WaitingMessage)>,
     ) {
-        let Some((_, first)) = errands.first() else {
+        let Some((_, first)) = messages.first() else {
             return;
         };
         // Those of one channel are all for requesters, or none is.
         let limit = limit(&self.destination(first));
         let fates = unconfirmed.settle(limit).await;
-        for (index, errand) in errands {
+        for (index, message) in messages {
             let fate = fates
                 .as_ref()
                 .ok()
@@ -71,35 +71,37 @@ impl Deferred {
                 .copied();
             match fate {
                 Some(Fate::Confirmed) => {
-                    self.context.destinations.forget(&self.destination(&errand));
-                    self.confirmed(errand).await;
+                    self.context
+                        .destinations
+                        .forget(&self.destination(&message));
+                    self.confirmed(message).await;
                 }
-                Some(Fate::Returned) => self.returned(errand),
-                Some(Fate::Unconfirmed) => self.out_of_time(errand).await,
+                Some(Fate::Returned) => self.returned(message),
+                Some(Fate::Unconfirmed) => self.out_of_time(message).await,
                 // It is published again, unless the broker is lost.
-                Some(Fate::Refused) | None => self.push(errand),
+                Some(Fate::Refused) | None => self.push(message),
             }
         }
     }
 
-    pub(super) fn returned(self: &Arc<Self>, errand: Errand) {
-        if let Some(errand) = self.redirect(errand) {
+    pub(super) fn returned(self: &Arc<Self>, message: WaitingMessage) {
+        if let Some(message) = self.redirect(message) {
             self.fail(BrokerError::Unroutable(
-                errand.parcel.message.routing_key().to_owned(),
+                message.message.outgoing.routing_key().to_owned(),
             ));
         }
     }
 
     /// What has waited for so long as it may.
-    pub(super) async fn out_of_time(self: &Arc<Self>, errand: Errand) {
-        let destination = self.destination(&errand);
+    pub(super) async fn out_of_time(self: &Arc<Self>, message: WaitingMessage) {
+        let destination = self.destination(&message);
         if destination.is_requesters() {
             self.context
                 .destinations
                 .remember(destination, Known::Refuses);
-            self.returned(errand);
+            self.returned(message);
         } else {
-            self.give_back(errand).await;
+            self.give_back(message).await;
         }
     }
 }

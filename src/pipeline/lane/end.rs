@@ -1,7 +1,7 @@
 //! Why a lane ends.
 
 use crate::broker::error::BrokerError;
-use crate::pipeline::hold::GaveUp;
+use crate::pipeline::store_retry::GaveUp;
 
 /// Why a lane ended. Whatever it held and did not settle is given back by its session, or by the
 /// broker when the connection closes.

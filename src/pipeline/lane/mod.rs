@@ -13,15 +13,15 @@ use tracing::debug;
 pub(crate) use self::end::LaneEnd;
 use super::backlog::Backlog;
 use super::context::Context;
-use super::deferred::{Deferred, Owing};
-use super::job::Job;
-use super::outlets::Outlets;
+use super::deferred::{Deferred, OutstandingHandle};
+use super::in_flight::InFlight;
+use super::lane_publisher::LanePublisher;
 use super::shutdown::Stop;
 use crate::broker::batch::{Batch, Ready};
+use crate::broker::consumer::{LOOK_EVERY, RequestConsumer};
 use crate::broker::envelope::Envelope;
 use crate::broker::error::BrokerError;
 use crate::broker::receipt::{BatchReceipt, Receipt};
-use crate::broker::subscription::{LOOK_EVERY, Subscription};
 use crate::observe::progress::Progress;
 use crate::telemetry::labels::{Redelivered, Stage};
 
@@ -29,8 +29,8 @@ use crate::telemetry::labels::{Redelivered, Stage};
 #[derive(Debug)]
 pub(crate) struct Lane {
     context: Arc<Context>,
-    subscription: Arc<Subscription>,
-    outlets: Outlets,
+    consumer: Arc<RequestConsumer>,
+    publisher: LanePublisher,
     deferred: Arc<Deferred>,
     progress: Arc<Progress>,
     backlog: Backlog,
@@ -40,15 +40,15 @@ impl Lane {
     /// A lane that has taken nothing yet.
     pub(crate) fn new(
         context: Arc<Context>,
-        subscription: Arc<Subscription>,
-        outlets: Outlets,
+        consumer: Arc<RequestConsumer>,
+        publisher: LanePublisher,
         deferred: Arc<Deferred>,
     ) -> Self {
         let progress = Arc::new(Progress::new(context.recorder.clone()));
         Self {
             context,
-            subscription,
-            outlets,
+            consumer,
+            publisher,
             deferred,
             progress,
             backlog: Backlog::default(),
@@ -80,17 +80,17 @@ impl Lane {
         self.deferred.until_room().await;
         let limits = self.backlog.limits(self.context.config.batch_max);
         if self.backlog.is_empty() {
-            self.subscription.next_batch(limits).await
+            self.consumer.next_batch(limits).await
         } else if self.backlog.is_full() {
             Ok(Ready::Nothing)
         } else {
-            self.subscription.ready_batch(limits).await
+            self.consumer.ready_batch(limits).await
         }
     }
 
     /// Works, and looks at what comes in meanwhile, so that it does not become too much.
     async fn work(&mut self, batch: Option<Batch>) -> Result<(), LaneEnd> {
-        let subscription = self.subscription.clone();
+        let consumer = self.consumer.clone();
         let work = self.work_on(batch);
         tokio::pin!(work);
         loop {
@@ -99,7 +99,7 @@ impl Lane {
                 done = &mut work => return done,
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
-            let looking = subscription.look();
+            let looking = consumer.look();
             tokio::pin!(looking);
             tokio::select! {
                 done = &mut work => {
@@ -137,7 +137,7 @@ impl Lane {
     ) -> Result<(), LaneEnd> {
         let started = Instant::now();
         let (context, progress) = (self.context.clone(), self.progress.clone());
-        let mut hold = context.hold(&progress);
+        let mut retry = context.retry(&progress);
         self.note_deliveries(&envelopes);
         let envelopes = self.backlog.without_suspects(envelopes, &mut receipt);
         let mut open = envelopes.into_iter();
@@ -146,35 +146,35 @@ impl Lane {
         while !open.as_slice().is_empty() {
             progress.enter(Stage::Decide);
             let decisions = context
-                .decide_some(open.as_slice(), started, &mut hold)
+                .decide_some(open.as_slice(), started, &mut retry)
                 .await?;
-            let mut jobs = Vec::with_capacity(decisions.len());
+            let mut requests = Vec::with_capacity(decisions.len());
             for (decision, envelope) in decisions.into_iter().zip(open.by_ref()) {
-                let mut job = Job::new(envelope, decision);
-                job.traced = progress.trace(&job.envelope, started);
-                if job.has_entries() {
-                    job.receipt = Some(receipt.set_aside(&job.envelope));
-                    self.backlog.push(job);
+                let mut request = InFlight::new(envelope, decision);
+                request.traced = progress.trace(&request.envelope, started);
+                if request.has_entries() {
+                    request.receipt = Some(receipt.set_aside(&request.envelope));
+                    self.backlog.push(request);
                 } else {
-                    jobs.push(job);
+                    requests.push(request);
                 }
             }
             stored += self
-                .store_and_publish(&mut jobs, usize::MAX, &mut hold)
+                .store_and_publish(&mut requests, usize::MAX, &mut retry)
                 .await?;
-            for job in jobs {
-                match job.owing {
-                    Some(owing) => self.leave(&job.envelope, owing, &mut receipt).await?,
-                    None => arrivals.push(job.envelope.arrived_at()),
+            for request in requests {
+                match request.handle {
+                    Some(handle) => self.leave(&request.envelope, handle, &mut receipt).await?,
+                    None => arrivals.push(request.envelope.arrived_at()),
                 }
             }
             while self.backlog.is_full() {
                 self.work_on_entries().await?;
             }
         }
-        self.backlog.keep_large_turn(&mut receipt);
+        self.backlog.keep_large_body_permit(&mut receipt);
         self.progress.enter(Stage::Settle);
-        self.subscription.settle_batch(receipt).await?;
+        self.consumer.settle_batch(receipt).await?;
         context.settled(&arrivals);
         debug!(
             requests = arrivals.len(),
@@ -189,12 +189,12 @@ impl Lane {
     async fn leave(
         &self,
         envelope: &Envelope,
-        owing: Owing,
+        handle: OutstandingHandle,
         receipt: &mut BatchReceipt,
     ) -> Result<(), BrokerError> {
         let mut own = receipt.set_aside(envelope);
-        self.subscription.leave_beside(&mut own);
-        self.deferred.lane_done(owing, own).await
+        self.consumer.defer(&mut own);
+        self.deferred.lane_done(handle, own).await
     }
 
     fn note_deliveries(&self, envelopes: &[Envelope]) {
@@ -215,9 +215,13 @@ impl Lane {
     }
 
     /// The lane's part of a request that was taken out of its batch is done.
-    async fn finish(&self, owing: Owing, mut receipt: Receipt) -> Result<(), BrokerError> {
-        self.subscription.leave_beside(&mut receipt);
-        self.deferred.lane_done(owing, receipt).await
+    async fn finish(
+        &self,
+        handle: OutstandingHandle,
+        mut receipt: Receipt,
+    ) -> Result<(), BrokerError> {
+        self.consumer.defer(&mut receipt);
+        self.deferred.lane_done(handle, receipt).await
     }
 }
 

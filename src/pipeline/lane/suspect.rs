@@ -11,10 +11,10 @@ use super::entries::PART_PROFILES_MAX;
 use crate::broker::envelope::Envelope;
 use crate::broker::receipt::Receipt;
 use crate::domain::outcome::DeadLetterReason;
-use crate::pipeline::deferred::Owing;
-use crate::pipeline::hold::Hold;
-use crate::pipeline::job::Job;
-use crate::pipeline::owed::Owed;
+use crate::pipeline::deferred::OutstandingHandle;
+use crate::pipeline::in_flight::InFlight;
+use crate::pipeline::outstanding::Outstanding;
+use crate::pipeline::store_retry::StoreRetry;
 use crate::telemetry::labels::Stage;
 
 /// How long a suspect is held guilty of whatever ends the process. One that is to blame ends it
@@ -31,8 +31,8 @@ impl Lane {
         receipt: Receipt,
     ) -> Result<(), LaneEnd> {
         let (context, progress) = (self.context.clone(), self.progress.clone());
-        let mut hold = context.hold(&progress);
-        let Some(mut turn) = context.suspects.turn_soon().await else {
+        let mut retry = context.retry(&progress);
+        let Some(mut turn) = context.suspects.acquire_soon().await else {
             self.backlog.put_back_suspect((envelope, receipt));
             return Ok(());
         };
@@ -40,20 +40,20 @@ impl Lane {
         let may_begin = loop {
             match turn.begin(&envelope, &context.store).await {
                 Ok(may_begin) => break may_begin,
-                Err(error) => hold.after(&error).await?,
+                Err(error) => retry.after(&error).await?,
             }
         };
-        hold.succeeded();
-        let owing = self.deferred.open(Owed::new(envelope.arrived_at()));
+        retry.succeeded();
+        let handle = self.deferred.open(Outstanding::new(envelope.arrived_at()));
         let mut is_stored = false;
         {
             let storing =
-                self.store_and_publish_alone(envelope, may_begin, owing.clone(), &mut hold);
+                self.store_and_publish_alone(envelope, may_begin, handle.clone(), &mut retry);
             tokio::pin!(storing);
             let doing = async {
                 storing.as_mut().await?;
                 is_stored = true;
-                owing.owed.until_said().await;
+                handle.outstanding.until_said().await;
                 Ok::<_, LaneEnd>(())
             };
             if let Ok(done) = tokio::time::timeout(SUSPECT_PATIENCE, doing).await {
@@ -70,7 +70,7 @@ impl Lane {
             }
         }
         self.progress.enter(Stage::Settle);
-        self.finish(owing, receipt).await?;
+        self.finish(handle, receipt).await?;
         Ok(())
     }
 
@@ -80,13 +80,13 @@ impl Lane {
         &mut self,
         envelope: Envelope,
         may_begin: bool,
-        owing: Owing,
-        hold: &mut Hold<'_>,
+        handle: OutstandingHandle,
+        retry: &mut StoreRetry<'_>,
     ) -> Result<(), LaneEnd> {
         let (context, started) = (self.context.clone(), Instant::now());
         let decision = if may_begin {
             context
-                .decide_some(std::slice::from_ref(&envelope), started, hold)
+                .decide_some(std::slice::from_ref(&envelope), started, retry)
                 .await?
                 .into_iter()
                 .next()
@@ -95,13 +95,13 @@ impl Lane {
         };
         let decision =
             decision.unwrap_or_else(|| context.given_up(&envelope, DeadLetterReason::EndedWorker));
-        let mut job = Job::new(envelope, decision);
-        job.traced = self.progress.trace(&job.envelope, started);
-        (job.owing, job.is_alone) = (Some(owing), true);
+        let mut request = InFlight::new(envelope, decision);
+        request.traced = self.progress.trace(&request.envelope, started);
+        (request.handle, request.is_alone) = (Some(handle), true);
         loop {
-            self.store_and_publish(std::slice::from_mut(&mut job), PART_PROFILES_MAX, hold)
+            self.store_and_publish(std::slice::from_mut(&mut request), PART_PROFILES_MAX, retry)
                 .await?;
-            if job.is_done() {
+            if request.is_done() {
                 return Ok(());
             }
         }

@@ -1,30 +1,31 @@
 //! A request on its way through a lane: what was decided, what has been stored of it so far, and
 //! what is to be said.
 
+mod answer;
+mod outline;
+
 use std::cell::OnceCell;
 
 use jiff::Timestamp;
-use tracing::{Level, debug, enabled, error};
+use tracing::error;
 
 use super::commit::Committed;
-use super::compose::{Announcement, Answer};
 use super::decide::{Addition, Decision, Verdict, identity_of_unnamed};
-use super::deferred::Owing;
-use super::owed::Unmarked;
-use crate::broker::envelope::{Envelope, TraceHeaders};
+use super::deferred::OutstandingHandle;
+use super::outstanding::Unmarked;
+use crate::broker::envelope::Envelope;
 use crate::broker::receipt::Receipt;
 use crate::domain::email::Email;
 use crate::domain::identity::{IdSource, ProfileId};
-use crate::domain::outcome::{Code, DeadLetterReason, Rejection};
+use crate::domain::outcome::{Code, Rejection};
 use crate::domain::profile::NewProfile;
 use crate::store::profiles::Stored;
 use crate::telemetry::logs::cut;
-use crate::telemetry::traces::{Outline, Traced};
-use crate::wire::reply::{Added, Reply, Success};
+use crate::telemetry::traces::Traced;
 
 /// A request on its way.
 #[derive(Debug)]
-pub(crate) struct Job {
+pub(crate) struct InFlight {
     /// The request as it came.
     pub envelope: Envelope,
     /// To settle it by, if that is not done together with its batch.
@@ -32,12 +33,12 @@ pub(crate) struct Job {
     /// If it is recorded.
     pub traced: Option<Box<Traced>>,
     /// If something of it is still to be said, beside the lanes.
-    pub owing: Option<Owing>,
+    pub handle: Option<OutstandingHandle>,
     /// What is to be said of it may cost the connection.
     pub is_alone: bool,
     decision: Decision,
     /// What became of its additions, as far as they are stored.
-    outcomes: Vec<Result<Landed, Rejection>>,
+    outcomes: Vec<Result<StoredProfile, Rejection>>,
 }
 
 /// What one decided entry takes besides its texts.
@@ -55,19 +56,19 @@ pub(crate) fn size(envelope: &Envelope, decision: &Decision) -> usize {
 
 /// A profile that stands in the database.
 #[derive(Debug, Clone, Copy)]
-struct Landed {
+struct StoredProfile {
     id: ProfileId,
     added_at: Timestamp,
 }
 
-impl Job {
+impl InFlight {
     /// A request that was decided on.
     pub(crate) fn new(envelope: Envelope, decision: Decision) -> Self {
         Self {
             envelope,
             receipt: None,
             traced: None,
-            owing: None,
+            handle: None,
             is_alone: false,
             decision,
             outcomes: Vec::new(),
@@ -125,7 +126,7 @@ impl Job {
         let outcomes: Vec<_> = self
             .open()
             .zip(committed)
-            .map(|(profile, committed)| self.landed(profile, committed, ids))
+            .map(|(profile, committed)| self.stored(profile, committed, ids))
             .collect();
         self.outcomes.extend(outcomes);
         before
@@ -142,7 +143,7 @@ impl Job {
             self.indexed()
                 .zip(&self.outcomes)
                 .filter_map(|((index, addition), outcome)| {
-                    let (profile, landed) = (&addition.profile, outcome.as_ref().ok()?);
+                    let (profile, stored) = (&addition.profile, outcome.as_ref().ok()?);
                     if profile.request_id.is_some() {
                         return None;
                     }
@@ -154,129 +155,28 @@ impl Job {
                     };
                     Some((
                         profile.db_id,
-                        landed.id,
+                        stored.id,
                         identity.get_or_init(lasting).profile(index),
                     ))
                 });
         stored.collect()
     }
 
-    /// What is to be said now, when the first `announced` of its profiles have been announced.
-    pub(crate) fn answer(&self, announced: usize) -> Answer<'_> {
-        let landed = self.additions().zip(&self.outcomes).skip(announced);
-        let events = landed.filter_map(|(addition, outcome)| match outcome {
-            Ok(Landed { id, added_at }) if !addition.skip_triggers => Some(Announcement {
-                id: *id,
-                added_at: *added_at,
-                profile: &addition.profile,
-            }),
-            _ => None,
-        });
-        let events = events.collect();
-        let reply = self.is_done().then(|| self.reply());
-        let dead_letter = if reply.is_some() {
-            self.dead_letter()
-        } else {
-            None
-        };
-        let came = self.envelope.trace_headers();
-        let trace = match &self.traced {
-            Some(traced) => TraceHeaders {
-                traceparent: Some(traced.traceparent()),
-                tracestate: came.tracestate.filter(|_| traced.has_parent()),
-            },
-            None => came,
-        };
-        Answer {
-            envelope: &self.envelope,
-            format: self.decision.format,
-            trace,
-            reply,
-            events,
-            dead_letter,
-        }
-    }
-
-    fn reply(&self) -> Reply<'_> {
-        let mut outcomes = self.outcomes.iter();
-        let result = match &self.decision.verdict {
-            Verdict::Refuse(rejection) | Verdict::DeadLetter(_, rejection) => Err(rejection),
-            Verdict::Add(addition) => one(addition, outcomes.next()).map(Success::One),
-            Verdict::AddEntries(additions) => {
-                let each = additions.iter().map(|addition| match addition {
-                    Ok(addition) => one(addition, outcomes.next()),
-                    Err(rejection) => Err(rejection),
-                });
-                Ok(Success::Many(each.collect()))
-            }
-        };
-        Reply {
-            result,
-            feedback_id: self.decision.feedback_id.as_deref(),
-        }
-    }
-
-    /// What is told of it once it is answered.
-    pub(crate) fn outline(&self) -> Outline<'_> {
-        let result = self.reply().result;
-        Outline {
-            message_id: cut(self.envelope.message_id()),
-            correlation_id: cut(self.envelope.correlation_id()),
-            exchange: self.envelope.exchange(),
-            routing_key: self.envelope.routing_key(),
-            body_size: self.envelope.body().len(),
-            redelivered: self.envelope.redelivered(),
-            code: result
-                .as_ref()
-                .map_or_else(|rejection| rejection.code, |_| Code::Added)
-                .number(),
-            db_id: self
-                .additions()
-                .next()
-                .map(|addition| addition.profile.db_id),
-            profile_id: match result {
-                Ok(Success::One(added)) => Some(added.profile_id),
-                _ => None,
-            },
-            profiles: self.outcomes.len(),
-        }
-    }
-
-    /// Says what became of it, if anybody wants to know.
-    pub(crate) fn log(&self) {
-        if !enabled!(Level::DEBUG) {
-            return;
-        }
-        let Outline {
-            message_id,
-            correlation_id,
-            db_id,
-            code,
-            profile_id,
-            profiles,
-            ..
-        } = self.outline();
-        let (message_id, correlation_id) = (message_id.as_deref(), correlation_id.as_deref());
-        let profile_id = profile_id.map(tracing::field::display);
-        debug!(
-            message_id,
-            correlation_id, db_id, code, profile_id, profiles, "answered"
-        );
-    }
-
     /// What became of a profile.
-    fn landed(
+    fn stored(
         &self,
         profile: &NewProfile,
         committed: Committed,
         ids: &IdSource,
-    ) -> Result<Landed, Rejection> {
+    ) -> Result<StoredProfile, Rejection> {
         match committed {
-            Committed::Stored(Stored::Added) => Ok(Landed {
+            Committed::Stored(Stored::Added) => Ok(StoredProfile {
                 id: profile.id,
                 added_at: profile.added_at,
             }),
-            Committed::Stored(Stored::AddedBefore { id, added_at }) => Ok(Landed { id, added_at }),
+            Committed::Stored(Stored::AddedBefore { id, added_at }) => {
+                Ok(StoredProfile { id, added_at })
+            }
             Committed::Stored(Stored::EmailTaken) => Err(Rejection::email_taken(
                 profile.email.as_ref().map_or("", Email::address),
             )),
@@ -286,33 +186,6 @@ impl Job {
                 &format!("PostgreSQL refuses it with SQLSTATE {code}"),
             )),
         }
-    }
-
-    /// Why the message is kept for somebody to look at.
-    fn dead_letter(&self) -> Option<(DeadLetterReason, &Rejection)> {
-        if let Verdict::DeadLetter(reason, rejection) = &self.decision.verdict {
-            return Some((*reason, rejection));
-        }
-        let mut refused = self
-            .outcomes
-            .iter()
-            .filter_map(|outcome| outcome.as_ref().err());
-        let failed = refused.find(|rejection| rejection.is_failure())?;
-        Some((DeadLetterReason::Unstorable, failed))
-    }
-}
-
-fn one<'j>(
-    addition: &'j Addition,
-    outcome: Option<&'j Result<Landed, Rejection>>,
-) -> Result<Added<'j>, &'j Rejection> {
-    match outcome {
-        Some(Ok(landed)) => Ok(Added {
-            profile_id: landed.id,
-            skipped: &addition.skipped,
-        }),
-        Some(Err(rejection)) => Err(rejection),
-        None => unreachable!("a reply is made when everything is stored"),
     }
 }
 

@@ -4,16 +4,16 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::Subscription;
+use super::RequestConsumer;
+use crate::broker::consumer_channel::ConsumerChannel;
 use crate::broker::error::{ANSWER_MAX, BrokerError, within};
 use crate::broker::receipt::{BatchReceipt, Receipt, Share};
-use crate::broker::subscribed::Subscribed;
 use crate::limits::WINDOW_RESUME_BYTES;
 
 /// A connection is not kept open for longer than this after the last acknowledgement.
 const KEPT_OPEN_MAX: Duration = Duration::from_secs(2);
 
-impl Subscription {
+impl RequestConsumer {
     /// Acknowledges a batch that was answered. It waits until those before it are answered, too,
     /// and is acknowledged together with them; but not for one that is held up.
     pub async fn settle_batch(&self, receipt: BatchReceipt) -> Result<(), BrokerError> {
@@ -23,17 +23,17 @@ impl Subscription {
             requests,
             bytes,
             at_work,
-            large_turn,
+            large_body_permit,
         } = receipt;
         // The next batch need not wait until this is acknowledged.
-        drop((at_work, large_turn));
+        drop((at_work, large_body_permit));
         for Share {
-            subscribed,
+            consumer_channel,
             tags,
             aside,
         } in shares
         {
-            subscribed.settle(&tags, aside).await?;
+            consumer_channel.settle(&tags, aside).await?;
         }
         self.settled(requests, bytes);
         for single in singles {
@@ -45,22 +45,22 @@ impl Subscription {
     /// Acknowledges one request that was taken out of its batch.
     pub async fn settle(&self, receipt: Receipt) -> Result<(), BrokerError> {
         let Receipt {
-            subscribed,
+            consumer_channel,
             tag,
             bytes,
-            is_beside,
+            is_deferred,
         } = receipt;
-        subscribed.settle_single(tag).await?;
-        self.settled_one(&subscribed, bytes, is_beside);
+        consumer_channel.settle_single(tag).await?;
+        self.settled_one(&consumer_channel, bytes, is_deferred);
         Ok(())
     }
 
     /// A request waits beside the lanes from now on, for something that it alone needs. It does not
     /// count for how much may come in any more.
-    pub fn leave_beside(&self, receipt: &mut Receipt) {
-        if !receipt.is_beside {
-            receipt.is_beside = true;
-            receipt.subscribed.left_beside();
+    pub fn defer(&self, receipt: &mut Receipt) {
+        if !receipt.is_deferred {
+            receipt.is_deferred = true;
+            receipt.consumer_channel.defer_one();
             self.settled(1, receipt.bytes);
         }
     }
@@ -68,19 +68,19 @@ impl Subscription {
     /// Gives one request back to the queue.
     pub async fn give_back(&self, receipt: Receipt) -> Result<(), BrokerError> {
         let Receipt {
-            subscribed,
+            consumer_channel,
             tag,
             bytes,
-            is_beside,
+            is_deferred,
         } = receipt;
-        subscribed.give_back(tag).await?;
-        self.settled_one(&subscribed, bytes, is_beside);
+        consumer_channel.give_back(tag).await?;
+        self.settled_one(&consumer_channel, bytes, is_deferred);
         Ok(())
     }
 
-    fn settled_one(&self, subscribed: &Subscribed, bytes: usize, is_beside: bool) {
-        if is_beside {
-            subscribed.no_more_beside();
+    fn settled_one(&self, consumer_channel: &ConsumerChannel, bytes: usize, is_deferred: bool) {
+        if is_deferred {
+            consumer_channel.end_deferred();
         } else {
             self.settled(1, bytes);
         }
@@ -105,7 +105,7 @@ impl Subscription {
             .lock()
             .await
             .all_channels()
-            .map(|subscribed| subscribed.keep_open())
+            .map(|consumer_channel| consumer_channel.keep_open())
             .max();
         tokio::time::sleep(open.unwrap_or_default().min(KEPT_OPEN_MAX)).await;
     }
@@ -118,8 +118,8 @@ impl Subscription {
             let _open = self.gate.open();
             within(ANSWER_MAX, "cancel", incoming.until_paused()).await?;
         }
-        for subscribed in incoming.all_channels() {
-            subscribed.give_back_all().await?;
+        for consumer_channel in incoming.all_channels() {
+            consumer_channel.give_back_all().await?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ pub(super) type Unmarked = (i64, ProfileId, RequestId);
 
 /// A request that can be settled once everything of it is said, whoever says the last of it.
 #[derive(Debug)]
-pub struct Owed {
+pub struct Outstanding {
     /// How much is still to be said, the lane's own part included.
     open: AtomicUsize,
     /// There is one once the lane has done its part.
@@ -28,7 +28,7 @@ pub struct Owed {
     said: Notify,
 }
 
-impl Owed {
+impl Outstanding {
     /// The lane's part is open.
     pub fn new(arrived_at: Instant) -> Self {
         Self {

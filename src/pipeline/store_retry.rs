@@ -24,7 +24,7 @@ pub struct GaveUp;
 /// What all lanes of a worker know of the database's trouble, so that each kind of it is said once,
 /// and its end when the last one has noticed.
 #[derive(Debug, Default)]
-pub struct Holding(Mutex<Trouble>);
+pub struct StoreTrouble(Mutex<Trouble>);
 
 #[derive(Debug, Default)]
 struct Trouble {
@@ -42,7 +42,7 @@ pub enum Meanwhile {
     NotTaken,
 }
 
-impl Holding {
+impl StoreTrouble {
     /// Locked while it is said, so that what is said last is true.
     fn trouble(&self) -> MutexGuard<'_, Trouble> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -92,8 +92,8 @@ fn words(error: &StoreError, meanwhile: Meanwhile) -> String {
 
 /// Waits between attempts to reach the database.
 #[derive(Debug)]
-pub struct Hold<'h> {
-    holding: &'h Holding,
+pub struct StoreRetry<'h> {
+    store_trouble: &'h StoreTrouble,
     recorder: &'h Recorder,
     progress: &'h Progress,
     park_after: Duration,
@@ -102,28 +102,28 @@ pub struct Hold<'h> {
     waits_for_lock: bool,
 }
 
-impl Drop for Hold<'_> {
+impl Drop for StoreRetry<'_> {
     /// The lane ends; whoever makes new ones looks at the database first, and says how it is.
     fn drop(&mut self) {
         if self.since.is_some() {
-            self.holding.trouble().lanes -= 1;
+            self.store_trouble.trouble().lanes -= 1;
         }
     }
 }
 
-impl<'h> Hold<'h> {
+impl<'h> StoreRetry<'h> {
     /// Nothing is held yet. If the database is away for longer than `park_after` the lane parks: it
     /// gives its requests back to the queue, so that others can take them and no acknowledgement
     /// timeout of the broker runs out.
     pub fn new(
-        holding: &'h Holding,
+        store_trouble: &'h StoreTrouble,
         recorder: &'h Recorder,
         progress: &'h Progress,
         park_after: Duration,
     ) -> Self {
         let backoff = Backoff::default();
         Self {
-            holding,
+            store_trouble,
             recorder,
             progress,
             park_after,
@@ -165,7 +165,7 @@ impl<'h> Hold<'h> {
 
     /// The batch is held, if it was not before. Returns since when.
     fn begin(&mut self, error: &StoreError, meanwhile: Meanwhile) -> Instant {
-        let mut trouble = self.holding.trouble();
+        let mut trouble = self.store_trouble.trouble();
         if self.since.is_none() {
             trouble.lanes += 1;
         }
@@ -208,7 +208,7 @@ impl<'h> Hold<'h> {
         let Some(since) = self.since.take() else {
             return;
         };
-        let mut trouble = self.holding.trouble();
+        let mut trouble = self.store_trouble.trouble();
         trouble.lanes -= 1;
         if trouble.lanes == 0 {
             info!(

@@ -17,7 +17,7 @@ use super::error::{ANSWER_MAX, BrokerError, within};
 
 /// One channel. It is closed when the last request that came over it is settled and nothing more is
 /// asked for over it.
-pub(super) struct Subscribed {
+pub(super) struct ConsumerChannel {
     pub(super) channel: Channel,
     /// Locked for a look only: what comes in need not wait for an acknowledgement.
     unsettled: std::sync::Mutex<Unsettled>,
@@ -28,38 +28,38 @@ pub(super) struct Subscribed {
     /// them.
     single_acks: Arc<std::sync::Mutex<SingleAcks>>,
     /// Requests that wait beside the lanes.
-    beside: AtomicUsize,
+    deferred: AtomicUsize,
 }
 
-impl fmt::Debug for Subscribed {
+impl fmt::Debug for ConsumerChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Subscribed({})", self.channel.id())
+        write!(f, "ConsumerChannel({})", self.channel.id())
     }
 }
 
-impl Subscribed {
+impl ConsumerChannel {
     pub(super) fn new(channel: Channel, single_acks: Arc<std::sync::Mutex<SingleAcks>>) -> Self {
         Self {
             channel,
             unsettled: Default::default(),
             acknowledging: Mutex::default(),
             single_acks,
-            beside: AtomicUsize::new(0),
+            deferred: AtomicUsize::new(0),
         }
     }
 
     /// How many requests of this channel wait beside the lanes. Until they are settled nothing that
     /// came after them can be acknowledged together.
-    pub(super) fn beside(&self) -> usize {
-        self.beside.load(Ordering::Relaxed)
+    pub(super) fn deferred(&self) -> usize {
+        self.deferred.load(Ordering::Relaxed)
     }
 
-    pub(super) fn left_beside(&self) {
-        self.beside.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn defer_one(&self) {
+        self.deferred.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn no_more_beside(&self) {
-        self.beside.fetch_sub(1, Ordering::Relaxed);
+    pub(super) fn end_deferred(&self) {
+        self.deferred.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn unsettled(&self) -> MutexGuard<'_, Unsettled> {

@@ -1,30 +1,30 @@
 //! What a batch of messages says, in numbers: counted in the metrics once the broker has confirmed
 //! all of them.
 
-use super::compose::Says;
+use super::compose::Content;
 use crate::domain::outcome::{Code, DeadLetterReason};
 use crate::telemetry::labels::{Label, Way};
 use crate::telemetry::metrics::Metrics;
 
 /// Of one batch.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct Counts {
     codes: [u64; Code::ALL.len()],
     dead_letters: [u64; DeadLetterReason::ALL.len()],
     replies: [u64; Way::ALL.len()],
     events: u64,
 }
 
-impl Tally {
+impl Counts {
     /// The broker has confirmed a message that says this.
-    pub(super) fn confirmed(&mut self, says: Says) {
-        match says {
-            Says::Reply(code, way) => {
+    pub(super) fn confirmed(&mut self, content: Content) {
+        match content {
+            Content::Reply(code, way) => {
                 self.codes[code as usize] += 1;
                 self.replies[way as usize] += 1;
             }
-            Says::Event => self.events += 1,
-            Says::DeadLetter(reason) => self.dead_letters[reason as usize] += 1,
+            Content::Event => self.events += 1,
+            Content::DeadLetter(reason) => self.dead_letters[reason as usize] += 1,
         }
     }
 
@@ -80,11 +80,11 @@ mod tests {
     #[test]
     fn a_returned_reply_went_one_way() {
         let metrics = Metrics::default();
-        let mut tally = Tally::default();
-        tally.confirmed(Says::Reply(Code::Added, Way::ReplyTo));
-        tally.confirmed(Says::Reply(Code::EmailTaken, Way::Returned));
-        tally.confirmed(Says::Reply(Code::Added, Way::ResultQueue));
-        tally.count(&metrics);
+        let mut counts = Counts::default();
+        counts.confirmed(Content::Reply(Code::Added, Way::ReplyTo));
+        counts.confirmed(Content::Reply(Code::EmailTaken, Way::Returned));
+        counts.confirmed(Content::Reply(Code::Added, Way::ResultQueue));
+        counts.count(&metrics);
         let ways = [Way::ReplyTo, Way::ResultQueue, Way::Returned]
             .map(|way| metrics.replies.of(way).get());
         assert_eq!(ways, [1, 1, 1]);

@@ -12,10 +12,10 @@ use super::batch::{Batch, BatchLimits, Ready};
 use super::connection::Connection;
 use super::error::BrokerError;
 use super::incoming::Incoming;
+use super::prefetch_window::PrefetchWindow;
 use super::read_gate::ReadGate;
 use super::receipt::BatchReceipt;
-use super::turns::{AtWork, LargeTurns};
-use super::window::Window;
+use super::turns::{AtWork, LargeBodyPermits};
 
 /// What came in over a subscription and is not settled.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,10 +30,10 @@ pub struct Held {
 
 /// A subscription to the request queue, over several channels. The lanes of a session share it.
 #[derive(Debug)]
-pub struct Subscription {
+pub struct RequestConsumer {
     incoming: Mutex<Incoming>,
     at_work: AtWork,
-    large: Arc<LargeTurns>,
+    large: Arc<LargeBodyPermits>,
     gate: Arc<ReadGate>,
     has_settled: AtomicBool,
     cancelled: AtomicBool,
@@ -43,7 +43,7 @@ pub struct Subscription {
 /// much meanwhile.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-impl Subscription {
+impl RequestConsumer {
     /// Subscribes; at most `prefetch` unsettled requests are handed over, or one more, and fewer if
     /// they are large. `body_max` is how large they may be.
     pub async fn open(
@@ -53,7 +53,7 @@ impl Subscription {
         body_max: u64,
     ) -> Result<Self, BrokerError> {
         let gate = connection.gate().clone();
-        let window = Window::new(prefetch, body_max);
+        let window = PrefetchWindow::new(prefetch, body_max);
         let incoming = Incoming::open(connection, queue, window).await?;
         // One of each channel, and what is read ahead.
         let largest = usize::try_from(body_max)
@@ -176,9 +176,9 @@ impl Subscription {
         if !incoming.ready.is_turn_of_large(limits) {
             return None;
         }
-        let large_turn = self.large.take()?;
+        let large_body_permit = self.large.take()?;
         let envelopes = incoming.ready.first_large(limits);
-        let receipt = BatchReceipt::of_large(&envelopes, large_turn);
+        let receipt = BatchReceipt::of_large(&envelopes, large_body_permit);
         Some(Batch { envelopes, receipt })
     }
 

@@ -26,7 +26,7 @@ pub(super) enum Step {
 
 /// What was asked for, and what came.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct PrefetchWindow {
     first: u16,
     most: u16,
     /// What the broker was asked for at last.
@@ -40,7 +40,7 @@ pub(super) struct Window {
     seen_since: u32,
 }
 
-impl Window {
+impl PrefetchWindow {
     /// At most `most` requests at a time; of `body_max` bytes each, if the producers keep to it.
     pub(super) fn new(most: u16, body_max: u64) -> Self {
         let held =
@@ -121,8 +121,8 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    fn begun() -> Window {
-        let mut window = Window::new(1500, 10 << 20);
+    fn begun() -> PrefetchWindow {
+        let mut window = PrefetchWindow::new(1500, 10 << 20);
         assert_eq!(
             window.step(0, false),
             Step::Ask(3),
@@ -132,7 +132,7 @@ mod tests {
         window
     }
 
-    fn see(window: &mut Window, count: usize, bytes: usize) {
+    fn see(window: &mut PrefetchWindow, count: usize, bytes: usize) {
         (0..count).for_each(|_| window.saw(bytes));
     }
 
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn one_at_a_time_stays_one_at_a_time() {
-        let mut window = Window::new(1, 10 << 20);
+        let mut window = PrefetchWindow::new(1, 10 << 20);
         assert_eq!(window.step(0, false), Step::Ask(1));
         window.asked(1);
         see(&mut window, 100, 300);
