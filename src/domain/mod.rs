@@ -7,6 +7,7 @@ pub mod channel;
 pub mod custom_field;
 pub mod directory;
 pub mod email;
+pub mod hex;
 pub mod identity;
 pub mod kind;
 pub mod outcome;

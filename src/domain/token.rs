@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::identity::Hex;
+use super::hex::Hex;
 use super::outcome::Unauthenticated;
 
 /// What every token begins with, so that people and secret scanners recognise one.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::identity::Hex;
+use crate::domain::hex::Hex;
 
 /// The first half of the SHA-256 of an email's canonical form: what the database keeps unique
 /// (`profiles.email_hash`).

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use super::super::email::hash::Hash;
 use super::super::time::system_time;
 use crate::domain::email::Email;
-use crate::domain::identity::{Hex, RequestId};
+use crate::domain::hex::Hex;
+use crate::domain::identity::RequestId;
 use crate::domain::profile::NewProfile;
 use crate::domain::value::Json;
 
