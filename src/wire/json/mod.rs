@@ -1,16 +1,19 @@
 //! JSON bodies → the tree of values, in one pass, by `serde_json`.
 
+mod name;
 mod scan;
+mod syntax;
+mod tree;
 mod write;
 
-use std::borrow::Cow;
 use std::cell::Cell;
-use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::DeserializeSeed;
 
 use self::scan::{Flaw, Scan};
-use super::{DEPTH_MAX, ITEMS_MAX, Keep, Outline, Unreadable, utf8};
+use self::syntax::{bad_string, syntax, syntax_at};
+use self::tree::Tree;
+use super::{Keep, Outline, Unreadable, utf8};
 use crate::domain::value::{Object, Value};
 
 /// Reads a whole body.
@@ -54,9 +57,9 @@ fn skim<'a>(text: &'a str, names: &'static [&'static str]) -> serde_json::Result
     parse(text, Keep::TopLevel(names), &Cell::new(false))
 }
 
-/// What the reader says of a text with an error in it. A number that is cut off by the end of the
-/// text it calls wrong where it skips it, and cut off where it reads it: that is what it is if one
-/// more digit makes it right.
+/// Tells what the reader says of a text with an error in it. A number that is cut off by the
+/// end of the text it calls wrong where it skips it, and cut off where it reads it: that is what it
+/// is if one more digit makes it right.
 fn skimmed(error: &serde_json::Error, text: &str, names: &'static [&'static str]) -> Unreadable {
     let may_be_cut_off = !error.is_eof() && text.ends_with(['-', '+', '.', 'e', 'E']);
     if may_be_cut_off && skim(&format!("{text}0"), names).is_err_and(|error| error.is_eof()) {
@@ -75,13 +78,7 @@ fn text_of(body: &[u8]) -> Result<&str, Unreadable> {
 
 fn parse<'a>(text: &'a str, keep: Keep, is_too_deep: &Cell<bool>) -> serde_json::Result<Value<'a>> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Tree {
-        depth: 0,
-        keep,
-        is_too_deep,
-        text,
-    }
-    .deserialize(&mut reader)?;
+    let value = Tree::new(text, keep, is_too_deep).deserialize(&mut reader)?;
     reader.end()?;
     Ok(value)
 }
@@ -93,227 +90,10 @@ fn object(tree: Value<'_>) -> Result<Object<'_>, Unreadable> {
     }
 }
 
-/// The place and kind of a syntax error. The reader's own text never quotes the body, but this
-/// keeps it so whatever the reader does in a later version.
-fn syntax(error: &serde_json::Error) -> Unreadable {
-    syntax_at(error.is_eof(), error.line(), error.column())
-}
-
-fn syntax_at(is_end: bool, line: usize, column: usize) -> Unreadable {
-    let kind = if is_end {
-        "ends too early"
-    } else {
-        "is not JSON"
-    };
-    Unreadable::Syntax(format!("the body {kind} at line {line}, column {column}"))
-}
-
-/// The same for the string that begins at `start`.
-fn bad_string(text: &str, start: usize) -> Unreadable {
-    let (before, string) = text.split_at(start);
-    let error = Name
-        .deserialize(&mut serde_json::Deserializer::from_str(string))
-        .err();
-    let (is_end, line, column) = error.map_or((false, 1, 1), |error| {
-        (error.is_eof(), error.line(), error.column())
-    });
-    let lines = before.bytes().filter(|byte| *byte == b'\n').count();
-    let in_line = before
-        .bytes()
-        .rev()
-        .take_while(|byte| *byte != b'\n')
-        .count();
-    // The character may be an end of a line; then its place is the beginning of the next.
-    let column = if line == 1 { in_line + column } else { column };
-    syntax_at(is_end, lines + line, column)
-}
-
-/// With `arbitrary_precision` the reader hands every number but integers of 64 bits over as an
-/// object with this one field.
-const NUMBER: &str = "$serde_json::private::Number";
-
-/// Room for the fields of most objects.
-const USUAL_FIELDS: usize = 8;
-
-#[derive(Clone, Copy)]
-struct Tree<'c> {
-    /// Arrays and objects around this value.
-    depth: usize,
-    keep: Keep,
-    /// Set where that is why we do not read on.
-    is_too_deep: &'c Cell<bool>,
-    text: &'c str,
-}
-
-impl<'c> Tree<'c> {
-    fn inner<E: de::Error>(self) -> Result<Tree<'c>, E> {
-        let depth = self.depth + 1;
-        if depth > DEPTH_MAX {
-            self.is_too_deep.set(true);
-            return Err(E::custom("nested too deep"));
-        }
-        Ok(Tree { depth, ..self })
-    }
-
-    /// Whether the name is the reader's own mark of a number. A producer may have written the same
-    /// name into an object; then it stands in the body.
-    fn is_number(self, name: &str) -> bool {
-        name == NUMBER && !self.text.as_bytes().as_ptr_range().contains(&name.as_ptr())
-    }
-
-    fn fields<'de, A: MapAccess<'de>>(
-        self,
-        first: Cow<'de, str>,
-        mut map: A,
-    ) -> Result<Object<'de>, A::Error> {
-        let inner = self.inner()?;
-        let mut fields = Vec::with_capacity(USUAL_FIELDS);
-        let mut name = Some(first);
-        while let Some(current) = name {
-            fields.push((current, map.next_value_seed(inner)?));
-            name = map.next_key_seed(Name)?;
-        }
-        Ok(Object::from_fields(fields).compact())
-    }
-
-    /// Those of these names. A repeated one takes no more memory than the last of them.
-    fn named_fields<'de, A: MapAccess<'de>>(
-        self,
-        names: &[&str],
-        first: Cow<'de, str>,
-        mut map: A,
-    ) -> Result<Object<'de>, A::Error> {
-        let inner = self.inner()?;
-        let mut fields = Vec::with_capacity(USUAL_FIELDS);
-        let mut name = Some(first);
-        while let Some(current) = name {
-            if names.contains(&current.as_ref()) {
-                let value = map.next_value_seed(inner)?;
-                fields.retain(|(earlier, _)| *earlier != current);
-                fields.push((current, value));
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-            name = map.next_key_seed(Name)?;
-        }
-        Ok(Object::from_distinct(fields))
-    }
-}
-
-/// The rest of an object of which nothing is kept, after its first name.
-fn skip_fields<'de, A: MapAccess<'de>>(mut map: A) -> Result<(), A::Error> {
-    map.next_value::<IgnoredAny>()?;
-    while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-    Ok(())
-}
-
-/// In the place of the items of an array a null for each, as far as their number matters.
-fn skip_items<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<Vec<Value<'de>>, A::Error> {
-    let mut items = 0;
-    while seq.next_element::<IgnoredAny>()?.is_some() {
-        items += 1;
-    }
-    Ok(vec![Value::Null; items.min(ITEMS_MAX)])
-}
-
-impl<'de> DeserializeSeed<'de> for Tree<'_> {
-    type Value = Value<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Tree<'_> {
-    type Value = Value<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value<'de>, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Value<'de>, E> {
-        Ok(Value::Number(Cow::Owned(number.to_string())))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Value<'de>, E> {
-        Ok(Value::Number(Cow::Owned(number.to_string())))
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Value<'de>, E> {
-        Ok(Value::String(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value<'de>, E> {
-        Ok(Value::String(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
-        let inner = self.inner()?;
-        if self.keep != Keep::Everything {
-            return skip_items(seq).map(Value::Array);
-        }
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(inner)? {
-            items.push(item);
-        }
-        Ok(Value::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
-        let Some(first) = map.next_key_seed(Name)? else {
-            self.inner::<A::Error>()?;
-            return Ok(Value::Object(Object::default()));
-        };
-        if matches!(&first, Cow::Borrowed(name) if self.is_number(name)) {
-            return Ok(Value::Number(map.next_value_seed(Name)?));
-        }
-        let object = match self.keep {
-            Keep::Everything => self.fields(first, map)?,
-            Keep::TopLevel(names) if self.depth == 0 => self.named_fields(names, first, map)?,
-            Keep::TopLevel(_) => skip_fields(map).map(|()| Object::default())?,
-        };
-        Ok(Value::Object(object))
-    }
-}
-
-/// A field name, borrowed from the body where it has no escapes.
-struct Name;
-
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Name {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Cow<'de, str>, E> {
-        Ok(Cow::Borrowed(text))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Cow<'de, str>, E> {
-        Ok(Cow::Owned(text.to_owned()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::ITEMS_MAX;
 
     fn read_all(body: &str) -> Result<Object<'_>, Unreadable> {
         read(body.as_bytes())
