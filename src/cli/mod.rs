@@ -14,6 +14,7 @@ mod output;
 mod resource;
 mod run;
 mod send;
+mod sender;
 mod token;
 mod try_out;
 

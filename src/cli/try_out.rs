@@ -8,7 +8,7 @@ use serde_json::json;
 use super::block_on;
 use super::flags::TryFlags;
 use super::output::{Failure, put_bytes, say};
-use super::send::{explain, random_id};
+use super::sender::{explain, random_id};
 use crate::broker::connection::{Connection, Frames};
 use crate::broker::requester::{ReceivedReply, RequestMessage, Requester};
 use crate::broker::url::BrokerUrl;
