@@ -107,7 +107,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::broker::subscription::Held;
+    use crate::broker::consumer::Held;
     use crate::pipeline::deferred::Backlog;
     use crate::pipeline::destinations::Destination;
 
