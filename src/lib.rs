@@ -16,12 +16,12 @@
 //!    The result: add this profile, refuse with this code, or dead-letter.
 //! 3. All profiles of the batch are **stored** by one statement, which is one transaction
 //!    ([`pipeline::commit`], [`store::profiles`]); large requests go part by part
-//!    ([`pipeline::in_flight`]). What conflicts with a row that is there is looked at: if that row was
-//!    made by this very request, delivered before, it is a success, else the email is taken. That
-//!    is how nothing is added twice.
+//!    ([`pipeline::in_flight`]). What conflicts with a row that is there is looked at: if that row
+//!    was made by this very request, delivered before, it is a success, else the email is taken.
+//!    That is how nothing is added twice.
 //! 4. Replies, trigger events and dead letters are **published** ([`pipeline::compose`],
-//!    [`pipeline::lane_publisher`], [`broker::publisher`]), and the broker confirms each of them. What
-//!    waits for one queue waits beside the lanes ([`pipeline::deferred`]).
+//!    [`pipeline::lane_publisher`], [`broker::publisher`]), and the broker confirms each of them.
+//!    What waits for one queue waits beside the lanes ([`pipeline::deferred`]).
 //! 5. Only then is the batch **settled**, by one acknowledgement ([`broker::consumer`] again).
 //!    If the worker dies anywhere before, the broker delivers the batch again, and step 3 finds
 //!    what was done.

@@ -1,7 +1,8 @@
 //! Adds a profile and prints the reply. Rust, lapin.
 //!
 //! ```sh
-//! AMQP_URL=amqp://… cargo run --example add_profile_lapin -- '{"token": "…", "db_id": 1, "data": {…}}'
+//! AMQP_URL=amqp://… cargo run --example add_profile_lapin -- \
+//!   '{"token": "…", "db_id": 1, "data": {…}}'
 //! ```
 
 #![expect(

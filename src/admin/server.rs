@@ -60,7 +60,7 @@ impl Server {
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = JoinSet::new();
         loop {
-            let Ok(place) = room.clone().acquire_owned().await else {
+            let Ok(permit) = room.clone().acquire_owned().await else {
                 return;
             };
             while connections.try_join_next().is_some() {}
@@ -69,7 +69,7 @@ impl Server {
                     let status = status.clone();
                     connections.spawn(async move {
                         serve(stream, status).await;
-                        drop(place);
+                        drop(permit);
                     });
                 }
                 // No file descriptors left, or somebody who was gone at once.

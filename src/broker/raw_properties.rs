@@ -23,8 +23,8 @@ impl RawProperties {
 
     /// A property that is a short string.
     pub(super) fn short(&self, wanted: u8) -> Option<&[u8]> {
-        Properties::of(&self.0).find_map(|(place, value)| match value {
-            Value::Short(bytes) if place == wanted => Some(bytes),
+        Properties::of(&self.0).find_map(|(number, value)| match value {
+            Value::Short(bytes) if number == wanted => Some(bytes),
             _ => None,
         })
     }
@@ -48,11 +48,11 @@ impl RawProperties {
     pub(super) fn carriable(&self) -> BasicProperties {
         let headers = self.carriable_headers();
         let mut writer = Writer::new();
-        for (place, value) in Properties::of(&self.0) {
+        for (number, value) in Properties::of(&self.0) {
             match value {
                 Value::Short(bytes) if std::str::from_utf8(bytes).is_err() => {}
                 Value::Table(_) => writer.push(bit::HEADERS, Value::Table(&headers)),
-                value => writer.push(place, value),
+                value => writer.push(number, value),
             }
         }
         // It can't fail, as only what is plain was written; if it did, the list as it came is kept
@@ -69,9 +69,9 @@ impl RawProperties {
             .filter(|entry| !names.iter().any(|name| entry.name == name.as_bytes()));
         let lasting: Vec<u8> = lasting.flat_map(|entry| entry.bytes).copied().collect();
         let mut writer = Writer::new();
-        for (place, value) in Properties::of(&self.0) {
+        for (number, value) in Properties::of(&self.0) {
             writer.push(
-                place,
+                number,
                 if let Value::Table(_) = value {
                     Value::Table(&lasting)
                 } else {

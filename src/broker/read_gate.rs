@@ -1,9 +1,9 @@
 //! How much may come in: a connection is not read from while too much of what came is not settled.
 //! Then the broker waits, as TCP makes it.
 //!
-//! The window ([`super::prefetch_window`]) asks for few requests where they are large. But what it asked for
-//! while they were small keeps coming when large ones follow, for as long as the broker has not
-//! heard otherwise, and the client library takes in whatever comes.
+//! The window ([`super::prefetch_window`]) asks for few requests where they are large. But what it
+//! asked for while they were small keeps coming when large ones follow, for as long as the broker
+//! has not heard otherwise, and the client library takes in whatever comes.
 
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::task::{Context, Poll};

@@ -93,8 +93,8 @@ impl BatchReceipt {
             single.tag == receipt.tag
                 && Arc::ptr_eq(&single.consumer_channel, &receipt.consumer_channel)
         };
-        if let Some(place) = self.singles.iter().position(is_same) {
-            return self.singles.swap_remove(place);
+        if let Some(index) = self.singles.iter().position(is_same) {
+            return self.singles.swap_remove(index);
         }
         let is_from =
             |share: &&mut Share| Arc::ptr_eq(&share.consumer_channel, &receipt.consumer_channel);

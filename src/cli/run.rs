@@ -101,7 +101,12 @@ async fn serve_admin(
             upkeep.spawn(server.run(status));
         }
         Err(error) if is_default => {
-            warn!(%error, "no health, status and metrics of this worker, as {address} can't be had: another worker of this machine may answer there; give this one an ADMIN_ADDR of its own");
+            warn!(
+                %error,
+                %address,
+                "can't listen for health, status and metrics: another worker of this machine may answer there; \
+                 give this one an ADMIN_ADDR of its own"
+            );
         }
         Err(error) => {
             return Err(Failure::new(format_args!(

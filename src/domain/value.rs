@@ -121,16 +121,16 @@ fn has_repeated_name(fields: &[(Cow<'_, str>, Value<'_>)]) -> bool {
             .enumerate()
             .any(|(i, (name, _))| fields[..i].iter().any(|(earlier, _)| earlier == name));
     }
-    let mut places = Places::default();
-    (0..fields.len()).any(|place| places.find_or_add(fields, place).is_some())
+    let mut indices = Indices::default();
+    (0..fields.len()).any(|index| indices.find_or_add(fields, index).is_some())
 }
 
 fn keep_last<'a>(mut fields: Vec<(Cow<'a, str>, Value<'a>)>) -> Vec<(Cow<'a, str>, Value<'a>)> {
-    let mut places = Places::default();
+    let mut indices = Indices::default();
     // Beginning with the last field, so that they are taken from the end for the first field on.
     let mut kept: Vec<bool> = (0..fields.len())
         .rev()
-        .map(|place| places.find_or_add(&fields, place).is_none())
+        .map(|index| indices.find_or_add(&fields, index).is_none())
         .collect();
     fields.retain(|_| kept.pop() == Some(true));
     fields
@@ -139,16 +139,16 @@ fn keep_last<'a>(mut fields: Vec<(Cow<'a, str>, Value<'a>)>) -> Vec<(Cow<'a, str
 /// Where the names of an object's fields stand, for objects of many fields. Only the places are
 /// kept: a million of them take 19 MB, where a set of the names takes 36 and a map of them 69.
 #[derive(Debug, Default)]
-pub struct Places {
+pub struct Indices {
     table: HashTable<usize>,
     hasher: RandomState,
 }
 
-impl Places {
+impl Indices {
     /// The place among `fields`, which are those that the places were added of, of this name.
     pub fn find(&self, fields: &[(Cow<'_, str>, Value<'_>)], name: &str) -> Option<usize> {
         self.table
-            .find(self.hasher.hash_one(name), |place| fields[*place].0 == name)
+            .find(self.hasher.hash_one(name), |index| fields[*index].0 == name)
             .copied()
     }
 
@@ -156,14 +156,14 @@ impl Places {
     pub fn find_or_add(
         &mut self,
         fields: &[(Cow<'_, str>, Value<'_>)],
-        place: usize,
+        index: usize,
     ) -> Option<usize> {
-        let name = |place: usize| fields[place].0.as_ref();
-        let found = self.find(fields, name(place));
+        let name = |index: usize| fields[index].0.as_ref();
+        let found = self.find(fields, name(index));
         if found.is_none() {
-            let hasher = |place: &usize| self.hasher.hash_one(name(*place));
+            let hasher = |index: &usize| self.hasher.hash_one(name(*index));
             self.table
-                .insert_unique(self.hasher.hash_one(name(place)), place, hasher);
+                .insert_unique(self.hasher.hash_one(name(index)), index, hasher);
         }
         found
     }

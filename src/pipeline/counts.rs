@@ -61,19 +61,19 @@ mod tests {
             Code::ALL
                 .iter()
                 .enumerate()
-                .all(|(place, code)| *code as usize == place)
+                .all(|(index, code)| *code as usize == index)
         );
         assert!(
             DeadLetterReason::ALL
                 .iter()
                 .enumerate()
-                .all(|(place, reason)| *reason as usize == place)
+                .all(|(index, reason)| *reason as usize == index)
         );
         assert!(
             Way::ALL
                 .iter()
                 .enumerate()
-                .all(|(place, way)| *way as usize == place)
+                .all(|(index, way)| *way as usize == index)
         );
     }
 

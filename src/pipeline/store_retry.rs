@@ -179,7 +179,7 @@ impl<'h> StoreRetry<'h> {
         self.recorder.database_failed(error);
         self.over();
         if !self.waits_for_lock {
-            warn!(%error, "requests wait in the database, behind a lock of somebody else or as it is slow");
+            warn!(%error, "requests wait in the database, behind somebody else's lock or because it is slow");
             self.waits_for_lock = true;
         }
         self.wait().await;

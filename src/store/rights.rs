@@ -59,7 +59,7 @@ SELECT current_user::text, found.oid::regclass::text, space.nspname::text,
        CASE WHEN needed."column" IS NOT NULL THEN has_column_privilege(found.oid, needed."column", privilege)
             WHEN privilege = 'DELETE' THEN has_table_privilege(found.oid, privilege)
             ELSE has_any_column_privilege(found.oid, privilege) END
-FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS needed (name, privilege, "column", place)
+FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS needed (name, privilege, "column", ordinal)
 LEFT JOIN LATERAL (
     SELECT coalesce(to_regclass(needed.name)::oid, (
         SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -70,7 +70,7 @@ LEFT JOIN LATERAL (
 ) AS found ON true
 LEFT JOIN pg_class ON pg_class.oid = found.oid
 LEFT JOIN pg_namespace space ON space.oid = pg_class.relnamespace
-ORDER BY place"#;
+ORDER BY ordinal"#;
 
 /// What a worker lacks.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -54,21 +54,21 @@ impl Servers {
         let servers = self.url.servers();
         let first = self.last_good.load(Ordering::Relaxed);
         let mut failures = Vec::new();
-        for place in (0..servers.len()).map(|step| (first + step) % servers.len()) {
-            match self.connect_to(&servers[place]).await {
+        for index in (0..servers.len()).map(|step| (first + step) % servers.len()) {
+            match self.connect_to(&servers[index]).await {
                 Ok(line) => {
-                    self.last_good.store(place, Ordering::Relaxed);
+                    self.last_good.store(index, Ordering::Relaxed);
                     return Ok(line);
                 }
-                Err(failure) => failures.push((place, failure)),
+                Err(failure) => failures.push((index, failure)),
             }
         }
         // In the order of the URL, so that the same trouble is told in the same words.
-        failures.sort_by_key(|(place, _)| *place);
+        failures.sort_by_key(|(index, _)| *index);
         Err(none_would_do(
             failures
                 .into_iter()
-                .map(|(place, failure)| (address(&servers[place]), failure))
+                .map(|(index, failure)| (address(&servers[index]), failure))
                 .collect(),
         ))
     }
@@ -172,7 +172,7 @@ impl managed::Manager for Servers {
         let settings = session_settings();
         let set = timeout(ANSWER_MAX, client.batch_execute(&settings)).await;
         set.map_err(|_| {
-            StoreError::Unavailable("no session of PostgreSQL to be had in time".to_owned())
+            StoreError::Unavailable("PostgreSQL had no session free in time".to_owned())
         })??;
         self.opened.fetch_add(1, Ordering::Relaxed);
         Ok(client)

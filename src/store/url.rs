@@ -116,7 +116,7 @@ fn target_session_attributes(
 fn server(url: &str, attributes: TargetSessionAttrs) -> Result<Config, String> {
     let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-        format!("is no PostgreSQL URL{}", cause.unwrap_or_default())
+        format!("is not a PostgreSQL URL{}", cause.unwrap_or_default())
     })?;
     match (config.get_hosts(), config.get_hostaddrs()) {
         ([], []) => return Err("names no host".to_owned()),
@@ -236,11 +236,14 @@ mod tests {
         for (text, what) in [
             ("", "must begin with"),
             ("mysql://u@h/d", "must begin with"),
-            ("postgres://u:secret@h/d?nonsense=1", "is no PostgreSQL URL"),
+            (
+                "postgres://u:secret@h/d?nonsense=1",
+                "is not a PostgreSQL URL",
+            ),
             ("postgres://h/d", "names no user"),
             ("postgres://u@h/d?sslmode=always", "sslmode"),
             ("postgres://u:secret@one,/d", "a host is empty"),
-            ("postgres://u:secret@one,two:x/d", "is no PostgreSQL URL"),
+            ("postgres://u:secret@one,two:x/d", "is not a PostgreSQL URL"),
             ("postgres://u:secret@one/d?host=two", "before the database"),
             (
                 "postgres://u:secret@one,two/d?target_session_attrs=any",

@@ -40,7 +40,7 @@ impl Extractor for Headers<'_> {
 /// to come may have more behind.
 fn is_well_formed(traceparent: &str) -> bool {
     const LENGTH: usize = 55;
-    let fits = |(place, byte)| match place {
+    let fits = |(index, byte)| match index {
         2 | 35 | 52 => byte == b'-',
         _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
     };

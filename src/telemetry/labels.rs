@@ -220,9 +220,9 @@ impl<L: Label, M: Clone> Labelled<L, M> {
 
     /// The one of this value.
     pub fn of(&self, label: L) -> &M {
-        let place = L::ALL.iter().position(|one| *one == label);
+        let index = L::ALL.iter().position(|one| *one == label);
         // Every value is in ALL: the macro puts it there, and a test looks at the codes.
-        &self.each[place.unwrap_or_default()]
+        &self.each[index.unwrap_or_default()]
     }
 }
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 /// So many sessions in a row that the broker soon ended over something that it sent or was sent:
-/// perhaps it can't even deliver a request. Each loss counts against all that it had handed over, so
-/// the next session asks for one request at a time: the culprit then counts alone, and the broker gives
-/// it up alone.
+/// perhaps it can't even deliver a request. Each loss counts against all that it had handed over,
+/// so the next session asks for one request at a time: the culprit then counts alone, and the
+/// broker gives it up alone.
 const LOSSES_MAX: u32 = 2;
 
 /// A session that lasts so long has no culprit before it.
@@ -32,10 +32,10 @@ impl Caution {
         (1..HASTY_MAX).contains(&self.losses)
     }
 
-    /// A session was lost, after so long. A server that is away, a network that is cut and an operator
-    /// who closes connections accuse no request. What was settled meanwhile acquits none: the broker
-    /// may hand over others before it notices that the culprit is back, and with it come, each time,
-    /// the same neighbours.
+    /// A session was lost, after so long. A server that is away, a network that is cut and an
+    /// operator who closes connections accuse no request. What was settled meanwhile acquits none:
+    /// the broker may hand over others before it notices that the culprit is back, and with it
+    /// come, each time, the same neighbours.
     pub(super) fn lost(&mut self, accuses: bool, after: Duration) {
         if accuses {
             self.losses = if after < CALM { self.losses + 1 } else { 1 };

@@ -72,7 +72,8 @@ impl MemoryLimit {
             .args(["-c", r#"echo $$ > "$0" && exec "$@""#])
             .arg(processes)
             .arg(binary());
-        // As the image has it: else glibc keeps for later what large requests have taken (docs/operations.md).
+        // As the image has it: else glibc keeps for later what large requests have taken
+        // (docs/operations.md).
         command.env("MALLOC_MMAP_THRESHOLD_", "1048576");
         without_settings(command)
     }

@@ -139,6 +139,6 @@ async fn a_pooler_with_too_few_sessions_is_told_of() {
     let pooler = Pooler::start(&world, "session", 1).await;
     let mut worker = pooler.start_worker(&world);
     worker
-        .until_said("no session of PostgreSQL to be had in time")
+        .until_said("PostgreSQL had no session free in time")
         .await;
 }

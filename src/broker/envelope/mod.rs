@@ -123,11 +123,11 @@ impl Envelope {
     /// A property that is a short string; an empty one is none.
     fn short<'e>(
         &'e self,
-        place: u8,
+        number: u8,
         of: impl FnOnce(&'e BasicProperties) -> &'e Option<ShortString>,
     ) -> Option<&'e [u8]> {
         let bytes = match self.raw() {
-            Some(raw) => raw.short(place),
+            Some(raw) => raw.short(number),
             None => of(&self.delivery.properties)
                 .as_ref()
                 .map(|text| text.as_str().as_bytes()),

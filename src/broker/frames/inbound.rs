@@ -141,11 +141,11 @@ fn with_texts(payload: &[u8], count: usize) -> Option<Vec<u8>> {
 
 fn only_id(list: &[u8]) -> Vec<u8> {
     let mut writer = Writer::new();
-    let id = Properties::of(list).find(|(place, _)| *place == bit::MESSAGE_ID);
-    if let Some((place, value @ Value::Short(id))) = id
+    let id = Properties::of(list).find(|(number, _)| *number == bit::MESSAGE_ID);
+    if let Some((number, value @ Value::Short(id))) = id
         && is_text(id)
     {
-        writer.push(place, value);
+        writer.push(number, value);
     }
     writer.into_bytes()
 }

@@ -57,17 +57,17 @@ fn moved(list: &[u8]) -> Option<Vec<u8>> {
         .collect();
     let mut writer = Writer::new();
     let mut id = Some(Value::Short(id));
-    for (place, value) in Properties::of(list) {
-        if place < bit::CORRELATION_ID
+    for (number, value) in Properties::of(list) {
+        if number < bit::CORRELATION_ID
             && let Some(id) = id.take()
         {
             writer.push(bit::CORRELATION_ID, id);
         }
         match value {
             Value::Table(_) if others.is_empty() => {}
-            Value::Table(_) => writer.push(place, Value::Table(&others)),
-            _ if place == bit::CORRELATION_ID => {}
-            value => writer.push(place, value),
+            Value::Table(_) => writer.push(number, Value::Table(&others)),
+            _ if number == bit::CORRELATION_ID => {}
+            value => writer.push(number, value),
         }
     }
     if let Some(id) = id {

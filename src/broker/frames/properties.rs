@@ -53,9 +53,9 @@ impl<'a> Properties<'a> {
         }
     }
 
-    fn value(&mut self, place: u8) -> Option<Value<'a>> {
+    fn value(&mut self, number: u8) -> Option<Value<'a>> {
         let rest = &mut self.rest;
-        Some(match place {
+        Some(match number {
             bit::HEADERS => Value::Table(long(rest)?),
             bit::DELIVERY_MODE | bit::PRIORITY => Value::Octet(octet(rest)?),
             bit::TIMESTAMP => Value::Long(*take(rest, 8)?.first_chunk()?),
@@ -99,8 +99,8 @@ impl Writer {
         Self(vec![0, 0])
     }
 
-    pub(crate) fn push(&mut self, place: u8, value: Value<'_>) {
-        let [high, low] = (1_u16 << place).to_be_bytes();
+    pub(crate) fn push(&mut self, number: u8, value: Value<'_>) {
+        let [high, low] = (1_u16 << number).to_be_bytes();
         self.0[0] |= high;
         self.0[1] |= low;
         match value {

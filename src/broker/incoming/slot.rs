@@ -62,7 +62,8 @@ impl Slot {
         Ok(())
     }
 
-    /// Asks for nothing more. What is on its way still comes; the broker's answer is not waited for.
+    /// Asks for nothing more. What is on its way still comes; the broker's answer is not waited
+    /// for.
     pub(super) fn pause(&mut self) -> Result<(), BrokerError> {
         let Some(stream) = &self.stream else {
             return Ok(());

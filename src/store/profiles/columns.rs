@@ -14,10 +14,10 @@ pub(super) fn texts(ids: &[Hex<24>]) -> Vec<&str> {
     ids.iter().map(Hex::as_str).collect()
 }
 
-/// PostgreSQL counts places from 1.
-pub(super) fn place(row: &tokio_postgres::Row) -> usize {
-    let place: i64 = row.get(0);
-    usize::try_from(place - 1).unwrap_or(0)
+/// PostgreSQL counts from 1.
+pub(super) fn index(row: &tokio_postgres::Row) -> usize {
+    let index: i64 = row.get(0);
+    usize::try_from(index - 1).unwrap_or(0)
 }
 
 /// The arrays of the statement, one element per row.

@@ -7,7 +7,7 @@ use super::super::error::StoreError;
 use super::super::lease::Lease;
 use super::super::time::timestamp;
 use super::Stored;
-use super::columns::{ProfileColumns, place, texts};
+use super::columns::{ProfileColumns, index, texts};
 use crate::domain::identity::ProfileId;
 use crate::domain::profile::NewProfile;
 
@@ -29,9 +29,9 @@ WITH replicated AS MATERIALIZED (
     SELECT CASE WHEN current_setting('synchronous_standby_names') <> ''
                 THEN pg_logical_emit_message(true, 'profile-worker', '') END
 )
-SELECT wanted.place, found.id, found.request_id, found.created_at
+SELECT wanted.ordinal, found.id, found.request_id, found.created_at
 FROM replicated CROSS JOIN unnest($1::bigint[], $2::text[], $3::text[], $4::uuid[], $5::bytea[])
-    WITH ORDINALITY AS wanted (db_id, id, email, email_hash, request_id, place)
+    WITH ORDINALITY AS wanted (db_id, id, email, email_hash, request_id, ordinal)
 CROSS JOIN LATERAL (
     SELECT p.id, p.request_id, p.created_at FROM profiles p
     WHERE p.db_id = wanted.db_id AND p.email_hash = wanted.email_hash
@@ -80,11 +80,11 @@ pub(super) async fn find(
     let rows = lease.query("find", &statement, &parameters).await?;
     let mut found = vec![None; profiles.len()];
     for row in &rows {
-        let place = place(row);
-        let there = judge(profiles[place], row);
+        let index = index(row);
+        let there = judge(profiles[index], row);
         // The row with our own id proves more than any other.
-        if found[place].is_none() || there == Stored::Added {
-            found[place] = Some(there);
+        if found[index].is_none() || there == Stored::Added {
+            found[index] = Some(there);
         }
     }
     Ok(found)

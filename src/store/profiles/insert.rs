@@ -3,12 +3,12 @@
 use super::super::email::uniqueness::Uniqueness;
 use super::super::error::StoreError;
 use super::super::lease::Lease;
-use super::columns::{Columns, place, texts};
+use super::columns::{Columns, index, texts};
 use crate::domain::email::Email;
 use crate::domain::profile::NewProfile;
 
 /// Adds profiles and their subscriptions; what conflicts with a row that is there is left out.
-/// Returns the places of those left out, which are few; only if there are any is it looked which.
+/// Returns the indices of those left out, which are few; only if there are any is it looked which.
 ///
 /// `IN (…) IS TRUE` rather than a join: PostgreSQL can't guess how long the arrays are, and might
 /// choose a nested loop over them; in this form it always builds one hash table of the ids.
@@ -18,7 +18,7 @@ macro_rules! insert {
             "
 WITH input AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bytea[], $7::timestamptz[])
-        WITH ORDINALITY AS i (db_id, id, email, email_hash, data, request_id, created_at, place)
+        WITH ORDINALITY AS i (db_id, id, email, email_hash, data, request_id, created_at, ordinal)
 ),
 -- in the order of the arrays, which are sorted: two lanes that insert the same emails in different
 -- orders would lock each other out
@@ -42,7 +42,7 @@ subscribed AS (
               cats, custom_fields, date, ip, url, created_at)
     WHERE (profile_id IN (SELECT id FROM added)) IS TRUE
 )
-SELECT place FROM input
+SELECT ordinal FROM input
 WHERE (SELECT count(*) FROM added) < cardinality($1) AND (id IN (SELECT id FROM added)) IS NOT TRUE"
         )
     };
@@ -97,7 +97,7 @@ const INSERT_BY_ANYTHING: &str = insert!(by_anything!());
 const INSERT_ONE_BY_EMAIL: &str = insert_one!(by_email!());
 const INSERT_ONE_BY_ANYTHING: &str = insert_one!(by_anything!());
 
-/// Inserts; returns the places in `profiles` of those left out.
+/// Inserts; returns the indices in `profiles` of those left out.
 pub(super) async fn insert(
     lease: &Lease,
     unique: Uniqueness,
@@ -110,7 +110,7 @@ pub(super) async fn insert(
         return insert_one(lease, unique, profile).await;
     }
     let order = insertion_order(profiles);
-    let columns = Columns::of(order.iter().map(|&place| profiles[place]));
+    let columns = Columns::of(order.iter().map(|&index| profiles[index]));
     let text = match unique {
         Uniqueness::ByHash if profiles.iter().all(|profile| profile.email.is_some()) => {
             INSERT_BY_EMAIL
@@ -151,7 +151,7 @@ pub(super) async fn insert(
             ],
         )
         .await?;
-    Ok(rows.iter().map(|row| order[place(row)]).collect())
+    Ok(rows.iter().map(|row| order[index(row)]).collect())
 }
 
 async fn insert_one(
@@ -194,7 +194,7 @@ async fn insert_one(
             ],
         )
         .await?;
-    Ok(rows.iter().map(place).collect())
+    Ok(rows.iter().map(index).collect())
 }
 
 /// The same in every lane of every worker, so that none waits for another in a circle; and that of
@@ -202,8 +202,8 @@ async fn insert_one(
 fn insertion_order(profiles: &[&NewProfile]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..profiles.len()).collect();
     if profiles.len() > 1 {
-        order.sort_by_cached_key(|&place| {
-            let profile: &NewProfile = profiles[place];
+        order.sort_by_cached_key(|&index| {
+            let profile: &NewProfile = profiles[index];
             let key = profile.email.as_ref().map(Email::key);
             // Of two with one email the first of the request is the one that is added.
             let request_id = if key.is_none() {

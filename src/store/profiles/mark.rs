@@ -10,8 +10,8 @@ use crate::domain::identity::{ProfileId, RequestId};
 const MARK: &str = "
 WITH wanted AS (
     SELECT DISTINCT ON (db_id, request_id) db_id, id, request_id
-    FROM unnest($1::bigint[], $2::text[], $3::bytea[]) WITH ORDINALITY AS w (db_id, id, request_id, place)
-    ORDER BY db_id, request_id, place
+    FROM unnest($1::bigint[], $2::text[], $3::bytea[]) WITH ORDINALITY AS w (db_id, id, request_id, ordinal)
+    ORDER BY db_id, request_id, ordinal
 )
 UPDATE profiles SET request_id = wanted.request_id FROM wanted
 WHERE profiles.db_id = wanted.db_id AND profiles.id = wanted.id

@@ -99,19 +99,19 @@ async fn insert_or_find(
     let mut stored = vec![Stored::Added; profiles.len()];
     let mut open: Vec<usize> = (0..profiles.len()).collect();
     for _ in 0..VANISHED_MAX {
-        let batch: Vec<_> = open.iter().map(|&place| profiles[place]).collect();
+        let batch: Vec<_> = open.iter().map(|&index| profiles[index]).collect();
         let left_out = insert::insert(lease, unique, &batch).await?;
         let left_out: Vec<usize> = left_out.into_iter().map(|i| open[i]).collect();
         if left_out.is_empty() {
             return Ok(stored);
         }
-        let batch: Vec<_> = left_out.iter().map(|&place| profiles[place]).collect();
+        let batch: Vec<_> = left_out.iter().map(|&index| profiles[index]).collect();
         let found = find::find(lease, unique, &batch).await?;
         open.clear();
-        for (place, found) in left_out.into_iter().zip(found) {
+        for (index, found) in left_out.into_iter().zip(found) {
             match found {
-                Some(outcome) => stored[place] = outcome,
-                None => open.push(place),
+                Some(outcome) => stored[index] = outcome,
+                None => open.push(index),
             }
         }
         if open.is_empty() {

@@ -28,13 +28,13 @@ impl Scan {
     /// Looks at all of a text, or at what comes before the first flaw.
     pub(super) fn of(text: &str) -> Self {
         let bytes = text.as_bytes();
-        let (mut place, mut depth, mut values) = (0, 0_usize, 0);
-        while let Some(byte) = bytes.get(place) {
-            let start = place;
-            place += 1;
+        let (mut position, mut depth, mut values) = (0, 0_usize, 0);
+        while let Some(byte) = bytes.get(position) {
+            let start = position;
+            position += 1;
             match byte {
-                b'"' => match string_end(bytes, place) {
-                    Some(end) => place = end,
+                b'"' => match string_end(bytes, position) {
+                    Some(end) => position = end,
                     None => {
                         return Self {
                             values,
@@ -50,7 +50,7 @@ impl Scan {
                 }
                 b'[' | b'{' => {
                     depth += 1;
-                    values += usize::from(!ends_at_once(bytes, place));
+                    values += usize::from(!ends_at_once(bytes, position));
                 }
                 b']' | b'}' => depth = depth.saturating_sub(1),
                 b',' => values += 1,
@@ -62,8 +62,8 @@ impl Scan {
 }
 
 /// Whether the array or object whose content would begin at `place` is empty.
-fn ends_at_once(bytes: &[u8], place: usize) -> bool {
-    let next = bytes[place..]
+fn ends_at_once(bytes: &[u8], position: usize) -> bool {
+    let next = bytes[position..]
         .iter()
         .find(|byte| !byte.is_ascii_whitespace());
     matches!(next, Some(b']' | b'}'))
@@ -71,24 +71,24 @@ fn ends_at_once(bytes: &[u8], place: usize) -> bool {
 
 /// The place behind the string whose text begins at `place`, or behind all if it does not end;
 /// `None` if the string is bad.
-fn string_end(bytes: &[u8], mut place: usize) -> Option<usize> {
-    while let Some(byte) = bytes.get(place) {
-        place += 1;
+fn string_end(bytes: &[u8], mut position: usize) -> Option<usize> {
+    while let Some(byte) = bytes.get(position) {
+        position += 1;
         match byte {
             b'"' => break,
-            b'\\' => place = escape_end(bytes, place)?,
+            b'\\' => position = escape_end(bytes, position)?,
             0..=0x1f => return None,
             _ => {}
         }
     }
-    Some(place)
+    Some(position)
 }
 
 /// The same for the escape whose backslash stands before `place`.
-fn escape_end(bytes: &[u8], place: usize) -> Option<usize> {
+fn escape_end(bytes: &[u8], position: usize) -> Option<usize> {
     const LENGTH: usize = "u0000".len();
-    let end = place + LENGTH;
-    match utf16_unit(bytes.get(place..end)) {
+    let end = position + LENGTH;
+    match utf16_unit(bytes.get(position..end)) {
         // A high one takes the next escape with it.
         Some(0xd800..=0xdbff) => {
             let next = end + "\\".len();
@@ -101,8 +101,8 @@ fn escape_end(bytes: &[u8], place: usize) -> Option<usize> {
         }
         Some(0xdc00..=0xdfff) => None,
         Some(_) => Some(end),
-        None if bytes.get(place) == Some(&b'u') => None,
-        None => Some(place + 1),
+        None if bytes.get(position) == Some(&b'u') => None,
+        None => Some(position + 1),
     }
 }
 

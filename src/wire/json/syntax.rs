@@ -49,13 +49,13 @@ mod tests {
 
     #[test]
     fn a_bad_string_is_told_by_its_place_in_the_whole_text() {
-        for (before, string, place) in [
+        for (before, string, position) in [
             ("", "\"\t\"", "line 1, column 2"),
             ("{\"a\":", "\"b\t\"", "line 1, column 8"),
             ("{\n  ", "\"\t\"", "line 2, column 4"),
         ] {
             let flaw = bad_string(&format!("{before}{string}"), before.len());
-            let told = format!("the body is not JSON at {place}");
+            let told = format!("the body is not JSON at {position}");
             assert_eq!(flaw.to_string(), told, "{before:?}");
         }
     }

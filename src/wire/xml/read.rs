@@ -24,8 +24,8 @@ pub fn outline<'a>(
 
 fn parse(body: &[u8], keep: Keep) -> Result<Outline<'_>, Unreadable> {
     let text = utf8(body)?;
-    if let Some(place) = forbidden_character(text) {
-        return Err(syntax(text, place));
+    if let Some(position) = forbidden_character(text) {
+        return Err(syntax(text, position));
     }
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_comments = true;
@@ -96,11 +96,11 @@ fn add<'a>(text: &mut Cow<'a, str>, more: Cow<'a, str>) {
 /// The place of a character that no XML document may have (XML 1.0, 2.2, `Char`).
 fn forbidden_character(text: &str) -> Option<u64> {
     let control = |b: u8| b < b' ' && !matches!(b, b'\t' | b'\n' | b'\r');
-    let place = text
+    let position = text
         .bytes()
         .position(control)
         .or_else(|| text.find(['\u{fffe}', '\u{ffff}']))?;
-    Some(place as u64)
+    Some(position as u64)
 }
 
 fn is_allowed(c: char) -> bool {
@@ -135,9 +135,11 @@ fn check_encoding(declaration: &BytesDecl<'_>) -> Result<(), Unreadable> {
 }
 
 /// Says where; what the reader says itself may quote the body.
-fn syntax(text: &str, place: u64) -> Unreadable {
-    let place = usize::try_from(place).unwrap_or(usize::MAX).min(text.len());
-    let before = &text.as_bytes()[..place];
+fn syntax(text: &str, position: u64) -> Unreadable {
+    let position = usize::try_from(position)
+        .unwrap_or(usize::MAX)
+        .min(text.len());
+    let before = &text.as_bytes()[..position];
     let line = 1 + before.iter().filter(|b| **b == b'\n').count();
     let column = 1 + before.iter().rev().take_while(|b| **b != b'\n').count();
     Unreadable::Syntax(format!(
@@ -277,7 +279,7 @@ mod tests {
 
     #[test]
     fn what_is_not_well_formed_is_unreadable() {
-        for (body, place) in [
+        for (body, position) in [
             ("<xml>", "line 1, column 6"),
             ("<xml><a></xml>", "line 1, column 9"),
             ("<xml>\n<a>1</b></xml>", "line 2, column 5"),
@@ -304,7 +306,7 @@ mod tests {
         ] {
             assert_eq!(
                 flaw(body),
-                format!("the body is not XML at {place}"),
+                format!("the body is not XML at {position}"),
                 "{body}"
             );
         }

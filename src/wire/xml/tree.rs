@@ -6,7 +6,7 @@ use quick_xml::events::BytesStart;
 use quick_xml::events::attributes::Attributes;
 
 use super::names::{ARRAY, ROOT};
-use crate::domain::value::{Object, Places, Value};
+use crate::domain::value::{Indices, Object, Value};
 use crate::wire::{DEPTH_MAX, ITEMS_MAX, Keep, Outline, Unreadable};
 
 /// The elements that are open, the outermost first, and the root once it has ended.
@@ -172,7 +172,7 @@ fn is_array(attributes: Attributes<'_>) -> Option<bool> {
 struct Fields<'a> {
     fields: Vec<(Cow<'a, str>, Value<'a>)>,
     /// Where the names stand that come after the first few.
-    places: Option<Box<Places>>,
+    indices: Option<Box<Indices>>,
 }
 
 /// Among so few fields a name is found by looking at each.
@@ -183,8 +183,8 @@ impl<'a> Fields<'a> {
     /// counts, and not what they are.
     fn add(&mut self, name: Cow<'a, str>, value: Value<'a>, is_array: bool, keeps_items: bool) {
         let kept_item = |value| if keeps_items { value } else { Value::Null };
-        if let Some(place) = self.place(&name) {
-            append(&mut self.fields[place].1, value, kept_item, keeps_items);
+        if let Some(index) = self.index(&name) {
+            append(&mut self.fields[index].1, value, kept_item, keeps_items);
             return;
         }
         let value = if is_array {
@@ -192,20 +192,20 @@ impl<'a> Fields<'a> {
         } else {
             value
         };
-        let place = self.fields.len();
+        let index = self.fields.len();
         self.fields.push((name, value));
-        if place >= FEW_FIELDS {
-            self.places
+        if index >= FEW_FIELDS {
+            self.indices
                 .get_or_insert_default()
-                .find_or_add(&self.fields, place);
+                .find_or_add(&self.fields, index);
         }
     }
 
-    fn place(&self, name: &str) -> Option<usize> {
+    fn index(&self, name: &str) -> Option<usize> {
         // Elements of an array follow each other, mostly.
         let few = &self.fields[..self.fields.len().min(FEW_FIELDS)];
         let among_few = few.iter().rposition(|(known, _)| known == name);
-        among_few.or_else(|| self.places.as_ref()?.find(&self.fields, name))
+        among_few.or_else(|| self.indices.as_ref()?.find(&self.fields, name))
     }
 }
 
