@@ -12,7 +12,7 @@ use profile_worker::domain::identity::IdSource;
 use profile_worker::domain::outcome::Code;
 use profile_worker::domain::token::{Scope, Token, TokenHash};
 use profile_worker::pipeline::decide::{Properties, Rules, Verdict, decide};
-use profile_worker::telemetry::labels::{ProfileOutcome, Redelivered, Stage, Way};
+use profile_worker::telemetry::labels::{ProfileOutcome, Redelivered, ReplyRoute, Stage};
 use profile_worker::telemetry::metrics::Metrics;
 
 const TOKEN: &str = "abcdefghijklmnqrstuvwxyz";
@@ -86,7 +86,7 @@ fn record(criterion: &mut Criterion) {
             metrics.batch_requests.observe(REQUESTS as f64);
             metrics.batch_profiles.observe(REQUESTS as f64);
             metrics.decisions.of(Code::Added).inc_by(REQUESTS);
-            metrics.replies.of(Way::ReplyTo).inc_by(REQUESTS);
+            metrics.replies.of(ReplyRoute::ReplyTo).inc_by(REQUESTS);
             metrics.events.inc_by(REQUESTS);
             for stage in [Stage::Decide, Stage::Store, Stage::Publish, Stage::Settle] {
                 metrics.lanes.of(stage).inc();

@@ -3,28 +3,31 @@
 //!
 //! # One message's way
 //!
-//! 1. A **lane** ([`pipeline::lane`]) takes the requests that are ready right now: one, if only one
-//!    is. It works on them as one batch. Meanwhile the next batch gathers by itself in the broker's
-//!    prefetch window, so nobody ever waits for a batch to fill. All lanes share one subscription
-//!    ([`broker::consumer`]), which sees to it that under a light load one of them works, with
-//!    batches as large as they get, and under a heavy load all.
-//! 2. Each message is **decided** on ([`pipeline::decide`]), which is pure: bytes become a tree of
+//! 1. It **arrives**: the broker delivers ahead, up to the prefetch window
+//!    (`broker::prefetch_window`). Each frame is looked at before the client library sees it
+//!    ([`broker::frames`]), and no more is read than may be held (`broker::read_gate`).
+//! 2. A **lane** ([`pipeline::lane`]) takes the requests that are ready right now: one, if only one
+//!    is. It works on them as one batch. Meanwhile the next batch gathers by itself, so nobody ever
+//!    waits for a batch to fill. All lanes share one consumer ([`broker::consumer`]), which sees to
+//!    it that under a light load one of them works, with batches as large as they get, and under a
+//!    heavy load all.
+//! 3. Each message is **decided** on ([`pipeline::decide`]), which is pure: bytes become a tree of
 //!    values ([`wire::json`], [`wire::xml`]), the tree a request ([`wire::request`]), the request
 //!    is checked against the **directory** of tokens, databases and resources
 //!    ([`domain::directory`]), and the profile field by field ([`domain::profile`],
 //!    [`domain::kind`], [`domain::subscription`]; when two emails are one says [`domain::email`]).
 //!    The result: add this profile, refuse with this code, or dead-letter.
-//! 3. All profiles of the batch are **stored** by one statement, which is one transaction
+//! 4. All profiles of the batch are **stored** by one statement, which is one transaction
 //!    ([`pipeline::commit`], [`store::profiles`]); large requests go part by part
 //!    ([`pipeline::in_flight`]). What conflicts with a row that is there is looked at: if that row
 //!    was made by this very request, delivered before, it is a success, else the email is taken.
 //!    That is how nothing is added twice.
-//! 4. Replies, trigger events and dead letters are **published** ([`pipeline::compose`],
+//! 5. Replies, trigger events and dead letters are **published** ([`pipeline::compose`],
 //!    [`pipeline::lane_publisher`], [`broker::publisher`]), and the broker confirms each of them.
 //!    What waits for one queue waits beside the lanes ([`pipeline::deferred`]).
-//! 5. Only then is the batch **settled**, by one acknowledgement ([`broker::consumer`] again).
-//!    If the worker dies anywhere before, the broker delivers the batch again, and step 3 finds
-//!    what was done.
+//! 6. Only then is the batch **settled**, by one acknowledgement ([`broker::consumer`] again). If
+//!    the worker dies anywhere before, the broker delivers the batch again, and step 4 finds what
+//!    was done.
 //!
 //! # When something breaks
 //!

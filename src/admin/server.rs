@@ -33,7 +33,7 @@ const CONNECTION_MAX: Duration = Duration::from_secs(10);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Listens.
+/// The HTTP server of a worker, which answers on one address.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,

@@ -29,7 +29,7 @@ pub(super) struct SingleAcks {
 }
 
 impl SingleAcks {
-    /// So many more are sent.
+    /// Notes that so many more were acknowledged one by one.
     pub(super) fn sent(&mut self, count: usize, now: Instant) {
         let before = self.taken_at.map_or(now, |taken_at| taken_at.max(now));
         let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -145,7 +145,7 @@ impl Unsettled {
         tags.filter(|tag| !self.set_aside.contains(tag) && !self.settled_apart.contains(tag))
     }
 
-    /// Of batches that are gone nothing is named any more.
+    /// Forgets what was settled apart in batches that are gone.
     fn forget_settled_apart(&mut self) {
         let Self { batches, begun, .. } = self;
         self.settled_apart

@@ -174,7 +174,7 @@ impl Connection {
         status.connected() && status.blocked()
     }
 
-    /// Says goodbye. A connection that is gone already needs none.
+    /// Closes the connection in order. One that is gone already needs no goodbye.
     pub async fn close(&self) {
         if self.is_open() {
             let _open = self.passage.gate.open();

@@ -32,7 +32,7 @@ pub(crate) struct ReplyMessage<'a> {
 }
 
 impl ReplyMessage<'_> {
-    /// To where the request wants it.
+    /// Makes the message that goes to where the request wants its reply.
     ///
     /// Mandatory, so that the broker returns it if nobody is there; but not for direct reply-to:
     /// up to RabbitMQ 4.1 such a reply is returned although it was delivered, from 4.2 on it is

@@ -206,3 +206,115 @@ pub enum Route {
     /// It does not fit into the frames of the other connections.
     Alone,
 }
+
+#[cfg(test)]
+mod tests {
+    use lapin::types::FieldTable;
+
+    use super::*;
+
+    const RESULTS: &str = "results";
+
+    fn ours(queue: &str, error: Option<u16>, correlation_id: &[u8]) -> Outgoing {
+        Outgoing {
+            exchange: ShortString::default(),
+            routing_key: short(queue),
+            mandatory: false,
+            message_id: short("our id"),
+            body: Vec::new(),
+            properties: Properties::Ours(OurProperties {
+                content_type: "application/json",
+                kind: "profiles.add.result",
+                timestamp: 0,
+                correlation_id: Some(CorrelationId::of(correlation_id)),
+                error,
+                original_reply_to: None,
+                trace: Vec::new(),
+            }),
+        }
+    }
+
+    fn reply(queue: &str) -> Outgoing {
+        ours(queue, Some(0), b"7")
+    }
+
+    fn dead_letter(header: usize, body: usize) -> Outgoing {
+        let mut headers = FieldTable::default();
+        headers.insert(
+            "x-theirs".into(),
+            AMQPValue::LongString(vec![b'h'; header].into()),
+        );
+        headers.insert(header_names::ERROR.into(), AMQPValue::LongInt(400));
+        let properties = BasicProperties::default().with_headers(headers);
+        Outgoing::other("dead", "our id", vec![b'b'; body], properties)
+    }
+
+    fn header<'p>(properties: &'p BasicProperties, name: &str) -> Option<&'p AMQPValue> {
+        properties.headers().as_ref()?.inner().get(name)
+    }
+
+    #[test]
+    fn each_message_has_the_route_on_which_it_can_hurt_nobody() {
+        let direct = "amq.rabbitmq.reply-to.g1h2AAxyZXBseUAx.abc";
+        for (message, expected) in [
+            (reply("answers"), Route::Requester),
+            (reply(RESULTS), Route::Own),
+            (ours("profile.added.1", None, b"7"), Route::Own),
+            (ours("answers", Some(0), b"\xff"), Route::Interpreted),
+            (dead_letter(10, 10), Route::Own),
+            (dead_letter(SMALL_HEADERS_MAX_BYTES, 10), Route::Alone),
+        ] {
+            assert_eq!(message.route(RESULTS), expected, "{message:?}");
+        }
+        let is_interpreted = reply(direct).route(RESULTS) == Route::Interpreted;
+        let is_direct = matches!(ReplyAddress::of(direct.as_bytes()), ReplyAddress::Direct(_));
+        assert_eq!(is_interpreted, is_direct);
+    }
+
+    #[test]
+    fn a_reply_is_redirected_once_and_says_where_it_should_have_gone() {
+        let mut reply = reply("gone");
+        assert_eq!(reply.requester(RESULTS), Some("gone"));
+        assert!(reply.redirect(RESULTS) && !reply.redirect(RESULTS));
+        assert_eq!(
+            (reply.routing_key(), reply.requester(RESULTS)),
+            (RESULTS, None)
+        );
+        assert!(reply.mandatory);
+        let properties = reply.properties();
+        assert_eq!(
+            header(&properties, header_names::ORIGINAL_REPLY_TO),
+            Some(&AMQPValue::LongString("gone".into()))
+        );
+    }
+
+    #[test]
+    fn nothing_but_a_reply_is_redirected() {
+        assert!(!ours("profile.added.1", None, b"7").redirect(RESULTS));
+        assert!(!dead_letter(1, 1).redirect(RESULTS));
+    }
+
+    #[test]
+    fn a_message_that_costs_the_connection_says_less_each_time_until_nothing_is_left() {
+        let mut reply = reply("answers");
+        assert!(reply.strip(RESULTS), "to the result queue first");
+        assert!(reply.strip(RESULTS), "without what came with the request");
+        assert!(!reply.strip(RESULTS));
+        assert_eq!(*reply.properties().correlation_id(), None);
+        let mut letter = dead_letter(10, 10);
+        assert!(letter.strip(RESULTS) && !letter.strip(RESULTS));
+        let properties = letter.properties();
+        assert!(header(&properties, "x-theirs").is_none());
+        assert!(header(&properties, header_names::ERROR).is_some());
+    }
+
+    #[test]
+    fn a_body_that_is_cut_says_how_large_it_was() {
+        let mut letter = dead_letter(1, 1000);
+        letter.cut_body(1000);
+        assert!(header(&letter.properties(), header_names::ORIGINAL_BODY_SIZE).is_none());
+        letter.cut_body(100);
+        assert_eq!(letter.body_size(), 100);
+        assert!(header(&letter.properties(), header_names::ORIGINAL_BODY_SIZE).is_some());
+    }
+}

@@ -59,7 +59,7 @@ const OUR_HEADERS: [&str; 3] = [
     header_names::DEAD_LETTER_ID,
 ];
 
-/// Of the properties of a dead letter those that are ours.
+/// Leaves of a dead letter's properties only those that are ours.
 pub(super) fn bare(properties: &BasicProperties) -> BasicProperties {
     let mut headers = FieldTable::default();
     for (name, value) in properties.headers().iter().flat_map(FieldTable::inner) {

@@ -72,7 +72,7 @@ impl ReadGate {
         self.reader.wake();
     }
 
-    /// So many bytes may come at once whatever the size of requests.
+    /// Lets so many bytes in at once, whatever is held.
     pub(super) fn expect(&self, bytes: usize) {
         self.largest.store(bytes, Ordering::Relaxed);
     }
@@ -125,8 +125,49 @@ impl ReadGate {
         }
     }
 
-    /// So many bytes were read.
+    /// Notes that so many bytes were read.
     pub(super) fn read(&self, bytes: usize) {
         self.unseen.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_more_is_read_while_too_much_is_held_or_unseen() {
+        let gate = ReadGate::default();
+        gate.read(2 * UNSETTLED_BYTES_MAX);
+        assert!(!gate.is_full(), "nothing is held: somebody waits for this");
+        gate.looked_at(2 * UNSETTLED_BYTES_MAX);
+        gate.take(UNSETTLED_BYTES_MAX);
+        assert!(!gate.is_full());
+        gate.read(1);
+        assert!(gate.is_full());
+        gate.settle(1, UNSETTLED_BYTES_MAX);
+        assert!(!gate.is_full());
+        assert_eq!((gate.held(), gate.requests()), (0, 0));
+    }
+
+    #[test]
+    fn everything_is_read_while_an_answer_is_waited_for() {
+        let gate = ReadGate::default();
+        gate.take(UNSETTLED_BYTES_MAX + 1);
+        assert!(gate.is_full());
+        let open = gate.open();
+        assert!(!gate.is_full());
+        drop(open);
+        assert!(gate.is_full());
+    }
+
+    #[test]
+    fn what_the_largest_requests_take_is_always_let_in() {
+        let gate = ReadGate::default();
+        gate.expect(3 * UNSETTLED_BYTES_MAX);
+        gate.take(2 * UNSETTLED_BYTES_MAX);
+        assert!(!gate.is_full());
+        gate.take(2 * UNSETTLED_BYTES_MAX);
+        assert!(gate.is_full());
     }
 }

@@ -51,7 +51,7 @@ pub(super) struct Share {
 }
 
 impl BatchReceipt {
-    /// Of small requests, which are settled together.
+    /// The receipt of small requests, which are settled together.
     pub(super) fn of_small(
         envelopes: &[Envelope],
         bytes: usize,
@@ -67,7 +67,7 @@ impl BatchReceipt {
         }
     }
 
-    /// Of large requests, which are settled one by one.
+    /// The receipt of large requests, which are settled one by one.
     pub(super) fn of_large(envelopes: &[Envelope], large_body_permit: LargeBodyPermit) -> Self {
         Self {
             shares: Vec::new(),

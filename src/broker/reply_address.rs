@@ -96,7 +96,7 @@ fn node_of(process: &[u8]) -> Option<&[u8]> {
 const NUMBER_END: u32 = 1 << 28;
 const SERIAL_END: u32 = 1 << 13;
 
-/// In the place of a node's name there is one made of its hash, `reply@68781334`.
+/// Whether a name made of a hash, `reply@68781334`, stands for the node's own.
 fn is_hashed_node(node: &[u8]) -> bool {
     let Some(at) = node.iter().position(|byte| *byte == b'@') else {
         return false;

@@ -141,7 +141,7 @@ pub(super) fn put(line: impl Display) -> Result<(), Failure> {
     put_bytes(line.to_string().as_bytes())
 }
 
-/// The same, of bytes.
+/// Prints a line of bytes on standard output.
 pub(super) fn put_bytes(line: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let written = out.write_all(line).and_then(|()| out.write_all(b"\n"));

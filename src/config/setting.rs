@@ -1,6 +1,6 @@
 //! The settings: name, default, unit and meaning of each, in the order of `--help`.
 
-/// One setting.
+/// One setting: its names, what it takes, its default and its help.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
     /// The environment variable; the flag is the same in lower case with dashes.

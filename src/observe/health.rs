@@ -22,7 +22,7 @@ const PARTS: usize = 4;
 pub struct Health(Mutex<[Option<String>; PARTS]>);
 
 impl Default for Health {
-    /// Of a worker that has just started.
+    /// The health of a worker that has just started.
     fn default() -> Self {
         let health = Self(Mutex::default());
         health.trouble(Part::Database, "not connected to PostgreSQL yet");

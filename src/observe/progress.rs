@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::recorder::Recorder;
 use crate::broker::envelope::Envelope;
 use crate::telemetry::labels::{Label, Stage};
-use crate::telemetry::traces::{BatchTrace, Outline, Passed, Traced};
+use crate::telemetry::traces::{BatchTrace, Outline, RequestTrace, StageSpan};
 
 /// With more, passes of the same stage are put together.
 const PASSED_MAX: usize = 32;
@@ -27,7 +27,7 @@ struct Now {
     /// How long it was in each stage, of this batch; zero where it was not.
     times: [Duration; Stage::ALL.len()],
     /// The same one by one, for traces, if somebody wants them.
-    passed: Vec<Passed>,
+    passed: Vec<StageSpan>,
     /// Requests of the batch that are answered.
     requests: usize,
     /// If something of the batch is recorded.
@@ -37,7 +37,7 @@ struct Now {
 impl Now {
     /// A batch that is held may go to and fro between two stages for long: that is one pass of each
     /// then.
-    fn pass(&mut self, passed: Passed) {
+    fn pass(&mut self, passed: StageSpan) {
         let again = self.passed.len() >= PASSED_MAX;
         match self
             .passed
@@ -81,7 +81,7 @@ impl Progress {
             let since = now.since;
             now.times[before as usize] += moment - since;
             if self.recorder.traces.is_some() {
-                now.pass(Passed {
+                now.pass(StageSpan {
                     stage: before,
                     from: since,
                     to: moment,
@@ -124,7 +124,7 @@ impl Progress {
     }
 
     /// The request was decided on, in a batch that was taken up then. Something if it is recorded.
-    pub fn trace(&self, envelope: &Envelope, taken_up: Instant) -> Option<Box<Traced>> {
+    pub fn trace(&self, envelope: &Envelope, taken_up: Instant) -> Option<Box<RequestTrace>> {
         let traces = self.recorder.traces.as_ref()?;
         let came = envelope.trace_headers();
         traces.begin(came.traceparent, came.tracestate, taken_up)
@@ -135,7 +135,7 @@ impl Progress {
     pub(crate) fn published<'o>(
         &self,
         requests: usize,
-        recorded: impl Iterator<Item = (&'o Traced, Instant, Option<Outline<'o>>)>,
+        recorded: impl Iterator<Item = (&'o RequestTrace, Instant, Option<Outline<'o>>)>,
     ) {
         let Some(traces) = &self.recorder.traces else {
             return;

@@ -1,5 +1,5 @@
-//! What a lane still owes, besides the batch at hand: requests in the batch form, which are stored
-//! part by part, and suspects, which are taken alone.
+//! What a lane has yet to do, besides the batch at hand: requests in the batch form, which are
+//! stored part by part, and suspects, which are taken alone.
 
 use std::collections::VecDeque;
 
@@ -14,7 +14,7 @@ use crate::limits::{
     SMALL_BATCH_BYTES_MAX,
 };
 
-/// What a lane still owes.
+/// What a lane has yet to do.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     /// Requests in the batch form: they are stored part by part, between batches of the others.
@@ -46,16 +46,7 @@ impl Backlog {
 
     /// How much more may be taken.
     pub(super) fn limits(&self, requests_max: usize) -> BatchLimits {
-        let (bytes_max, large_bytes_max) = if self.is_much() {
-            (BUSY_BATCH_BYTES_MAX, 0)
-        } else {
-            (SMALL_BATCH_BYTES_MAX, LARGE_BATCH_BYTES_MAX)
-        };
-        BatchLimits {
-            requests_max,
-            bytes_max,
-            large_bytes_max,
-        }
+        limits(requests_max, self.is_much())
     }
 
     /// Adds a request in the batch form.
@@ -107,8 +98,41 @@ impl Backlog {
         self.suspects.pop_front()
     }
 
-    /// It is not its turn yet.
+    /// Puts a suspect back whose turn has not come.
     pub(super) fn put_back_suspect(&mut self, suspect: (Envelope, Receipt)) {
         self.suspects.push_front(suspect);
+    }
+}
+
+/// How much may be taken by a lane that has much to do, or has not.
+fn limits(requests_max: usize, has_much: bool) -> BatchLimits {
+    let (bytes_max, large_bytes_max) = if has_much {
+        (BUSY_BATCH_BYTES_MAX, 0)
+    } else {
+        (SMALL_BATCH_BYTES_MAX, LARGE_BATCH_BYTES_MAX)
+    };
+    BatchLimits {
+        requests_max,
+        bytes_max,
+        large_bytes_max,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_that_has_much_to_do_takes_little_and_nothing_large() {
+        let (idle, busy) = (limits(500, false), limits(500, true));
+        assert_eq!((idle.requests_max, busy.requests_max), (500, 500));
+        assert!(busy.bytes_max < idle.bytes_max);
+        assert!(busy.large_bytes_max == 0 && idle.large_bytes_max > 0);
+    }
+
+    #[test]
+    fn nothing_to_do_is_neither_full_nor_much() {
+        let backlog = Backlog::default();
+        assert!(backlog.is_empty() && !backlog.is_full() && !backlog.is_much());
     }
 }

@@ -23,7 +23,7 @@ const SPREAD: f64 = 0.4;
 pub(crate) struct Backoff(ExponentialBackoff);
 
 impl Backoff {
-    /// From the shortest delay on.
+    /// A backoff that begins with the shortest delay.
     pub(crate) fn new() -> Self {
         Self(
             ExponentialBackoffBuilder::new()

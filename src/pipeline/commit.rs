@@ -21,7 +21,7 @@ pub(crate) enum Committed {
 }
 
 impl Committed {
-    /// The same as the metrics name it.
+    /// The outcome's name in the metrics.
     fn label(&self) -> ProfileOutcome {
         match self {
             Self::Stored(Stored::Added) => ProfileOutcome::Added,
@@ -62,6 +62,32 @@ enum Finding {
     Denied(String),
 }
 
+/// What is done next with the profiles of a failed attempt.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// The same again.
+    Again,
+    /// Each half by itself, so that the ones that are to blame stand alone in the end.
+    Halves,
+    /// It stands alone, and is tried once more: the right may be there again.
+    AgainAsSuspect,
+    /// It is the one to blame, with this SQLSTATE.
+    GiveUp(String),
+}
+
+impl Finding {
+    /// What follows for so many profiles; `is_suspect` as in [`Piece`].
+    fn next(self, profiles: usize, is_suspect: bool) -> Next {
+        match self {
+            Self::Nothing => Next::Again,
+            Self::SomeWait | Self::Refused(_) | Self::Denied(_) if profiles > 1 => Next::Halves,
+            Self::SomeWait => Next::Again,
+            Self::Denied(_) if !is_suspect => Next::AgainAsSuspect,
+            Self::Refused(code) | Self::Denied(code) => Next::GiveUp(code),
+        }
+    }
+}
+
 /// Stores all profiles; the result has their order.
 ///
 /// Each attempt carries the same profile ids. So if a connection is lost in the middle of a commit
@@ -96,17 +122,17 @@ pub(super) async fn commit(
             }
             Err(error) => error,
         };
-        match find_out(error, store, retry).await? {
-            Finding::Nothing => work.push(range.into()),
-            Finding::SomeWait | Finding::Refused(_) | Finding::Denied(_) if range.len() > 1 => {
-                work.extend(halves(range).map(Piece::from));
-            }
-            Finding::SomeWait => work.push(range.into()),
-            Finding::Denied(_) if !is_suspect => work.push(Piece {
+        match find_out(error, store, retry)
+            .await?
+            .next(range.len(), is_suspect)
+        {
+            Next::Again => work.push(range.into()),
+            Next::Halves => work.extend(halves(range).map(Piece::from)),
+            Next::AgainAsSuspect => work.push(Piece {
                 range,
                 is_suspect: true,
             }),
-            Finding::Refused(code) | Finding::Denied(code) => {
+            Next::GiveUp(code) => {
                 outcomes[range.start] = Committed::Poison(code);
                 metrics.profiles.of(ProfileOutcome::Unstorable).inc();
             }
@@ -163,5 +189,26 @@ mod tests {
     fn halves_cover_the_whole_and_end_at_one() {
         assert_eq!(halves(0..2), [1..2, 0..1]);
         assert_eq!(halves(3..8), [5..8, 3..5]);
+    }
+
+    #[test]
+    fn many_are_halved_until_the_one_to_blame_stands_alone() {
+        let refused = || Finding::Refused("22P05".to_owned());
+        let denied = || Finding::Denied("42501".to_owned());
+        let given_up = |code: &str| Next::GiveUp(code.to_owned());
+        for (finding, profiles, is_suspect, expected) in [
+            (Finding::Nothing, 1, false, Next::Again),
+            (Finding::Nothing, 250, false, Next::Again),
+            (Finding::SomeWait, 2, false, Next::Halves),
+            (Finding::SomeWait, 1, false, Next::Again),
+            (refused(), 2, false, Next::Halves),
+            (refused(), 1, false, given_up("22P05")),
+            (denied(), 2, true, Next::Halves),
+            (denied(), 1, false, Next::AgainAsSuspect),
+            (denied(), 1, true, given_up("42501")),
+        ] {
+            let words = format!("{finding:?} of {profiles}");
+            assert_eq!(finding.next(profiles, is_suspect), expected, "{words}");
+        }
     }
 }

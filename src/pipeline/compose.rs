@@ -12,7 +12,7 @@ use crate::domain::email::Email;
 use crate::domain::identity::{IdSource, ProfileId};
 use crate::domain::outcome::{Code, DeadLetterReason, Rejection};
 use crate::domain::profile::NewProfile;
-use crate::telemetry::labels::Way;
+use crate::telemetry::labels::ReplyRoute;
 use crate::wire::Format;
 use crate::wire::event;
 use crate::wire::reply::Reply;
@@ -60,7 +60,7 @@ pub struct Message {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// What became of a request.
-    Reply(Code, Way),
+    Reply(Code, ReplyRoute),
     /// A profile was added.
     Event,
     /// Somebody should look at this message.
@@ -81,13 +81,13 @@ impl Message {
         if let Content::Reply(_, way) = &mut self.content
             && is_redirected
         {
-            *way = Way::Returned;
+            *way = ReplyRoute::Returned;
         }
         is_redirected
     }
 }
 
-/// Composes answers.
+/// What turns the answer to a request into messages.
 #[derive(Debug)]
 pub(super) struct Responder<'a> {
     /// Where to.
@@ -108,9 +108,9 @@ impl Responder<'_> {
         if let Some(reply) = &answer.reply {
             let requester = self.requester(answer.envelope);
             let way = if requester.is_some() {
-                Way::ReplyTo
+                ReplyRoute::ReplyTo
             } else {
-                Way::ResultQueue
+                ReplyRoute::ResultQueue
             };
             let outgoing = self.reply(answer, reply, requester);
             messages.push(Message {

@@ -43,7 +43,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// For a lane that has a batch.
+    /// Makes the retry of a lane that has a batch.
     pub fn retry<'h>(&'h self, progress: &'h Progress) -> StoreRetry<'h> {
         StoreRetry::new(
             &self.store_trouble,

@@ -3,15 +3,15 @@
 
 use super::compose::Content;
 use crate::domain::outcome::{Code, DeadLetterReason};
-use crate::telemetry::labels::{Label, Way};
+use crate::telemetry::labels::{Label, ReplyRoute};
 use crate::telemetry::metrics::Metrics;
 
-/// Of one batch.
+/// Counters of one batch that is not published yet.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     codes: [u64; Code::ALL.len()],
     dead_letters: [u64; DeadLetterReason::ALL.len()],
-    replies: [u64; Way::ALL.len()],
+    replies: [u64; ReplyRoute::ALL.len()],
     events: u64,
 }
 
@@ -40,7 +40,7 @@ impl Counts {
         for (reason, &count) in DeadLetterReason::ALL.into_iter().zip(&self.dead_letters) {
             metrics.dead_letters.of(reason).inc_by(count);
         }
-        for (way, &count) in Way::ALL
+        for (way, &count) in ReplyRoute::ALL
             .iter()
             .zip(&self.replies)
             .filter(|(_, count)| **count > 0)
@@ -70,7 +70,7 @@ mod tests {
                 .all(|(index, reason)| *reason as usize == index)
         );
         assert!(
-            Way::ALL
+            ReplyRoute::ALL
                 .iter()
                 .enumerate()
                 .all(|(index, way)| *way as usize == index)
@@ -81,12 +81,16 @@ mod tests {
     fn a_returned_reply_went_one_way() {
         let metrics = Metrics::default();
         let mut counts = Counts::default();
-        counts.confirmed(Content::Reply(Code::Added, Way::ReplyTo));
-        counts.confirmed(Content::Reply(Code::EmailTaken, Way::Returned));
-        counts.confirmed(Content::Reply(Code::Added, Way::ResultQueue));
+        counts.confirmed(Content::Reply(Code::Added, ReplyRoute::ReplyTo));
+        counts.confirmed(Content::Reply(Code::EmailTaken, ReplyRoute::Returned));
+        counts.confirmed(Content::Reply(Code::Added, ReplyRoute::ResultQueue));
         counts.count(&metrics);
-        let ways = [Way::ReplyTo, Way::ResultQueue, Way::Returned]
-            .map(|way| metrics.replies.of(way).get());
+        let ways = [
+            ReplyRoute::ReplyTo,
+            ReplyRoute::ResultQueue,
+            ReplyRoute::Returned,
+        ]
+        .map(|way| metrics.replies.of(way).get());
         assert_eq!(ways, [1, 1, 1]);
         assert_eq!(
             (

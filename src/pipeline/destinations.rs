@@ -108,7 +108,7 @@ impl Destinations {
         self.look_at(destination, Instant::now())
     }
 
-    /// The same of the destination of a message.
+    /// Looks for what is remembered of a message's destination.
     pub fn look_for(&self, message: &Outgoing, result_queue: &str) -> Option<Known> {
         if self.count.load(Ordering::Relaxed) == 0 {
             return None;

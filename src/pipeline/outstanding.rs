@@ -14,11 +14,11 @@ pub(super) type Unmarked = (i64, ProfileId, RequestId);
 
 /// A request that can be settled once everything of it is said, whoever says the last of it.
 #[derive(Debug)]
-pub struct Outstanding {
+pub struct Outstanding<R = Receipt> {
     /// How much is still to be said, the lane's own part included.
     open: AtomicUsize,
     /// There is one once the lane has done its part.
-    receipt: Mutex<Option<Receipt>>,
+    receipt: Mutex<Option<R>>,
     /// It is back in the queue; whatever was to be said is said when it comes again.
     is_over: AtomicBool,
     /// To be marked before it is given back, so that its redelivery finds them.
@@ -28,7 +28,7 @@ pub struct Outstanding {
     said: Notify,
 }
 
-impl Outstanding {
+impl<R> Outstanding<R> {
     /// The lane's part is open.
     pub fn new(arrived_at: Instant) -> Self {
         Self {
@@ -47,14 +47,14 @@ impl Outstanding {
     }
 
     /// Something was said. If it was the last of it, the request can be settled.
-    pub fn done(&self) -> Option<Receipt> {
+    pub fn done(&self) -> Option<R> {
         let was_last = self.open.fetch_sub(1, Ordering::AcqRel) == 1;
         self.said.notify_one();
         if was_last { self.take_receipt() } else { None }
     }
 
     /// The lane has done its part. If nothing else is open, the request can be settled.
-    pub fn lane_done(&self, receipt: Receipt) -> Option<Receipt> {
+    pub fn lane_done(&self, receipt: R) -> Option<R> {
         *self.receipt.lock().unwrap_or_else(PoisonError::into_inner) = Some(receipt);
         self.done()
     }
@@ -66,8 +66,8 @@ impl Outstanding {
         }
     }
 
-    /// Ends it: it is given back to the queue. `None` if it was settled, or the lane is not done.
-    pub fn end(&self) -> Option<Receipt> {
+    /// Ends it, to be given back to the queue. `None` if it was settled, or the lane is not done.
+    pub fn end(&self) -> Option<R> {
         let receipt = self.take_receipt()?;
         self.is_over.store(true, Ordering::Relaxed);
         Some(receipt)
@@ -86,7 +86,7 @@ impl Outstanding {
             .clone()
     }
 
-    /// The same as of now: of a request in the batch form more are stored with each part.
+    /// Replaces the rows to be marked: of the batch form more are stored with each part.
     pub fn set_unmarked(&self, unmarked: Vec<Unmarked>) {
         *self.unmarked.lock().unwrap_or_else(PoisonError::into_inner) = unmarked;
     }
@@ -96,10 +96,56 @@ impl Outstanding {
         self.arrived_at
     }
 
-    fn take_receipt(&self) -> Option<Receipt> {
+    fn take_receipt(&self) -> Option<R> {
         self.receipt
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> Outstanding<&'static str> {
+        Outstanding::new(Instant::now())
+    }
+
+    #[test]
+    fn whoever_says_the_last_of_it_settles_it() {
+        let lane_last = request();
+        lane_last.add();
+        assert_eq!(lane_last.done(), None);
+        assert_eq!(lane_last.lane_done("receipt"), Some("receipt"));
+        let message_last = request();
+        message_last.add();
+        message_last.add();
+        assert_eq!(message_last.lane_done("receipt"), None);
+        assert_eq!(message_last.done(), None);
+        assert_eq!(message_last.done(), Some("receipt"));
+    }
+
+    #[test]
+    fn what_is_given_back_is_not_settled_any_more() {
+        let request = request();
+        request.add();
+        assert_eq!(request.end(), None, "the lane is still at it");
+        assert!(!request.is_over());
+        assert_eq!(request.lane_done("receipt"), None);
+        assert_eq!(request.end(), Some("receipt"));
+        assert!(request.is_over());
+        assert_eq!((request.done(), request.end()), (None, None));
+    }
+
+    #[tokio::test]
+    async fn a_lane_can_wait_until_only_its_own_part_is_open() {
+        let request = request();
+        request.add();
+        let waiting = tokio::time::Duration::from_millis(20);
+        let said = tokio::time::timeout(waiting, request.until_said()).await;
+        assert!(said.is_err());
+        assert_eq!(request.done(), None);
+        request.until_said().await;
     }
 }

@@ -9,11 +9,11 @@ use tokio::time::Instant;
 /// giving back what they did not finish, and for closing the connections in order.
 const DRAIN_SHARE: f64 = 0.8;
 
-/// The one who asks.
+/// The side that asks the others to stop.
 #[derive(Debug)]
 pub(crate) struct StopHandle(watch::Sender<Option<Instant>>);
 
-/// The ones who are asked. Cheap to clone.
+/// The side that is asked to stop. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Stop(watch::Receiver<Option<Instant>>);
 
@@ -59,5 +59,36 @@ impl Stop {
             Some(deadline) => tokio::time::sleep_until(deadline).await,
             None => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn is_out_of_time_within(stop: &mut Stop, limit: Duration) -> bool {
+        tokio::time::timeout(limit, stop.out_of_time())
+            .await
+            .is_ok()
+    }
+
+    #[tokio::test]
+    async fn lanes_have_most_of_the_grace_period_and_only_the_first_call_counts() {
+        let (handle, mut stop) = channel();
+        assert!(!stop.is_requested());
+        handle.stop(Duration::from_millis(100));
+        handle.stop(Duration::from_secs(3600));
+        assert!(stop.is_requested());
+        stop.requested().await;
+        assert!(!is_out_of_time_within(&mut stop, Duration::from_millis(20)).await);
+        assert!(is_out_of_time_within(&mut stop, Duration::from_secs(5)).await);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_asked_when_the_one_who_could_ask_is_gone() {
+        let (handle, mut stop) = channel();
+        drop(handle);
+        assert!(!is_out_of_time_within(&mut stop, Duration::from_millis(20)).await);
+        assert!(!stop.is_requested());
     }
 }

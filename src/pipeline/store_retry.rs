@@ -219,3 +219,33 @@ impl<'h> StoreRetry<'h> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_say_whose_fault_it_is_and_what_becomes_of_requests() {
+        for (error, meanwhile, expected) in [
+            (
+                StoreError::Unavailable("no route".to_owned()),
+                Meanwhile::Held,
+                "the database is away; requests are held until that is over",
+            ),
+            (
+                StoreError::Slow("a lock".to_owned()),
+                Meanwhile::Held,
+                "the database can store nothing; requests are held until that is over",
+            ),
+            (
+                StoreError::Setup("no table".to_owned()),
+                Meanwhile::NotTaken,
+                "the setup of the database is at fault; no requests are taken until that is over",
+            ),
+        ] {
+            let words = words(&error, meanwhile);
+            assert!(words.starts_with(expected), "{words}");
+            assert!(words.ends_with(&error.to_string()), "{words}");
+        }
+    }
+}

@@ -25,8 +25,8 @@ const DELIVERIES_MAX: u64 = 2;
 /// So often a suspect may be begun alone.
 const BEGUN_MAX: u32 = 3;
 
-/// How long a lane waits for a turn before it looks for something else to do.
-const TURN_SOON: Duration = Duration::from_millis(100);
+/// How long a lane waits for that right before it looks for something else to do.
+const FREE_SOON: Duration = Duration::from_millis(100);
 
 /// How long the end of a session may wait for crossing one out.
 const CLEAR_MAX: Duration = Duration::from_secs(3);
@@ -34,34 +34,36 @@ const CLEAR_MAX: Duration = Duration::from_secs(3);
 /// Whether this one is to be taken alone. A classic queue does not count; there every redelivery is
 /// suspect.
 pub(crate) fn is_suspect(envelope: &Envelope) -> bool {
-    envelope.redelivered()
-        && envelope
-            .deliveries_before()
-            .is_none_or(|count| count >= DELIVERIES_MAX)
+    envelope.redelivered() && came_too_often(envelope.deliveries_before())
+}
+
+/// Whether a redelivered request was delivered so often before that a crash may be its fault.
+fn came_too_often(deliveries_before: Option<u64>) -> bool {
+    deliveries_before.is_none_or(|count| count >= DELIVERIES_MAX)
 }
 
 /// The suspect of this process that is under way.
 #[derive(Debug, Default)]
 pub struct Suspects(Mutex<Option<RequestId>>);
 
-/// A turn with one suspect.
+/// The right to work on a suspect; there is one in a process.
 #[derive(Debug)]
-pub struct Turn<'s>(MutexGuard<'s, Option<RequestId>>);
+pub struct SuspectGuard<'s>(MutexGuard<'s, Option<RequestId>>);
 
 impl Suspects {
-    /// A turn, if there is one soon. If another suspect is held up, by a lock say, other requests
-    /// need not wait for it.
-    pub async fn acquire_soon(&self) -> Option<Turn<'_>> {
-        tokio::time::timeout(TURN_SOON, self.0.lock())
+    /// The right to work on a suspect, if it is free soon. If another suspect is held up, by a lock
+    /// say, other requests need not wait for it.
+    pub async fn acquire_soon(&self) -> Option<SuspectGuard<'_>> {
+        tokio::time::timeout(FREE_SOON, self.0.lock())
             .await
             .ok()
-            .map(Turn)
+            .map(SuspectGuard)
     }
 
     /// Crosses out what was left unfinished although the process lives: the broker was lost, or
-    /// time ran out. If that can't be done now it is done with the next turn.
+    /// time ran out. If that can't be done now it is done with the next one.
     pub async fn clear(&self, store: &Store) {
-        let clearing = async { Turn(self.0.lock().await).clear(store).await };
+        let clearing = async { SuspectGuard(self.0.lock().await).clear(store).await };
         match tokio::time::timeout(CLEAR_MAX, clearing).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => debug!(%error, "a suspect could not be crossed out"),
@@ -70,7 +72,7 @@ impl Suspects {
     }
 }
 
-impl Turn<'_> {
+impl SuspectGuard<'_> {
     /// Writes down that this one is begun. False if it is to be given up.
     pub async fn begin(&mut self, envelope: &Envelope, store: &Store) -> Result<bool, StoreError> {
         self.clear(store).await?;
@@ -100,4 +102,35 @@ fn identity(envelope: &Envelope) -> RequestId {
         },
     };
     RequestIdentity::of(name, envelope.body()).profile(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_crash_makes_nobody_suspect_but_without_a_count_every_redelivery_is() {
+        for (deliveries_before, expected) in [
+            (Some(0), false),
+            (Some(1), false),
+            (Some(2), true),
+            (Some(9), true),
+            (None, true),
+        ] {
+            assert_eq!(
+                came_too_often(deliveries_before),
+                expected,
+                "{deliveries_before:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn one_suspect_is_under_way_in_a_process_and_nobody_waits_long_for_it() {
+        let suspects = Suspects::default();
+        let guard = suspects.acquire_soon().await.expect("nobody has it");
+        assert!(suspects.acquire_soon().await.is_none());
+        drop(guard);
+        assert!(suspects.acquire_soon().await.is_some());
+    }
 }

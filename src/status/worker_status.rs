@@ -49,7 +49,7 @@ impl Drop for Observation {
 }
 
 impl WorkerStatus {
-    /// Of a worker that starts now.
+    /// The status of a worker that starts now.
     pub fn new(store: Store, recorder: Arc<Recorder>) -> Self {
         let started_at = Timestamp::now();
         let metrics = &recorder.metrics;

@@ -147,7 +147,7 @@ impl<'e> From<&'e DbError> for Refusal<'e> {
 }
 
 impl Refusal<'_> {
-    /// What follows.
+    /// What a refusal means for the worker.
     fn judge(&self) -> StoreError {
         let code = self.code.code();
         let is = |states: &[&SqlState]| states.contains(&self.code);

@@ -50,7 +50,7 @@ impl Lease {
         within("prepare", self.client().prepare(sql)).await
     }
 
-    /// All rows. `what` is what it is for, should there be no answer.
+    /// Returns all rows. `what` is what it is for, should there be no answer.
     pub(super) async fn query(
         &self,
         what: &'static str,

@@ -155,7 +155,7 @@ impl Store {
         self.look_at_rights().await?.judge()
     }
 
-    /// The same, where there may be no tables yet.
+    /// Checks the rights to look at the schema, where there may be no tables yet.
     pub(super) async fn check_rights_to_see(&self) -> Result<(), StoreError> {
         Lacks {
             tables: Vec::new(),
@@ -164,8 +164,8 @@ impl Store {
         .judge()
     }
 
-    /// Of a statement that carries nothing of a message: that it is denied is a fault of the setup,
-    /// and the error says which.
+    /// Explains the failure of a statement that carries nothing of a message: it is a fault of the
+    /// setup, and the error says which.
     pub(super) async fn explained<T>(
         &self,
         result: Result<T, StoreError>,

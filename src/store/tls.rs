@@ -15,7 +15,7 @@ use url::form_urlencoded;
 
 pub(super) type Connector = MakeRustlsConnect;
 
-/// Which servers are believed.
+/// Which certificates of servers are believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Trust {
     /// Any: the line is encrypted, if it is, against listeners only.

@@ -62,7 +62,7 @@ labels! {
     }
 
     /// The way of a reply.
-    Way: "way" {
+    ReplyRoute: "way" {
         /// To where the producer wanted it.
         ReplyTo = "reply_to",
         /// To the result queue, as the producer named no other place, or one of ours.
@@ -227,7 +227,7 @@ impl<L: Label, M: Clone> Labelled<L, M> {
 }
 
 impl<L: Label> Labelled<L, Counter> {
-    /// Of all values together.
+    /// The sum over all values of the label.
     pub fn sum(&self) -> u64 {
         self.each.iter().map(Counter::get).sum()
     }

@@ -4,8 +4,8 @@
 //! stop, changes of state; `debug` one line per batch and one per request. Never a token, a body,
 //! an email address or a phone number.
 //!
-//! Fields have one name everywhere: `message_id` and `correlation_id` of a request ([`cut`], as the
-//! producer chooses them), `db_id`, `profile_id`, `code` of a reply, `elapsed_ms`.
+//! Fields have one name everywhere: `message_id` and `correlation_id` of a request ([`truncated`],
+//! as the producer chooses them), `db_id`, `profile_id`, `code` of a reply, `elapsed_ms`.
 //!
 //! Whoever logs never waits: lines go through a bounded queue to a thread that writes them. A pipe
 //! behind standard error that nobody reads would stop lanes and heartbeats else. What does not fit
@@ -116,7 +116,7 @@ struct Untold {
 }
 
 impl RateLimitedLog {
-    /// It happened so often; if it is time to say so, how often since the last time.
+    /// Counts so many more; returns how many since the last line, if it is time for another.
     pub fn happened(&self, count: u64) -> Option<u64> {
         let mut untold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         untold.count += count;
@@ -132,7 +132,7 @@ impl RateLimitedLog {
 }
 
 /// The id of a request as it is logged: cut, and what is no text replaced.
-pub(crate) fn cut(id: Option<&[u8]>) -> Option<Cow<'_, str>> {
+pub(crate) fn truncated(id: Option<&[u8]>) -> Option<Cow<'_, str>> {
     let id = id?;
     match std::str::from_utf8(id) {
         Ok(text) => Some(Cow::Borrowed(
@@ -257,12 +257,12 @@ mod tests {
 
     #[test]
     fn a_long_id_is_cut_between_characters() {
-        assert_eq!(cut(None), None);
-        assert_eq!(cut(Some(b"m-1")).as_deref(), Some("m-1"));
-        assert_eq!(cut(Some(b"m\xff1")).as_deref(), Some("m\u{fffd}1"));
+        assert_eq!(truncated(None), None);
+        assert_eq!(truncated(Some(b"m-1")).as_deref(), Some("m-1"));
+        assert_eq!(truncated(Some(b"m\xff1")).as_deref(), Some("m\u{fffd}1"));
         let long = "é".repeat(100);
         assert_eq!(
-            cut(Some(long.as_bytes())).as_deref(),
+            truncated(Some(long.as_bytes())).as_deref(),
             Some(&*"é".repeat(64))
         );
     }

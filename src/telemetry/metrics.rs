@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 
 use super::labels::{
     Build, Connections, Destination, DirectoryEntries, FailureKind, Labelled, LossCause,
-    ProfileOutcome, Redelivered, Registered, Stage, Way,
+    ProfileOutcome, Redelivered, Registered, ReplyRoute, Stage,
 };
 use crate::domain::outcome::{Code, DeadLetterReason};
 
@@ -69,7 +69,7 @@ catalogue! {
         "Requests answered, by the code of the answer; one in the batch form counts once";
     profiles: Labelled<ProfileOutcome, Counter> = Labelled::new(Counter::default), "profile_worker_profiles_total",
         "Profiles that the database has an answer for, by what it is";
-    replies: Labelled<Way, Counter> = Labelled::new(Counter::default), "profile_worker_replies_total",
+    replies: Labelled<ReplyRoute, Counter> = Labelled::new(Counter::default), "profile_worker_replies_total",
         "Replies that the broker has confirmed, by the way they went";
     events: Counter = Counter::default(), "profile_worker_events_total",
         "Trigger events that the broker has confirmed";

@@ -108,12 +108,12 @@ impl fmt::Debug for Headers {
 
 /// What takes spans.
 #[derive(Debug)]
-pub struct Spans {
+pub struct SpanSender {
     queue: Sender<SpanData>,
     dropped: Arc<AtomicU64>,
 }
 
-impl Spans {
+impl SpanSender {
     /// Hands over a span to be sent.
     pub fn end(&self, span: SpanData) {
         if self.queue.try_send(span).is_err() {
@@ -127,9 +127,9 @@ impl Spans {
     }
 }
 
-/// What sends them.
+/// The task that sends recorded spans to the collector, in batches.
 #[derive(Debug)]
-pub(crate) struct Delivery {
+pub(crate) struct Exporter {
     queue: Receiver<SpanData>,
     gathered: Vec<SpanData>,
     exporter: SpanExporter,
@@ -146,7 +146,7 @@ pub(crate) fn open(
     endpoint: &Endpoint,
     headers: &Headers,
     resource: &Resource,
-) -> Result<(Spans, Delivery), String> {
+) -> Result<(SpanSender, Exporter), String> {
     let reason = Reason::default();
     let client = Client::new(
         endpoint.0.scheme() == "https",
@@ -165,7 +165,7 @@ pub(crate) fn open(
     exporter.set_resource(resource);
     let (sender, receiver) = channel(QUEUE_MAX);
     let dropped = Arc::<AtomicU64>::default();
-    let delivery = Delivery {
+    let exporter = Exporter {
         queue: receiver,
         gathered: Vec::new(),
         exporter,
@@ -177,22 +177,22 @@ pub(crate) fn open(
         is_failing: false,
     };
     Ok((
-        Spans {
+        SpanSender {
             queue: sender,
             dropped,
         },
-        delivery,
+        exporter,
     ))
 }
 
-/// A delivery that is going on.
+/// An exporter at work.
 #[derive(Debug)]
-pub(crate) struct Delivering {
+pub(crate) struct RunningExporter {
     stop: oneshot::Sender<()>,
     task: JoinSet<()>,
 }
 
-impl Delivering {
+impl RunningExporter {
     /// Sends what is left, if that can be done in time.
     pub(crate) async fn finish(mut self, limit: Duration) {
         drop(self.stop);
@@ -205,14 +205,14 @@ impl Delivering {
     }
 }
 
-impl Delivery {
+impl Exporter {
     /// Begins to send.
-    pub(crate) fn start(self) -> Delivering {
+    pub(crate) fn start(self) -> RunningExporter {
         tracing::info!("traces go to {}", self.address);
         let (stop, stopped) = oneshot::channel();
         let mut task = JoinSet::new();
         task.spawn(self.run(stopped));
-        Delivering { stop, task }
+        RunningExporter { stop, task }
     }
 
     /// Sends spans, until it is stopped and all are sent.

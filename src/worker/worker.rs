@@ -19,8 +19,8 @@ use crate::pipeline::store_retry::StoreTrouble;
 use crate::pipeline::suspects::Suspects;
 use crate::status::WorkerStatus;
 use crate::store::pool::Store;
-use crate::telemetry::otlp::{self, Delivery};
-use crate::telemetry::traces::{self, About, Traces};
+use crate::telemetry::otlp::{self, Exporter};
+use crate::telemetry::traces::{self, Origin, Traces};
 
 /// The end of a worker waits so long for its last spans to be sent, as part of the grace period and
 /// at most.
@@ -36,7 +36,7 @@ pub(crate) struct Worker {
     store: Store,
     status: Arc<WorkerStatus>,
     /// Of spans, if requests are recorded.
-    delivery: Option<Delivery>,
+    exporter: Option<Exporter>,
 }
 
 impl Worker {
@@ -46,11 +46,11 @@ impl Worker {
         getrandom::fill(&mut random)?;
         // One connection for each lane, and one for the directory.
         let store = Store::new(&config.database_url, config.lanes + 1)?;
-        let (traces, delivery) = match &config.traces {
+        let (traces, exporter) = match &config.traces {
             Some(traces) => {
-                let (traces, delivery) =
+                let (traces, exporter) =
                     open_traces(traces, &config, &name).map_err(StartError::Traces)?;
-                (Some(traces), Some(delivery))
+                (Some(traces), Some(exporter))
             }
             None => (None, None),
         };
@@ -62,7 +62,7 @@ impl Worker {
             ids: IdSource::from_random(random),
             store,
             status,
-            delivery,
+            exporter,
         })
     }
 
@@ -82,7 +82,7 @@ impl Worker {
             ids,
             store,
             status,
-            delivery,
+            exporter,
         } = self;
         let directory = tokio::select! {
             () = stop.requested() => return Ok(End::Finished),
@@ -103,11 +103,11 @@ impl Worker {
             size_limit: SizeLimit::default(),
             recorder: status.recorder().clone(),
         });
-        let delivering = delivery.map(Delivery::start);
+        let exporting = exporter.map(Exporter::start);
         let end = supervise(&context, &status, stop).await;
-        if let Some(delivering) = delivering {
+        if let Some(exporting) = exporting {
             let grace = context.config.shutdown_grace;
-            delivering
+            exporting
                 .finish(grace.mul_f64(LAST_SPANS_SHARE).min(LAST_SPANS_MAX))
                 .await;
         }
@@ -120,14 +120,14 @@ fn open_traces(
     traces: &TraceConfig,
     config: &WorkerConfig,
     name: &str,
-) -> Result<(Traces, Delivery), String> {
+) -> Result<(Traces, Exporter), String> {
     let resource = traces::resource(&traces.service_name, name);
-    let (spans, delivery) = otlp::open(&traces.endpoint, &traces.headers, &resource)?;
-    let about = About {
+    let (spans, exporter) = otlp::open(&traces.endpoint, &traces.headers, &resource)?;
+    let about = Origin {
         request_queue: config.topology.request_queue.clone(),
         broker: traces::server(&config.broker_url.address()),
         database: traces::server(&config.database_url.address()),
         database_name: config.database_url.name().map(str::to_owned),
     };
-    Ok((Traces::new(spans, traces.ratio, about), delivery))
+    Ok((Traces::new(spans, traces.ratio, about), exporter))
 }

@@ -112,7 +112,8 @@ impl<R: Rules> Filter<R> {
         &mut self.buffer[self.end..]
     }
 
-    /// So many bytes were put into the space. An error if they can't be what they should be.
+    /// Takes so many bytes that were put into the space; fails if they can't be what they should
+    /// be.
     pub fn filled(&mut self, count: usize) -> io::Result<()> {
         self.end += count;
         while self.step()? {}
@@ -124,7 +125,7 @@ impl<R: Rules> Filter<R> {
         &self.buffer[self.given..self.checked]
     }
 
-    /// So much of it went on.
+    /// Notes that so many bytes went on.
     pub fn gave(&mut self, count: usize) {
         self.given += count;
     }

@@ -10,7 +10,7 @@ const DEPTH_MAX: usize = 32;
 /// bytes, and on the wire no more than three.
 pub(crate) const VALUES_MAX: usize = 1_000;
 
-/// A header.
+/// One header of a table: its name, the kind of its value, and the value's bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry<'a> {
     /// Its name, which need not be a text.

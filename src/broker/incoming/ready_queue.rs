@@ -54,7 +54,7 @@ impl<T> ReadyQueue<T> {
         limits.large_bytes_max > 0 && !self.large.is_empty()
     }
 
-    /// The same, and whether it comes before the small ones. The two take turns.
+    /// Whether a large one comes before the small ones: the two take turns.
     pub(in crate::broker) fn is_turn_of_large(&self, limits: BatchLimits) -> bool {
         self.has_large(limits) && (self.large_is_next || self.small.is_empty())
     }
@@ -67,7 +67,7 @@ impl<T> ReadyQueue<T> {
         (first, bytes)
     }
 
-    /// The same of the large ones.
+    /// Takes the first of the large ones, within the limits.
     pub(in crate::broker) fn first_large(&mut self, limits: BatchLimits) -> Vec<T> {
         self.large_is_next = false;
         first(&mut self.large, limits.requests_max, limits.large_bytes_max).0

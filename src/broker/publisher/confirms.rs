@@ -123,7 +123,7 @@ fn note(confirmation: Confirmation, returns: &mut HashSet<String>) -> Fate {
     fate
 }
 
-/// Which message was returned is told by our own id in it.
+/// Marks what was returned: our own id in it tells which message it is.
 pub(super) fn sort_returned<M: AsRef<Outgoing>>(
     fates: &mut [Fate],
     messages: &[M],
@@ -136,5 +136,58 @@ pub(super) fn sort_returned<M: AsRef<Outgoing>>(
         if *fate == Fate::Confirmed && returns.contains(message.as_ref().message_id.as_str()) {
             *fate = Fate::Returned;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::BasicProperties;
+
+    use super::*;
+
+    fn message(id: &str) -> Outgoing {
+        Outgoing::other("queue", id, Vec::new(), BasicProperties::default())
+    }
+
+    #[test]
+    fn a_returned_message_is_found_by_our_own_id_whichever_confirm_it_came_with() {
+        let messages = [message("a"), message("b"), message("c"), message("d")];
+        let mut fates = [
+            Fate::Confirmed,
+            Fate::Confirmed,
+            Fate::Refused,
+            Fate::Unconfirmed,
+        ];
+        let returns = HashSet::from(["b".to_owned(), "c".to_owned()]);
+        sort_returned(&mut fates, &messages, &returns);
+        assert_eq!(
+            fates,
+            [
+                Fate::Confirmed,
+                Fate::Returned,
+                // The broker has said more of it than that.
+                Fate::Refused,
+                Fate::Unconfirmed,
+            ]
+        );
+    }
+
+    #[test]
+    fn a_confirm_says_of_its_own_message_whether_the_broker_has_it() {
+        let mut returns = HashSet::new();
+        assert_eq!(note(Confirmation::Ack(None), &mut returns), Fate::Confirmed);
+        assert_eq!(note(Confirmation::Nack(None), &mut returns), Fate::Refused);
+        let unknown = note(Confirmation::NotRequested, &mut returns);
+        assert_eq!(unknown, Fate::Refused);
+        assert!(returns.is_empty());
+    }
+
+    #[tokio::test]
+    async fn no_message_needs_no_confirm() {
+        let mut confirms = Confirms::new(Vec::new());
+        confirms.all().await;
+        assert!(confirms.is_done());
+        let fates = confirms.take(&mut HashSet::new()).expect("nothing failed");
+        assert!(fates.is_empty());
     }
 }

@@ -26,7 +26,7 @@ const UNICODE: &str = "18.0";
 const EXAMPLES: &str = include_str!("examples.txt");
 
 impl Rule {
-    /// That of this program. It takes a few milliseconds.
+    /// Works out the rule of this program, in a few milliseconds.
     pub fn of_this_program() -> Self {
         let mut checksum = Sha256::new();
         for example in EXAMPLES.lines() {

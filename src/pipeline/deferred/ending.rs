@@ -18,7 +18,7 @@ impl Deferred {
         self.settle(message).await;
     }
 
-    /// It does not wait any more, and is not settled yet: there is room, and something is to be
+    /// Ends the wait of a message that is not settled yet: there is room, and something is to be
     /// done.
     pub(super) fn begin_settling(&self, message: &WaitingMessage) {
         self.waiting().settling += 1;
@@ -63,7 +63,7 @@ impl Deferred {
         Ok(())
     }
 
-    /// It has waited for too long: the request goes back to the queue.
+    /// Gives a request back to the queue, because a message of it has waited for too long.
     pub(super) async fn give_back(self: &Arc<Self>, mut message: WaitingMessage) {
         let Some(receipt) = message.outstanding.end() else {
             if !message.outstanding.is_over() {

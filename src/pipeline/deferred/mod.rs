@@ -212,7 +212,7 @@ impl Deferred {
         self.room.notify_waiters();
     }
 
-    /// To those who wait for the same, and sees to it that a task publishes them.
+    /// Adds a message to those that wait for the same, and sees to it that a task publishes them.
     fn push(self: &Arc<Self>, message: WaitingMessage) {
         if matches!(
             message.message.outgoing.route(self.result_queue()),

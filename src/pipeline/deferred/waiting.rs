@@ -133,7 +133,7 @@ impl<M> Waiting<M> {
         }
     }
 
-    /// To those that wait for the same; whether there is a task that publishes them.
+    /// Adds a message to those that wait for the same; whether there is a task that publishes them.
     pub(super) fn push(&mut self, destination: Destination, message: M) -> bool {
         let has_task = self.queues.contains_key(&destination);
         let queue = self.queues.entry(destination).or_default();

@@ -20,8 +20,8 @@ use crate::domain::identity::{IdSource, ProfileId};
 use crate::domain::outcome::{Code, Rejection};
 use crate::domain::profile::NewProfile;
 use crate::store::profiles::Stored;
-use crate::telemetry::logs::cut;
-use crate::telemetry::traces::Traced;
+use crate::telemetry::logs::truncated;
+use crate::telemetry::traces::RequestTrace;
 
 /// A request on its way.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct InFlight {
     /// To settle it by, if that is not done together with its batch.
     pub receipt: Option<Receipt>,
     /// If it is recorded.
-    pub traced: Option<Box<Traced>>,
+    pub traced: Option<Box<RequestTrace>>,
     /// If something of it is still to be said, beside the lanes.
     pub handle: Option<OutstandingHandle>,
     /// What is to be said of it may cost the connection.
@@ -195,8 +195,8 @@ pub(crate) fn failed(envelope: &Envelope, ids: &IdSource, cause: &str) -> Reject
     error!(
         reference,
         cause,
-        message_id = cut(envelope.message_id()).as_deref(),
-        correlation_id = cut(envelope.correlation_id()).as_deref(),
+        message_id = truncated(envelope.message_id()).as_deref(),
+        correlation_id = truncated(envelope.correlation_id()).as_deref(),
         code = Code::Failed.number(),
         "a request can't be stored; it was answered with 500 and dead-lettered"
     );

@@ -4,7 +4,7 @@ use tracing::{Level, debug, enabled};
 
 use super::InFlight;
 use crate::domain::outcome::Code;
-use crate::telemetry::logs::cut;
+use crate::telemetry::logs::truncated;
 use crate::telemetry::traces::Outline;
 use crate::wire::reply::Success;
 
@@ -13,8 +13,8 @@ impl InFlight {
     pub(crate) fn outline(&self) -> Outline<'_> {
         let result = self.reply().result;
         Outline {
-            message_id: cut(self.envelope.message_id()),
-            correlation_id: cut(self.envelope.correlation_id()),
+            message_id: truncated(self.envelope.message_id()),
+            correlation_id: truncated(self.envelope.correlation_id()),
             exchange: self.envelope.exchange(),
             routing_key: self.envelope.routing_key(),
             body_size: self.envelope.body().len(),

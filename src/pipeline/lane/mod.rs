@@ -25,7 +25,7 @@ use crate::broker::receipt::{BatchReceipt, Receipt};
 use crate::observe::progress::Progress;
 use crate::telemetry::labels::{Redelivered, Stage};
 
-/// One lane: a loop over the session's subscription.
+/// One lane: a loop over what the session's consumer delivers.
 #[derive(Debug)]
 pub(crate) struct Lane {
     context: Arc<Context>,
@@ -225,7 +225,7 @@ impl Lane {
     }
 }
 
-/// For logs; a batch may take less than one.
+/// Milliseconds for logs, with decimals: a batch may take less than one.
 fn elapsed_ms(since: Instant) -> f64 {
     since.elapsed().as_micros() as f64 / 1000.0
 }

@@ -32,13 +32,13 @@ impl Lane {
     ) -> Result<(), LaneEnd> {
         let (context, progress) = (self.context.clone(), self.progress.clone());
         let mut retry = context.retry(&progress);
-        let Some(mut turn) = context.suspects.acquire_soon().await else {
+        let Some(mut guard) = context.suspects.acquire_soon().await else {
             self.backlog.put_back_suspect((envelope, receipt));
             return Ok(());
         };
         progress.enter(Stage::Decide);
         let may_begin = loop {
-            match turn.begin(&envelope, &context.store).await {
+            match guard.begin(&envelope, &context.store).await {
                 Ok(may_begin) => break may_begin,
                 Err(error) => retry.after(&error).await?,
             }
@@ -61,10 +61,10 @@ impl Lane {
             }
             // Before the acknowledgement: what is acknowledged never comes again, and if another
             // lane's request ended the process in between, nobody would cross this one out.
-            if let Err(error) = turn.clear(&context.store).await {
+            if let Err(error) = guard.clear(&context.store).await {
                 debug!(%error, "to be crossed out with the next one");
             }
-            drop(turn);
+            drop(guard);
             if !is_stored {
                 storing.await?;
             }

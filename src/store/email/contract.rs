@@ -113,14 +113,14 @@ impl Store {
     }
 }
 
-/// In one transaction.
+/// Contracts the schema, in one transaction.
 async fn contract(lease: &Lease) -> Result<(), StoreError> {
     lease
         .batch("contract", &format!("BEGIN; {CONTRACT}; COMMIT"))
         .await
 }
 
-/// The same where the schema is made anew, and nobody has been there yet.
+/// Contracts a schema that was just made, before anybody uses it.
 pub(in crate::store) async fn contract_new(lease: &Lease) -> Result<(), StoreError> {
     contract(lease).await?;
     lease

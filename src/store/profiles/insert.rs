@@ -197,8 +197,9 @@ async fn insert_one(
     Ok(rows.iter().map(index).collect())
 }
 
-/// The same in every lane of every worker, so that none waits for another in a circle; and that of
-/// the index, so that what is next to each other there is written one after the other.
+/// The order of insertion: the same in every lane of every worker, so that none waits for another
+/// in a circle; and that of the index, so that what is next to each other there is written one
+/// after the other.
 fn insertion_order(profiles: &[&NewProfile]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..profiles.len()).collect();
     if profiles.len() > 1 {

@@ -8,13 +8,19 @@ use tokio::time::Instant;
 
 use super::Traces;
 use super::clock::Clock;
-use super::recorded::{BatchTrace, Outline, Traced, link};
+use super::recorded::{BatchTrace, Outline, RequestTrace, link};
 use crate::telemetry::names;
 
 impl Traces {
     /// Ends a request that is answered, when the broker has all that was to be said. It was
     /// `stored` in this batch, or in the last of several.
-    pub fn end(&self, traced: &Traced, outline: &Outline<'_>, stored: Instant, batch: &BatchTrace) {
+    pub fn end(
+        &self,
+        traced: &RequestTrace,
+        outline: &Outline<'_>,
+        stored: Instant,
+        batch: &BatchTrace,
+    ) {
         let clock = Clock::now();
         let mut events = SpanEvents::default();
         events

@@ -9,7 +9,7 @@ use crate::telemetry::names;
 
 /// What all spans of a worker say.
 #[derive(Debug)]
-pub struct About {
+pub struct Origin {
     /// The queue that requests come from.
     pub request_queue: String,
     /// Host and port of the broker.
@@ -41,7 +41,7 @@ pub(crate) fn server(address: &str) -> Option<(String, i64)> {
     Some((host.to_owned(), port.parse().ok()?))
 }
 
-impl About {
+impl Origin {
     /// Makes the attributes of a span about messages from, or for, `destination`.
     pub(super) fn messaging(
         &self,
@@ -179,7 +179,7 @@ mod tests {
     }
 
     fn of_a_reply(code: u16) -> Vec<String> {
-        let about = About {
+        let about = Origin {
             request_queue: "profiles.add".to_owned(),
             broker: Some(("mq".to_owned(), 5672)),
             database: None,

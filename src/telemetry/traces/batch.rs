@@ -7,13 +7,13 @@ use opentelemetry_sdk::trace::{IdGenerator, SpanData};
 use super::Traces;
 use super::attributes::number;
 use super::clock::Clock;
-use super::recorded::{BatchTrace, Passed};
+use super::recorded::{BatchTrace, StageSpan};
 use crate::telemetry::labels::Stage;
 use crate::telemetry::names;
 
 impl Traces {
     /// Ends a batch of so many requests that is settled.
-    pub fn end_batch(&self, batch: BatchTrace, requests: usize, stages: &[Passed]) {
+    pub fn end_batch(&self, batch: BatchTrace, requests: usize, stages: &[StageSpan]) {
         let (Some(first), Some(last)) = (stages.first(), stages.last()) else {
             return;
         };
@@ -72,7 +72,7 @@ impl Traces {
                 attributes,
             );
         }
-        for Passed { stage, from, to } in stages {
+        for StageSpan { stage, from, to } in stages {
             let (name, kind, attributes) = match stage {
                 Stage::Idle => continue,
                 Stage::Decide => ("decide".to_owned(), SpanKind::Internal, Vec::new()),

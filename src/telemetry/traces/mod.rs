@@ -21,25 +21,25 @@ use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
 use tokio::time::Instant;
 
-pub(crate) use self::attributes::{About, resource, server};
-pub(crate) use self::recorded::{BatchTrace, Outline, Passed, Traced};
+pub(crate) use self::attributes::{Origin, resource, server};
+pub(crate) use self::recorded::{BatchTrace, Outline, RequestTrace, StageSpan};
 use self::sampling::Ratio;
 use super::context;
-use super::otlp::Spans;
+use super::otlp::SpanSender;
 
 /// The traces of a worker: what is recorded, and the spans that are made of it.
 #[derive(Debug)]
 pub struct Traces {
-    spans: Spans,
+    spans: SpanSender,
     ratio: Ratio,
     ids: RandomIdGenerator,
     scope: InstrumentationScope,
-    about: About,
+    about: Origin,
 }
 
 impl Traces {
     /// Makes traces in which `ratio` of the requests are recorded whose producer has not decided.
-    pub fn new(spans: Spans, ratio: f64, about: About) -> Self {
+    pub fn new(spans: SpanSender, ratio: f64, about: Origin) -> Self {
         let scope = InstrumentationScope::builder("profile-worker")
             .with_version(env!("CARGO_PKG_VERSION"))
             .build();
@@ -64,7 +64,7 @@ impl Traces {
         traceparent: Option<&str>,
         tracestate: Option<&str>,
         began: Instant,
-    ) -> Option<Box<Traced>> {
+    ) -> Option<Box<RequestTrace>> {
         let parent = context::parent(traceparent, tracestate);
         let trace_id = match &parent {
             Some(parent) if parent.is_sampled() => parent.trace_id(),
@@ -84,7 +84,7 @@ impl Traces {
         );
         let traceparent = format!("00-{trace_id}-{}-01", context.span_id());
         let parent = parent.map(|parent| parent.span_id());
-        Some(Box::new(Traced {
+        Some(Box::new(RequestTrace {
             context,
             parent,
             traceparent,

@@ -14,7 +14,7 @@ const LINKS_MAX: usize = 128;
 
 /// A request that is recorded.
 #[derive(Debug)]
-pub struct Traced {
+pub struct RequestTrace {
     /// What its span is known by.
     pub(super) context: SpanContext,
     /// Its producer's span, if it named one.
@@ -65,7 +65,7 @@ pub struct BatchTrace {
 
 /// A stage that a batch has passed through.
 #[derive(Debug, Clone, Copy)]
-pub struct Passed {
+pub struct StageSpan {
     /// Which.
     pub stage: Stage,
     /// When it began.
@@ -74,7 +74,7 @@ pub struct Passed {
     pub to: Instant,
 }
 
-impl Traced {
+impl RequestTrace {
     /// Returns what messages carry that come of it: our span is their parent.
     pub fn traceparent(&self) -> &str {
         &self.traceparent
@@ -97,7 +97,7 @@ impl Outline<'_> {
 
 impl BatchTrace {
     /// Links a request of it that is recorded.
-    pub fn link(&mut self, traced: &Traced, arrived: Instant) {
+    pub fn link(&mut self, traced: &RequestTrace, arrived: Instant) {
         self.arrived = self.arrived.min(arrived);
         if self.links.links.len() < LINKS_MAX {
             self.links.links.push(link(&traced.context));
@@ -128,7 +128,7 @@ mod tests {
             TraceState::NONE,
         );
         let now = Instant::now();
-        let traced = Traced {
+        let traced = RequestTrace {
             context: context.clone(),
             parent: None,
             traceparent: String::new(),

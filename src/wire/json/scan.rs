@@ -84,7 +84,7 @@ fn string_end(bytes: &[u8], mut position: usize) -> Option<usize> {
     Some(position)
 }
 
-/// The same for the escape whose backslash stands before `place`.
+/// Where the escape ends whose backslash stands before `position`.
 fn escape_end(bytes: &[u8], position: usize) -> Option<usize> {
     const LENGTH: usize = "u0000".len();
     let end = position + LENGTH;
