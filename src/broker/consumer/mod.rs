@@ -1,4 +1,4 @@
-//! Taking requests in, a batch at a time. What was taken in is settled in [`settle`](self::settle).
+//! Taking requests in, a batch at a time. What was taken in is settled in [`settle`].
 
 mod settle;
 
