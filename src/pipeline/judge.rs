@@ -74,6 +74,7 @@ impl Context {
             now,
             body_max: self.config.body_max,
         };
+        // Nothing that outlives it is changed: it takes references and returns a value.
         let deciding = AssertUnwindSafe(|| {
             #[cfg(debug_assertions)]
             faults::inject(envelope);

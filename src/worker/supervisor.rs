@@ -57,6 +57,7 @@ pub(super) async fn supervise(
             Err(error) => supervisor.could_not_open(error),
         }
         if supervisor.caution.is_hasty() {
+            // Nobody is answered until the broker has given the culprit up.
             continue;
         }
         tokio::select! {
@@ -89,6 +90,7 @@ impl Supervisor {
             info!("what was missing is there again: {missing}");
         }
         (self.has_started, self.complained_of) = (true, None);
+        // A session that settles something is no failed attempt, however soon it ends.
         let settled_before = context.settled.load(Ordering::Relaxed);
         let ended = session.run(&self.status, stop).await;
         // The process lives, so whoever was alone under way has not ended it.

@@ -85,6 +85,8 @@ impl RequestConsumer {
             if let Some(batch) = self.large_batch(&mut incoming, limits) {
                 return Ok(Ready::Batch(batch));
             }
+            // A batch of few costs each of them more, and another lane is at work anyway: what
+            // comes meanwhile joins them.
             if !incoming.ready.is_worthwhile(limits) {
                 self.until_none_at_work(&mut incoming).await?;
                 self.take_in(&mut incoming).await?;
@@ -96,6 +98,7 @@ impl RequestConsumer {
                 return Ok(Ready::Ended);
             }
             if incoming.ready.has_large(limits) && !self.large.is_taken() {
+                // The permit came back while we looked for small ones.
                 continue;
             }
             tokio::select! {
@@ -108,6 +111,7 @@ impl RequestConsumer {
 
     /// What is ready now, without waiting; nothing, if another lane waits for it.
     pub async fn ready_batch(&self, limits: BatchLimits) -> Result<Ready, BrokerError> {
+        // Whoever has the lock waits for a batch of its own, and takes what is ready.
         let Ok(mut incoming) = self.incoming.try_lock() else {
             return Ok(Ready::Nothing);
         };

@@ -120,6 +120,7 @@ impl Incoming {
             })
             .collect();
         if next.is_empty() {
+            // Whoever waits here waits for something else as well.
             std::future::pending::<()>().await;
         }
         let ((index, next), ..) = select_all(next).await;
@@ -128,6 +129,7 @@ impl Incoming {
 
     /// Takes all that has come out of the streams.
     pub(super) fn drain(&mut self) -> Result<(), BrokerError> {
+        // Before the look: what is read during it may not have come out of the streams yet.
         let unseen = self.gate.unseen();
         for index in 0..self.slots.len() {
             while let Some(next) = self.slots[index]
@@ -193,6 +195,7 @@ impl Incoming {
     /// Asks for more or for less, as the window says; `has_settled` if anything was settled yet.
     pub(super) async fn adjust(&mut self, has_settled: bool) -> Result<(), BrokerError> {
         if self.wants_other_channels() {
+            // The channels are replaced when something is asked for again.
             self.pause()?;
         }
         loop {

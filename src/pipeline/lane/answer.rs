@@ -20,8 +20,7 @@ const SHORTENED_MAX: u32 = 3;
 
 impl Lane {
     /// Stores what is open of these requests, at most so many profiles, and publishes what is to
-    /// be said then.
-    /// Returns how many were stored.
+    /// be said then. Returns how many were stored.
     pub(super) async fn store_and_publish(
         &mut self,
         requests: &mut [InFlight],
@@ -56,6 +55,8 @@ impl Lane {
             }
         }
         let begun = announced.len();
+        // After the commit and before the acknowledgement: a crash in between leads to the same
+        // messages once more, never to none.
         self.publish(&mut requests[..begun], &announced).await?;
         let answered = requests[..begun]
             .iter()
@@ -85,6 +86,7 @@ impl Lane {
         let mut attempts = 0;
         let unpublished = loop {
             let messages = self.compose(requests, announced);
+            // A suspect's message may be what ends the connection, so it has one of its own.
             if requests.iter().any(|request| request.is_alone) {
                 break messages.into_iter().map(Unpublished::Alone).collect();
             }
@@ -105,6 +107,7 @@ impl Lane {
                 Err(error) => return Err(error),
             }
         };
+        // What is left is counted by whoever publishes it.
         counts.count(&self.context.recorder.metrics);
         let deferred = self.deferred.clone();
         let mut handle_of = |index: usize| {
@@ -119,6 +122,7 @@ impl Lane {
         for each in unpublished {
             deferred.accept(each, &mut handle_of);
         }
+        // If it is given back before it is settled, its redelivery finds the rows by this.
         for request in requests.iter() {
             if let Some(handle) = &request.handle {
                 handle.outstanding.set_unmarked(request.unmarked());

@@ -91,6 +91,8 @@ impl Lane {
     /// Works, and looks at what comes in meanwhile, so that it does not become too much.
     async fn work(&mut self, batch: Option<Batch>) -> Result<(), LaneEnd> {
         let consumer = self.consumer.clone();
+        // Nobody else takes in what comes while all lanes are busy, and the client library has no
+        // bound of its own.
         let work = self.work_on(batch);
         tokio::pin!(work);
         loop {
@@ -139,10 +141,12 @@ impl Lane {
         let (context, progress) = (self.context.clone(), self.progress.clone());
         let mut retry = context.retry(&progress);
         self.note_deliveries(&envelopes);
+        // Whatever may end the process must not have neighbours when it does.
         let envelopes = self.backlog.without_suspects(envelopes, &mut receipt);
         let mut open = envelopes.into_iter();
         let mut stored = 0;
         let mut arrivals = Vec::with_capacity(open.len());
+        // As a rule once. Small bodies can say much, so decisions are made up to a limit of bytes.
         while !open.as_slice().is_empty() {
             progress.enter(Stage::Decide);
             let decisions = context
@@ -153,6 +157,7 @@ impl Lane {
                 let mut request = InFlight::new(envelope, decision);
                 request.traced = progress.trace(&request.envelope, started);
                 if request.has_entries() {
+                    // It may have ten thousand profiles, which its neighbours should not wait for.
                     request.receipt = Some(receipt.set_aside(&request.envelope));
                     self.backlog.push(request);
                 } else {
@@ -168,12 +173,15 @@ impl Lane {
                     None => arrivals.push(request.envelope.arrived_at()),
                 }
             }
+            // Else what is decided on next would come on top of it.
             while self.backlog.is_full() {
                 self.work_on_entries().await?;
             }
         }
+        // What was taken out of the batch still has its bodies: no other lane begins with more.
         self.backlog.keep_large_body_permit(&mut receipt);
         self.progress.enter(Stage::Settle);
+        // Last of all: until here a redelivery does it again, and finds what was done.
         self.consumer.settle_batch(receipt).await?;
         context.settled(&arrivals);
         debug!(

@@ -74,6 +74,7 @@ impl LanePublisher {
             left: Vec::new(),
             open: messages,
         };
+        // A second time for replies that came back, which go to the result queue.
         while !sorting.open.is_empty() {
             let open = std::mem::take(&mut sorting.open);
             let Routed {
@@ -81,6 +82,7 @@ impl LanePublisher {
                 requesters,
                 interpreted,
             } = self.route(open, &mut sorting.left);
+            // Each over its own channel, so that an address of one cannot cost the others theirs.
             let (own, requesters, interpreted) = tokio::join!(
                 publish(&mut self.own, own),
                 publish(&mut self.requesters, requesters),

@@ -62,9 +62,11 @@ impl Session {
             Ok(_) => self.context.config.shutdown_grace,
         };
         lanes_stop.stop(patience);
+        // Of a session that has failed nothing can be published any more.
         let idle = first.is_ok().then(|| self.deferred.clone());
         let rest = tokio::time::timeout(patience, self.rest(&mut lanes, idle, lane_stop)).await;
         let rest = rest.unwrap_or(Some(LaneEnd::OutOfTime));
+        // Abandoned halfway, if their time ran out: what they stored a redelivery finds.
         lanes.shutdown().await;
         self.deferred.end().await;
         let (asked, first) = match first {
