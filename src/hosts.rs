@@ -6,14 +6,14 @@
 
 /// One URL for each server, which says the same but for the server.
 pub(crate) fn one_by_one(url: &str) -> Result<Vec<String>, String> {
-    let begin = url.find("://").map_or(0, |place| place + 3);
+    let begin = url.find("://").map_or(0, |index| index + 3);
     let end = url[begin..]
         .find(['/', '?', '#'])
-        .map_or(url.len(), |place| begin + place);
+        .map_or(url.len(), |index| begin + index);
     // A password may hold an @ where whoever wrote it forgot to encode it.
     let begin = url[begin..end]
         .rfind('@')
-        .map_or(begin, |place| begin + place + 1);
+        .map_or(begin, |index| begin + index + 1);
     let (before, hosts, after) = (&url[..begin], &url[begin..end], &url[end..]);
     let several = hosts.contains(',');
     let each = |host: &str| {

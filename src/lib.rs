@@ -57,15 +57,16 @@
 //! | `domain` | |
 //! | `hosts` | |
 //! | `limits` | |
+//! | `sync` | |
 //! | `wire` | `domain`, `limits` |
-//! | `telemetry` | `domain` |
-//! | `broker` | `hosts`, `limits` |
+//! | `telemetry` | `domain`, `sync` |
+//! | `broker` | `hosts`, `limits`, `sync` |
 //! | `store` | `domain`, `hosts`, `limits` |
 //! | `config` | `broker`, `store`, `telemetry` |
 //! | `contract` | `config`, `domain`, `wire` |
-//! | `observe` | `broker`, `store`, `telemetry` |
-//! | `pipeline` | `broker`, `config`, `domain`, `limits`, `observe`, `store`, `telemetry`, `wire` |
-//! | `status` | `broker`, `observe`, `pipeline`, `store`, `telemetry` |
+//! | `observe` | `broker`, `store`, `sync`, `telemetry` |
+//! | `pipeline` | `broker`, `config`, `domain`, `limits`, `observe`, `store`, `sync`, `telemetry`, `wire` |
+//! | `status` | `broker`, `observe`, `pipeline`, `store`, `sync`, `telemetry` |
 //! | `worker` | `broker`, `config`, `domain`, `observe`, `pipeline`, `status`, `store`, `telemetry` |
 //! | `admin` | `domain`, `status`, `store`, `telemetry` |
 //! | `cli` | everybody |
@@ -89,6 +90,7 @@ mod observe;
 pub mod pipeline;
 mod status;
 pub mod store;
+mod sync;
 pub mod telemetry;
 pub mod wire;
 mod worker;

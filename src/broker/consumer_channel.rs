@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::acks::{Acks, SingleAcks, Unsettled};
 use super::error::{ANSWER_MAX, BrokerError, within};
+use crate::sync::lock;
 
 /// One channel. It is closed when the last request that came over it is settled and nothing more is
 /// asked for over it.
@@ -63,10 +64,7 @@ impl ConsumerChannel {
     }
 
     fn unsettled(&self) -> MutexGuard<'_, Unsettled> {
-        // Nothing behind it is left half done by a panic.
-        self.unsettled
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.unsettled)
     }
 
     /// A batch is begun.
@@ -113,10 +111,7 @@ impl ConsumerChannel {
     }
 
     fn single_acks(&self) -> MutexGuard<'_, SingleAcks> {
-        // Nothing behind it is left half done by a panic.
-        self.single_acks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.single_acks)
     }
 
     /// Gives one request back to the queue.

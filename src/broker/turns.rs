@@ -2,11 +2,12 @@
 //! batch at a time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::acks::HELD_UP_AFTER;
+use crate::sync::lock;
 
 /// The most lanes of a worker.
 pub(crate) const LANES_MAX: usize = 64;
@@ -45,8 +46,7 @@ impl AtWork {
     }
 
     fn permits(&self) -> MutexGuard<'_, Arc<Semaphore>> {
-        // Nothing behind it is left half done by a panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -1,6 +1,8 @@
 //! What keeps a worker from being ready, in words.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::sync::lock;
 
 /// What a worker needs to do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +50,7 @@ impl Health {
     }
 
     fn parts(&self) -> MutexGuard<'_, [Option<String>; PARTS]> {
-        // Nothing is left half done behind it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

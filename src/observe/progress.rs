@@ -1,12 +1,13 @@
 //! What a lane does now, and how long each stage of its batch takes.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::recorder::Recorder;
 use crate::broker::envelope::Envelope;
+use crate::sync::lock;
 use crate::telemetry::labels::{Label, Stage};
 use crate::telemetry::traces::{BatchTrace, Outline, RequestTrace, StageSpan};
 
@@ -153,8 +154,7 @@ impl Progress {
     }
 
     fn now(&self) -> MutexGuard<'_, Now> {
-        // Nothing is left half done behind it.
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.now)
     }
 }
 

@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::broker::outgoing::Outgoing;
+use crate::sync::lock;
 use crate::telemetry::labels;
 
 /// How long it is remembered that a destination takes nothing, or takes it slowly.
@@ -147,8 +148,7 @@ impl Destinations {
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<Destination, (Known, Instant)>> {
-        // Nothing is left half done behind it.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 

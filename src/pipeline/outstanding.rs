@@ -1,13 +1,14 @@
 //! A request of which something is still to be said, beside the lanes.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::broker::receipt::Receipt;
 use crate::domain::identity::{ProfileId, RequestId};
+use crate::sync::lock;
 
 /// A stored profile whose row does not say which request it is of: database, profile, request.
 pub(super) type Unmarked = (i64, ProfileId, RequestId);
@@ -55,7 +56,7 @@ impl<R> Outstanding<R> {
 
     /// The lane has done its part. If nothing else is open, the request can be settled.
     pub fn lane_done(&self, receipt: R) -> Option<R> {
-        *self.receipt.lock().unwrap_or_else(PoisonError::into_inner) = Some(receipt);
+        *lock(&self.receipt) = Some(receipt);
         self.done()
     }
 
@@ -80,15 +81,12 @@ impl<R> Outstanding<R> {
 
     /// The rows to be marked before it is given back.
     pub fn unmarked(&self) -> Vec<Unmarked> {
-        self.unmarked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.unmarked).clone()
     }
 
     /// Replaces the rows to be marked: of the batch form more are stored with each part.
     pub fn set_unmarked(&self, unmarked: Vec<Unmarked>) {
-        *self.unmarked.lock().unwrap_or_else(PoisonError::into_inner) = unmarked;
+        *lock(&self.unmarked) = unmarked;
     }
 
     /// When the request came in.
@@ -97,10 +95,7 @@ impl<R> Outstanding<R> {
     }
 
     fn take_receipt(&self) -> Option<R> {
-        self.receipt
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        lock(&self.receipt).take()
     }
 }
 

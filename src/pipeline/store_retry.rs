@@ -2,7 +2,7 @@
 //! requests that others could do meanwhile. A fault of the setup is not waited for with requests at
 //! all, as it may take somebody days to mend it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use crate::observe::progress::Progress;
 use crate::observe::reasons::Reasons;
 use crate::observe::recorder::Recorder;
 use crate::store::error::StoreError;
+use crate::sync::lock;
 use crate::telemetry::labels::Stage;
 
 /// A batch can't be held any longer: the database is away for too long, or its setup is at fault.
@@ -45,7 +46,7 @@ pub enum Meanwhile {
 impl StoreTrouble {
     /// Locked while it is said, so that what is said last is true.
     fn trouble(&self) -> MutexGuard<'_, Trouble> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// The database can't be used, for this reason: it is the one that operators see from now on.

@@ -1,6 +1,6 @@
 //! What can be seen of a worker from outside. It only looks: nothing in the pipeline knows of it.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use jiff::Timestamp;
 
@@ -12,6 +12,7 @@ use crate::observe::recorder::Recorder;
 use crate::pipeline::deferred::Deferred;
 use crate::store::directory::DirectoryKeeper;
 use crate::store::pool::Store;
+use crate::sync::lock;
 use crate::telemetry::labels::Build;
 
 /// The status of one worker, from its start to its end.
@@ -115,12 +116,11 @@ impl WorkerStatus {
 
     /// The text for Prometheus, with what is true now.
     pub fn metrics_text(&self) -> Result<String, std::fmt::Error> {
-        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = lock(&self.writing);
         exposition::text(&self.recorder, &self.snapshot())
     }
 
     fn session(&self) -> MutexGuard<'_, Option<Observed>> {
-        // Nothing is left half done behind it.
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.session)
     }
 }

@@ -2,7 +2,7 @@
 //! does not tell: whoever is to mend it should read "connection refused" or "unknown issuer".
 
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,17 +11,19 @@ use hyper_rustls::HttpsConnectorBuilder;
 use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 
+use crate::sync::lock;
+
 /// Why the last attempt failed, if it did.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reason(Arc<Mutex<Option<String>>>);
 
 impl Reason {
     fn set(&self, reason: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        *lock(&self.0) = reason;
     }
 
     pub(super) fn take(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.0).take()
     }
 }
 

@@ -13,7 +13,7 @@
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Stderr, Write, stderr};
-use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use tracing::Dispatch;
@@ -22,6 +22,8 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGua
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
 use tracing_subscriber::fmt::{MakeWriter, Subscriber};
+
+use crate::sync::lock;
 
 /// `LOG_FORMAT` and `RUST_LOG`.
 #[derive(Debug, Clone)]
@@ -74,7 +76,7 @@ pub(crate) fn init(config: &LogConfig) {
     }
     // There is one, as there is one default.
     drop(DROPPED.set(dropped));
-    *WRITING.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
+    *lock(&WRITING) = Some(guard);
     std::panic::set_hook(Box::new(|panic| {
         // Only the place: the message of a panic may quote the text that it stumbled over.
         let place = panic
@@ -88,7 +90,7 @@ pub(crate) fn init(config: &LogConfig) {
 /// Waits until the last lines are written, if somebody reads them.
 pub(crate) fn finish() {
     // Locked until then: who ends the process meanwhile waits, too.
-    let mut writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut writing = lock(&WRITING);
     let guard = writing.take();
     let (done, is_done) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
@@ -118,7 +120,7 @@ struct Untold {
 impl RateLimitedLog {
     /// Counts so many more; returns how many since the last line, if it is time for another.
     pub fn happened(&self, count: u64) -> Option<u64> {
-        let mut untold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut untold = lock(&self.0);
         untold.count += count;
         if untold
             .told_at

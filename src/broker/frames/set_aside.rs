@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use crate::sync::lock;
 
 /// More is never set aside: the connection ends first. It takes hundreds of messages whose
 /// properties fill a frame, all delivered and none of them taken, which the read gate does not let
@@ -23,7 +25,7 @@ struct Kept {
 impl SetAside {
     /// Keeps these bytes; the number to ask for them by. An error if too much is kept already.
     pub(crate) fn put(&self, bytes: &[u8]) -> io::Result<i64> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         if kept.bytes + bytes.len() > BYTES_MAX {
             return Err(io::Error::other(
                 "too many deliveries with properties that are no text are under way",
@@ -38,7 +40,7 @@ impl SetAside {
 
     /// Gives away what was kept under a number.
     pub(crate) fn take(&self, number: i64) -> Option<Vec<u8>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         let bytes = kept.by_number.remove(&number)?;
         kept.bytes -= bytes.len();
         Some(bytes)
@@ -46,6 +48,6 @@ impl SetAside {
 
     /// How many bytes are kept.
     pub fn bytes(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).bytes
+        lock(&self.0).bytes
     }
 }

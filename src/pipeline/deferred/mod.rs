@@ -12,7 +12,7 @@ mod room;
 mod unconfirmed;
 mod waiting;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -30,6 +30,7 @@ use super::publishing_connections::PublishingConnections;
 use crate::broker::consumer::RequestConsumer;
 use crate::broker::error::BrokerError;
 use crate::broker::outgoing::Route;
+use crate::sync::lock;
 
 /// So many messages for one destination are published together.
 const BATCH_MAX: usize = 250;
@@ -164,10 +165,7 @@ impl Deferred {
     /// Ends all of it. What was stored without leaving a trace is marked, so that its redelivery
     /// finds it.
     pub async fn end(&self) {
-        self.tasks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .abort_all();
+        lock(&self.tasks).abort_all();
         let unmarked: Vec<_> = self
             .waiting()
             .requests
@@ -189,8 +187,7 @@ impl Deferred {
     // ---- what waits
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // Nothing is left half done behind it.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 
     fn result_queue(&self) -> &str {
@@ -238,7 +235,7 @@ impl Deferred {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = lock(&self.tasks);
         while let Some(ended) = tasks.try_join_next() {
             if let Err(error) = ended
                 && error.is_panic()
