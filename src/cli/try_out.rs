@@ -11,7 +11,6 @@ use super::output::{Failure, put_bytes, say};
 use super::sender::{explain, random_id};
 use crate::broker::connection::{Connection, Frames};
 use crate::broker::requester::{ReceivedReply, RequestMessage, Requester};
-use crate::broker::url::BrokerUrl;
 use crate::domain::channel::Channel;
 use crate::domain::token::{Scope, Secret};
 use crate::store::pool::Store;
@@ -41,12 +40,21 @@ const REFUSED: u8 = 3;
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let (broker, queue, database) = arguments.flags.source().trial()?;
     block_on(async {
+        // Before anything is made: what can't be published should leave nothing behind.
+        let connection = Connection::open(&broker, "profile-worker try", Frames::Large)
+            .await
+            .map_err(Failure::new)?;
+        let mut requester = Requester::open(&connection, true)
+            .await
+            .map_err(Failure::new)?;
         let (request, token) = prepare(&database).await?;
         let shown = request.replace(&token, "pw_…");
+        publish(&mut requester, &queue, request).await?;
         say(format_args!(
             "Published to the queue {queue}:\n{shown}\nThe reply:"
         ));
-        let reply = ask(&broker, &queue, request, arguments.timeout).await?;
+        let reply = reply(&mut requester, arguments.timeout).await?;
+        connection.close().await;
         put_bytes(&reply.body)?;
         if reply.error == Some(0) {
             Ok(())
@@ -90,18 +98,7 @@ async fn prepare(database: &DatabaseUrl) -> Result<(String, String), Failure> {
     ))
 }
 
-async fn ask(
-    url: &BrokerUrl,
-    queue: &str,
-    request: String,
-    timeout: Duration,
-) -> Result<ReceivedReply, Failure> {
-    let connection = Connection::open(url, "profile-worker try", Frames::Large)
-        .await
-        .map_err(Failure::new)?;
-    let mut requester = Requester::open(&connection, true)
-        .await
-        .map_err(Failure::new)?;
+async fn publish(requester: &mut Requester, queue: &str, request: String) -> Result<(), Failure> {
     let message = RequestMessage {
         body: request.into_bytes(),
         message_id: random_id()?,
@@ -111,17 +108,18 @@ async fn ask(
     requester
         .publish(queue, vec![message])
         .await
-        .map_err(explain)?;
+        .map_err(explain)
+}
+
+async fn reply(requester: &mut Requester, timeout: Duration) -> Result<ReceivedReply, Failure> {
     let reply = tokio::time::timeout(timeout, requester.next_reply()).await;
     let reply = reply.map_err(|_| {
         let timeout = humantime::format_duration(timeout);
         Failure::new(format_args!(
-            "no reply within {timeout}; is a worker running, and its database?"
+            "no reply within {timeout}; is a worker running, and can it reach its database?"
         ))
     })?;
-    let reply = reply
+    reply
         .map_err(Failure::new)?
-        .ok_or_else(|| Failure::new("the broker closed the channel"))?;
-    connection.close().await;
-    Ok(reply)
+        .ok_or_else(|| Failure::new("the broker closed the channel"))
 }

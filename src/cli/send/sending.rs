@@ -83,7 +83,7 @@ impl Sending {
             let reply = tokio::time::timeout(self.timeout, self.requester.next_reply()).await;
             let Ok(reply) = reply else {
                 return Err(Failure::new(format_args!(
-                    "no reply within {}; what was sent stays in the queue {}. Is a worker running, and its database? \
+                    "no reply within {}; what was sent stays in the queue {}. Is a worker running, and can it reach its database? \
                      To go on later without adding anything twice: --message-id {}",
                     humantime::format_duration(self.timeout),
                     self.queue,
