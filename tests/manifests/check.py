@@ -17,7 +17,7 @@ from cloudcoil.models.prometheus_operator import v1 as monitoring
 # The oldest that base/kustomization.yaml promises, and the newest that is known.
 KUBERNETES = ["1.27", kubernetes_validate.latest_version()]
 OTHERS = {"keda.sh": keda, "monitoring.coreos.com": monitoring}
-SETTINGS = pathlib.Path(__file__).parents[2] / "src/config.rs"
+SETTINGS = pathlib.Path(__file__).parents[2] / "src/config/setting.rs"
 
 
 def fail(what):
