@@ -316,8 +316,8 @@ fn with_database(url: &str, name: &str) -> String {
     url.into()
 }
 
-/// The name of a queue for events that has no room.
-pub async fn full_event_queue(world: &World, client: &Client) -> String {
+/// The name of a queue that has no room: it refuses what is published to it.
+pub async fn full_queue(world: &World, client: &Client) -> String {
     let full = format!("{}.full", world.name);
     let arguments = table(&[
         ("x-max-length", AMQPValue::LongInt(1)),
@@ -332,6 +332,13 @@ pub async fn full_event_queue(world: &World, client: &Client) -> String {
         .queue_declare(full.as_str().into(), exclusive, arguments)
         .await
         .expect("a queue");
+    client.publish_to(&full, b"it is full", props()).await;
+    full
+}
+
+/// The same of a queue for events.
+pub async fn full_event_queue(world: &World, client: &Client) -> String {
+    let full = full_queue(world, client).await;
     let exchange = world.event_exchange();
     let binding = client.channel.queue_bind(
         full.as_str().into(),
@@ -341,7 +348,6 @@ pub async fn full_event_queue(world: &World, client: &Client) -> String {
         FieldTable::default(),
     );
     binding.await.expect("bound");
-    client.publish_to(&full, b"it is full", props()).await;
     full
 }
 
@@ -370,6 +376,11 @@ pub async fn declare_with_delivery_limit(world: &World, client: &Client, limit: 
             .await
             .expect("a queue");
     }
+    declare_exchange(world, client).await;
+}
+
+/// Declares the exchange for events as the worker does.
+pub async fn declare_exchange(world: &World, client: &Client) {
     let options = ExchangeDeclareOptions {
         durable: true,
         ..Default::default()

@@ -5,7 +5,7 @@ use lapin::types::AMQPValue;
 
 use testkit::client::{props, table, text};
 use testkit::worker::PATIENCE;
-use testkit::world::{World, full_event_queue};
+use testkit::world::{World, full_event_queue, full_queue};
 
 /// A full queue behind reply_to is the requester's own matter.
 #[tokio::test]
@@ -13,21 +13,7 @@ async fn a_reply_queue_that_is_full_costs_nobody_else_anything() {
     let world = World::new().await;
     let _worker = world.worker().await;
     let mut client = world.client().await;
-    let full = format!("{}.full", world.name);
-    let arguments = table(&[
-        ("x-max-length", AMQPValue::LongInt(1)),
-        ("x-overflow", text("reject-publish")),
-    ]);
-    let exclusive = QueueDeclareOptions {
-        exclusive: true,
-        ..Default::default()
-    };
-    client
-        .channel
-        .queue_declare(full.as_str().into(), exclusive, arguments)
-        .await
-        .expect("a queue");
-    client.publish_to(&full, b"it is full", props()).await;
+    let full = full_queue(&world, &client).await;
     for i in 0..30 {
         let reply_to = if i % 3 == 0 {
             full.as_str()

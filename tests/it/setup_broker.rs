@@ -2,9 +2,7 @@
 //! at start, with the command that mends it; while running it is charged to no request. Users are
 //! made for it, so the broker is this test's own, and its name contains "restart".
 
-use lapin::options::{
-    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
-};
+use lapin::options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use profile_worker::domain::token::Scope;
 
@@ -12,9 +10,8 @@ use testkit::admin::{get, is_ready, observed, samples, until_not_ready};
 use testkit::client::{Client, props};
 use testkit::operator::Operator;
 use testkit::servers::PrivateServers;
-use testkit::worker::ends_well;
-use testkit::worker::{Worker, until};
-use testkit::world::World;
+use testkit::worker::{Worker, ends_well, until};
+use testkit::world::{World, declare_exchange};
 
 /// The worker's own user.
 const USER: &str = "least";
@@ -97,21 +94,6 @@ async fn declare(world: &World) {
             .expect("a queue");
     }
     declare_exchange(world, &client).await;
-}
-
-async fn declare_exchange(world: &World, client: &Client) {
-    let options = ExchangeDeclareOptions {
-        durable: true,
-        ..Default::default()
-    };
-    let exchange = world.event_exchange();
-    let declare = client.channel.exchange_declare(
-        exchange.into(),
-        lapin::ExchangeKind::Topic,
-        options,
-        FieldTable::default(),
-    );
-    declare.await.expect("an exchange");
 }
 
 #[tokio::test]

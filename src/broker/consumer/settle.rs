@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::RequestConsumer;
-use crate::broker::consumer_channel::ConsumerChannel;
 use crate::broker::error::{ANSWER_MAX, BrokerError, within};
 use crate::broker::receipt::{BatchReceipt, Receipt, Share};
 use crate::limits::WINDOW_RESUME_BYTES;
@@ -44,14 +43,8 @@ impl RequestConsumer {
 
     /// Acknowledges one request that was taken out of its batch.
     pub async fn settle(&self, receipt: Receipt) -> Result<(), BrokerError> {
-        let Receipt {
-            consumer_channel,
-            tag,
-            bytes,
-            is_deferred,
-        } = receipt;
-        consumer_channel.settle_single(tag).await?;
-        self.settled_one(&consumer_channel, bytes, is_deferred);
+        receipt.consumer_channel.settle_single(receipt.tag).await?;
+        self.settled_one(receipt);
         Ok(())
     }
 
@@ -67,22 +60,16 @@ impl RequestConsumer {
 
     /// Gives one request back to the queue.
     pub async fn give_back(&self, receipt: Receipt) -> Result<(), BrokerError> {
-        let Receipt {
-            consumer_channel,
-            tag,
-            bytes,
-            is_deferred,
-        } = receipt;
-        consumer_channel.give_back(tag).await?;
-        self.settled_one(&consumer_channel, bytes, is_deferred);
+        receipt.consumer_channel.give_back(receipt.tag).await?;
+        self.settled_one(receipt);
         Ok(())
     }
 
-    fn settled_one(&self, consumer_channel: &ConsumerChannel, bytes: usize, is_deferred: bool) {
-        if is_deferred {
-            consumer_channel.end_deferred();
+    fn settled_one(&self, receipt: Receipt) {
+        if receipt.is_deferred {
+            receipt.consumer_channel.end_deferred();
         } else {
-            self.settled(1, bytes);
+            self.settled(1, receipt.bytes);
         }
     }
 

@@ -19,7 +19,7 @@ pub enum Unpublished {
 /// What was published over one channel, and what became of it.
 pub(super) type Attempt = (Vec<Message>, Result<Published, BrokerError>);
 
-/// What becomes of a batch.
+/// A batch of messages while it is sorted by what became of each.
 pub(super) struct Sorting<'t> {
     /// Counts what is confirmed.
     pub(super) counts: &'t mut Counts,
