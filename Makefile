@@ -23,11 +23,7 @@ test-docker: ## The tests with RabbitMQ 4 and PostgreSQL 18 in containers
 	@TEST_SERVERS=docker scripts/test
 
 check: ## Formatting, lints and documentation only; no servers
-	scripts/cargo fmt --all -- --check
-	scripts/width
-	scripts/cargo clippy --locked --workspace --all-targets -- -D warnings
-	scripts/cargo clippy --locked --test attack --test chaos -- -D warnings
-	RUSTDOCFLAGS='-D warnings' scripts/cargo doc --locked --no-deps --document-private-items
+	@scripts/check
 
 manifests: ## Check deploy/kubernetes against the schemas of Kubernetes, KEDA and the Prometheus operator
 	@scripts/manifests

@@ -104,3 +104,8 @@ need_rust_with() {
   install_rust
   find_rust "$1" || no_rust "what rustup has installed does not run"
 }
+
+# From here on cargo has our crates compiled by Clippy, with warnings as errors (scripts/check).
+compile_with_lints() {
+  export RUSTC_WORKSPACE_WRAPPER=$project/scripts/lib/rustc RUSTDOC=$project/scripts/lib/rustdoc
+}
