@@ -35,6 +35,7 @@ pub struct RawClient {
     published: u64,
     /// What of it the broker has neither confirmed nor refused.
     unconfirmed: BTreeSet<u64>,
+    refused: usize,
     /// What was delivered and nobody has asked for yet.
     delivered: VecDeque<RawMessage>,
 }
@@ -84,6 +85,7 @@ impl RawClient {
             frame_max: 4096,
             published: 0,
             unconfirmed: BTreeSet::new(),
+            refused: 0,
             delivered: VecDeque::new(),
         };
         client
@@ -179,7 +181,7 @@ impl RawClient {
         self.stream.write_all(&bytes).await
     }
 
-    /// Waits until the broker has all that was published so far.
+    /// Waits until the broker has answered for all that was published so far.
     pub async fn confirmed(&mut self) {
         self.try_confirmed().await.expect("the broker confirms");
     }
@@ -191,6 +193,11 @@ impl RawClient {
             self.unasked((class, method), &arguments)?;
         }
         Ok(())
+    }
+
+    /// How often the broker has refused what was published: a full queue, a leader that went away.
+    pub fn refused(&self) -> usize {
+        self.refused
     }
 
     /// Commits what was published; after an error nothing of it is in a queue.
@@ -263,8 +270,8 @@ impl RawClient {
     /// Takes what comes without being asked for.
     fn unasked(&mut self, id: (u16, u16), arguments: &[u8]) -> Result<(), String> {
         match id {
-            // Confirms. What was refused is settled as well: the tests look into the queues.
             (BASIC, 80 | 120) => {
+                self.refused += usize::from(id.1 == 120);
                 let tag = u64::from_be_bytes(arguments[..8].try_into().expect("8 bytes"));
                 if arguments[8] & 1 == 1 {
                     self.unconfirmed = self.unconfirmed.split_off(&(tag + 1));

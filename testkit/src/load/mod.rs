@@ -227,7 +227,11 @@ async fn publish_raw(url: &str, properties: &[u8], body: &[u8]) -> Result<(), St
         .try_publish("", REQUEST_QUEUE.as_bytes(), properties, body)
         .await;
     published.map_err(|error| error.to_string())?;
-    client.try_confirmed().await
+    client.try_confirmed().await?;
+    match client.refused() {
+        0 => Ok(()),
+        _ => Err("the broker refused it".to_owned()),
+    }
 }
 
 fn properties(request: &Request) -> BasicProperties {
