@@ -31,6 +31,7 @@ STAYS_AT_ZERO = {
     'profile_worker_database_failures_total{kind="setup"}': "the setup is right",
     "profile_worker_log_lines_dropped_total": "the log is a file",
     'profile_worker_broker_losses_total{cause="refused"}': "the setup is right",
+    'profile_worker_broker_losses_total{cause="fault"}': "needs a message of ours that ends the connection",
     'profile_worker_broker_losses_total{cause="timed_out"}': "needs a network that swallows",
     'profile_worker_broker_losses_total{cause="cancelled"}': "needs a queue that is deleted",
     'profile_worker_broker_losses_total{cause="unroutable"}': "needs a queue that is deleted",
@@ -139,7 +140,7 @@ def check_alerts():
         for text in alert["annotations"].values():
             if "<error" in text or "<no value>" in text:
                 failures.append(f"{name} says {text}")
-    expected = {"ProfileWorkerDeadLetters", "ProfileWorkerParked"}
+    expected = {"ProfileWorkerDeadLetters", "ProfileWorkerDeadLettersDropped", "ProfileWorkerParked"}
     if firing != expected:
         failures.append(f"{sorted(firing)} fire, and {sorted(expected)} should")
 

@@ -17,6 +17,8 @@ import pika
 servers, program, prometheus, *workers = sys.argv[1:]
 # A body that is larger than the BODY_MAX of these workers.
 TOO_LARGE = 30_000
+# Messages that a worker lets wait for a queue.
+DEFERRED_MESSAGES_MAX = 1000
 
 
 def run(*command, **more):
@@ -124,6 +126,17 @@ def every_answer(producer, other_token):
     done()
 
 
+def dead_letter_queue_full(producer):
+    """What nobody can read waits for room, and the oldest make room for others."""
+    limit = '{"max-length": 1, "overflow": "reject-publish"}'
+    scripted("ctl", servers, "set_policy", "full", "^profiles.add.dead$", limit, "--apply-to", "queues")
+    producer.publish(*["not readable"] * (DEFERRED_MESSAGES_MAX + 500) * len(workers))
+    wait_until("some are dropped", lambda: measured("profile_worker_dead_letters_dropped_total") > 0)
+    until_scraped()
+    scripted("ctl", servers, "clear_policy", "full")
+    wait_until("the others have found room", lambda: measured("profile_worker_deferred_messages") == 0)
+
+
 def publishing_blocked(producer):
     """RabbitMQ is out of memory when the replies are due: they wait for somebody's lock until then."""
     somebody = subprocess.Popen(
@@ -176,6 +189,8 @@ print("a load", flush=True)
 producer.send(5000, "load")
 print("every answer", flush=True)
 every_answer(producer, other_token)
+print("a full dead-letter queue", flush=True)
+dead_letter_queue_full(producer)
 print("a lock, and a broker without memory", flush=True)
 publishing_blocked(producer)
 print("the database is away", flush=True)
