@@ -2,7 +2,7 @@
 .PHONY: help demo down test test-long test-foreign test-docker check manifests observability attack chaos cluster-test scaling-test fuzz bench bench-quick profile docs deps fmt clean
 
 help: ## List what can be made
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 demo: ## Show the main job: servers, a worker, requests, replies, rows
 	@scripts/demo

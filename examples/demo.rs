@@ -16,10 +16,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lapin::options::{
-    BasicGetOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicGetOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel};
+use lapin::{BasicProperties, Channel, Connection};
 use tokio_postgres::{NoTls, Row};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -32,7 +32,12 @@ struct Case {
 
 /// What all cases together lead to.
 const EVENTS: usize = 4;
-const DEAD_LETTERS: usize = 1;
+
+/// What becomes a dead letter.
+const UNREADABLE: &str = "hello, world";
+
+/// How long events and dead letters may be behind their replies.
+const BEHIND_MAX: Duration = Duration::from_secs(10);
 
 fn cases(token: &str, db_id: i64, resource: i64) -> Vec<Case> {
     let case = |title, body: &str| {
@@ -115,7 +120,7 @@ fn cases(token: &str, db_id: i64, resource: i64) -> Vec<Case> {
         ),
         case(
             "A body that can't be read: answered, and kept as a dead letter",
-            "hello, world",
+            UNREADABLE,
         ),
     ]
 }
@@ -128,7 +133,7 @@ async fn main() -> Result<()> {
     if argument == "remove" {
         return remove().await;
     }
-    let connection = lapin::Connection::connect(&variable("AMQP_URL")?, Default::default()).await?;
+    let connection = Connection::connect(&variable("AMQP_URL")?, Default::default()).await?;
     let channel = connection.create_channel().await?;
     let db_id = variable("DB_ID")?.parse()?;
     let database = database().await?;
@@ -165,25 +170,18 @@ async fn main() -> Result<()> {
         "The trigger events, routing key profile.added.{db_id}"
     ));
     for event in take(&channel, &events, EVENTS).await? {
-        println!("  {}", String::from_utf8_lossy(&event.0));
+        println!("  {}", String::from_utf8_lossy(&event));
     }
     heading("The dead letter");
-    for (body, properties) in take(
-        &channel,
-        &variable_or("DEAD_LETTER_QUEUE", "profiles.add.dead"),
-        DEAD_LETTERS,
-    )
-    .await?
+    println!("  {UNREADABLE}");
+    let properties = take_dead_letter(&connection).await?;
+    for (name, value) in properties
+        .headers()
+        .iter()
+        .flatten()
+        .filter(|(name, _)| name.as_str().starts_with("x-"))
     {
-        println!("  {}", String::from_utf8_lossy(&body));
-        for (name, value) in properties
-            .headers()
-            .iter()
-            .flatten()
-            .filter(|(name, _)| name.as_str().starts_with("x-"))
-        {
-            println!("  {}", dimmed(&format!("{name}: {}", text(value))));
-        }
+        println!("  {}", dimmed(&format!("{name}: {}", text(value))));
     }
     connection.close(200, "".into()).await?;
     Ok(())
@@ -250,19 +248,15 @@ async fn listen_for_events(channel: &Channel, db_id: i64) -> Result<String> {
 }
 
 /// Takes so many messages out of a queue; they may be a moment behind their replies.
-async fn take(
-    channel: &Channel,
-    queue: &str,
-    count: usize,
-) -> Result<Vec<(Vec<u8>, BasicProperties)>> {
-    let until = Instant::now() + Duration::from_secs(10);
+async fn take(channel: &Channel, queue: &str, count: usize) -> Result<Vec<Vec<u8>>> {
+    let until = Instant::now() + BEHIND_MAX;
     let mut messages = Vec::new();
     while messages.len() < count {
         match channel
             .basic_get(queue.into(), BasicGetOptions { no_ack: true })
             .await?
         {
-            Some(got) => messages.push((got.delivery.data, got.delivery.properties)),
+            Some(got) => messages.push(got.delivery.data),
             None if Instant::now() > until => {
                 return Err(format!("{queue} has no {count} messages").into());
             }
@@ -272,9 +266,34 @@ async fn take(
     Ok(messages)
 }
 
+/// Takes the dead letter of [`UNREADABLE`]. Others, which somebody has sent since an earlier demo,
+/// stay in the queue: they go back when the channel is closed.
+async fn take_dead_letter(connection: &Connection) -> Result<BasicProperties> {
+    let channel = connection.create_channel().await?;
+    let queue = variable_or("DEAD_LETTER_QUEUE", "profiles.add.dead");
+    let until = Instant::now() + BEHIND_MAX;
+    loop {
+        match channel
+            .basic_get(queue.as_str().into(), BasicGetOptions::default())
+            .await?
+        {
+            Some(got) if got.delivery.data == UNREADABLE.as_bytes() => {
+                got.delivery.ack(BasicAckOptions::default()).await?;
+                channel.close(200, "".into()).await?;
+                return Ok(got.delivery.properties);
+            }
+            Some(_) => {}
+            None if Instant::now() > until => {
+                return Err(format!("{queue} has no such message").into());
+            }
+            None => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
 /// Only for servers that are not the demo's own: their queues, exchange and rows.
 async fn remove() -> Result<()> {
-    let connection = lapin::Connection::connect(&variable("AMQP_URL")?, Default::default()).await?;
+    let connection = Connection::connect(&variable("AMQP_URL")?, Default::default()).await?;
     let channel = connection.create_channel().await?;
     for queue in ["REQUEST_QUEUE", "RESULT_QUEUE", "DEAD_LETTER_QUEUE"] {
         channel

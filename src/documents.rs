@@ -79,3 +79,57 @@ fn log_lines_of_the_documentation_are_in_the_code() {
         }
     }
 }
+
+/// Markdown files, but for the changelog, which tells of files that are gone.
+fn pages() -> Vec<PathBuf> {
+    let mut folders: Vec<_> = ["docs", "migrations", "deploy/kubernetes", "tests/fixtures"]
+        .map(|folder| root().join(folder))
+        .into();
+    let mut pages = vec![root().join("README.md")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages
+}
+
+#[test]
+fn files_that_the_documentation_names_are_there() {
+    let folders = [
+        "src/",
+        "tests/",
+        "testkit/",
+        "scripts/",
+        "docs/",
+        "deploy/",
+        "examples/",
+        "benches/",
+        "fuzz/",
+        "migrations/",
+    ];
+    let mut count = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        // Between backticks, without what follows a program's name.
+        for name in text.split('`').skip(1).step_by(2) {
+            let name = name.split_whitespace().next().unwrap_or_default();
+            let is_path = folders.iter().any(|folder| name.starts_with(folder));
+            if !is_path || name.contains(['*', '…', '<']) {
+                continue;
+            }
+            count += 1;
+            assert!(
+                root().join(name).exists() || root().join(format!("{name}.rs")).exists(),
+                "{} names {name}, which is not there",
+                page.display()
+            );
+        }
+    }
+    assert!(count >= 30, "only {count} names were found");
+}

@@ -1,5 +1,5 @@
 //! The limits of what is held at a time, all of them here, and the sum that leads to the promised
-//! memory.
+//! memory. How long a field may be is a rule of the contract, and stands where that field is read.
 //!
 //! A worker does with 256 MiB whatever is sent to it (with `MALLOC_MMAP_THRESHOLD_=1048576`, as the
 //! image has it, and the default `BODY_MAX`). At worst it holds at one moment:

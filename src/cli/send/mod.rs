@@ -36,9 +36,9 @@ pub(super) struct Arguments {
     /// How long to wait for the next reply. [default: 30s]
     #[arg(long, value_name = "DURATION", default_value = "30s", hide_default_value = true, value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// The idempotency key: what was sent with it before is not added again but answered as it was
-    /// then. With --lines each line gets it with "-" and its number. At most 235 bytes. [default: a
-    /// random one]
+    /// The idempotency key: a request that was sent with it before is not added again but answered
+    /// as it was then; another body is another request. With --lines each line gets it with "-" and
+    /// its number. At most 235 bytes. [default: a random one]
     #[arg(long, value_name = "ID", value_parser = message_id)]
     message_id: Option<String>,
     /// The content type, such as application/json. [default: none, the worker looks at the body]

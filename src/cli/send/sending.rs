@@ -83,8 +83,8 @@ impl Sending {
             let reply = tokio::time::timeout(self.timeout, self.requester.next_reply()).await;
             let Ok(reply) = reply else {
                 return Err(Failure::new(format_args!(
-                    "no reply within {}; what was sent stays in the queue {}. Is a worker running, and can it reach its database? \
-                     To go on later without adding anything twice: --message-id {}",
+                    "no reply within {}; what was sent stays in the queue {}, and its reply will not be kept. Is a worker running, \
+                     and can it reach its database? To go on later without adding anything twice, and be told: --message-id {}",
                     humantime::format_duration(self.timeout),
                     self.queue,
                     self.message_id
