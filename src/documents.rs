@@ -30,22 +30,30 @@ pub(crate) fn has_table(page: &str, table: &str) {
     fs::write(path, text.replace(written, table)).unwrap();
 }
 
-/// All code, with each text in one line.
-fn code() -> String {
-    let mut folders = vec![root().join("src")];
-    let mut files: Vec<PathBuf> = Vec::new();
+/// All files with this extension below a folder.
+fn files(folder: &str, wanted: &str) -> Vec<PathBuf> {
+    let mut folders = vec![root().join(folder)];
+    let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == wanted)
+            {
                 files.push(path);
             }
         }
     }
+    files
+}
+
+/// All code, with each text in one line.
+fn code() -> String {
     let mut code = String::new();
-    for file in files {
+    for file in files("src", "rs") {
         let text = fs::read_to_string(file).unwrap();
         let mut parts = text.split("\\\n");
         code.push_str(parts.next().unwrap_or_default());
@@ -80,22 +88,11 @@ fn log_lines_of_the_documentation_are_in_the_code() {
     }
 }
 
-/// Markdown files, but for the changelog, which tells of files that are gone.
+/// The pages, but for the changelog, which tells of files that are gone.
 fn pages() -> Vec<PathBuf> {
-    let mut folders: Vec<_> = ["docs", "migrations", "deploy/kubernetes", "tests/fixtures"]
-        .map(|folder| root().join(folder))
-        .into();
+    let folders = ["docs", "migrations", "deploy", "tests/fixtures", "examples"];
     let mut pages = vec![root().join("README.md")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                pages.push(path);
-            }
-        }
-    }
+    pages.extend(folders.iter().flat_map(|folder| files(folder, "md")));
     pages
 }
 
@@ -132,4 +129,27 @@ fn files_that_the_documentation_names_are_there() {
         }
     }
     assert!(count >= 30, "only {count} names were found");
+}
+
+#[test]
+fn the_way_of_a_request_names_files_that_are_there() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let (_, section) = page
+        .split_once("## One request, file by file")
+        .expect("the section");
+    let list = section.split("```").nth(1).expect("the list");
+    let names: Vec<_> = list
+        .lines()
+        .skip(1)
+        .filter(|line| !line.starts_with(' '))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(names.len() >= 10);
+    for name in names {
+        let path = root().join("src").join(name);
+        assert!(
+            path.is_dir() || path.with_extension("rs").exists(),
+            "src/{name} is not there"
+        );
+    }
 }
