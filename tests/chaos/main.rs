@@ -26,7 +26,9 @@ use report::{Happened, Outcome};
 use scene::{LOOK_EVERY, Scene};
 use testkit::load::ledger::{Ledger, Source};
 use testkit::load::plan::{Arena, Plan, Size, Step};
-use testkit::load::{Producer, REQUEST_QUEUE, Readers, plan, request, truth};
+use testkit::load::producer::Producer;
+use testkit::load::readers::Readers;
+use testkit::load::{REQUEST_QUEUE, plan, request, truth};
 use testkit::{servers, signals};
 
 use testkit::Failure;

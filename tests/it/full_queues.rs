@@ -5,7 +5,8 @@ use lapin::types::AMQPValue;
 
 use testkit::client::{props, table, text};
 use testkit::worker::PATIENCE;
-use testkit::world::{World, full_event_queue, full_queue};
+use testkit::world::World;
+use testkit::world::queues::{full_event_queue, full_queue};
 
 /// A full queue behind reply_to is the requester's own matter.
 #[tokio::test]

@@ -9,7 +9,8 @@ use testkit::client::props;
 use testkit::proxy::{Network, proxied};
 use testkit::servers::PrivateServers;
 use testkit::worker::{command, until};
-use testkit::world::{World, connect, full_event_queue};
+use testkit::world::queues::full_event_queue;
+use testkit::world::{World, connect};
 
 #[tokio::test]
 async fn metrics_tell_what_became_of_each_request() {

@@ -1,7 +1,8 @@
 //! Headers that fill a frame cost nobody anything.
 
 use testkit::client::{Client, props, table, text};
-use testkit::world::{World, declare_with_delivery_limit};
+use testkit::world::World;
+use testkit::world::queues::declare_with_delivery_limit;
 
 /// An unreadable message whose headers fill a frame: with ours, its dead letter would be more than
 /// the broker allows, which closes the connection over it. It is cut, and nobody notices.

@@ -11,7 +11,8 @@ use testkit::client::{Client, props};
 use testkit::operator::Operator;
 use testkit::servers::PrivateServers;
 use testkit::worker::{Worker, ends_well, until};
-use testkit::world::{World, declare_exchange};
+use testkit::world::World;
+use testkit::world::queues::declare_exchange;
 
 /// The worker's own user.
 const USER: &str = "least";

@@ -18,8 +18,10 @@ use tokio::time::{Instant, interval};
 use scene::{Figures, LOOK_EVERY, Scene, Worker};
 use testkit::load::ledger::Ledger;
 use testkit::load::plan::{Arena, Plan, Size};
+use testkit::load::producer::Producer;
+use testkit::load::readers::Readers;
 use testkit::load::truth::{Check, Verdict};
-use testkit::load::{Producer, Readers, request, truth};
+use testkit::load::{request, truth};
 use testkit::session::Session;
 use testkit::signals;
 

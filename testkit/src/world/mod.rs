@@ -1,12 +1,10 @@
 //! What one test works with: a PostgreSQL database, queue names, a token, all of its own.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+pub mod queues;
+mod removal;
 
-use lapin::options::{
-    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
-};
-use lapin::types::{AMQPValue, FieldTable};
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use profile_worker::domain::channel::Channel;
 use profile_worker::domain::token::{Scope, Secret};
 use profile_worker::store::migrate;
@@ -14,7 +12,7 @@ use profile_worker::store::pool::Store;
 use profile_worker::store::url::DatabaseUrl;
 use tokio_postgres::NoTls;
 
-use crate::client::{Client, props, table, text};
+use crate::client::Client;
 use crate::servers::Servers;
 use crate::worker::Worker;
 
@@ -27,9 +25,6 @@ pub struct World {
     pub token: String,
     pub store: Store,
 }
-
-/// How long the end of a test may take.
-const REMOVAL_MAX: Duration = Duration::from_secs(20);
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -93,15 +88,15 @@ impl World {
         let files = [
             (
                 "create_schema",
-                include_str!("../../migrations/0001_create_schema.sql"),
+                include_str!("../../../migrations/0001_create_schema.sql"),
             ),
             (
                 "define_fields",
-                include_str!("../../migrations/0002_define_fields.sql"),
+                include_str!("../../../migrations/0002_define_fields.sql"),
             ),
             (
                 "keep_suspects",
-                include_str!("../../migrations/0003_keep_suspects.sql"),
+                include_str!("../../../migrations/0003_keep_suspects.sql"),
             ),
         ];
         self.execute(
@@ -244,61 +239,6 @@ impl World {
     }
 }
 
-impl Drop for World {
-    fn drop(&mut self) {
-        let (servers, name) = (self.servers.clone(), self.name.clone());
-        let queues = [
-            self.request_queue(),
-            self.result_queue(),
-            self.dead_letter_queue(),
-        ];
-        let exchange = self.event_exchange();
-        // Servers of the test alone may be down already; then there is nothing to remove either.
-        let remove = async move {
-            if let Ok((client, connection)) =
-                tokio_postgres::connect(&servers.database_url, NoTls).await
-            {
-                let _driver = tokio::task::spawn_local(connection);
-                client
-                    .batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-                    .await
-                    .ok();
-                // Of a test that gives its worker a role of its own.
-                client
-                    .batch_execute(&format!("DROP ROLE IF EXISTS {name}"))
-                    .await
-                    .ok();
-            }
-            if let Ok(connection) =
-                lapin::Connection::connect(&servers.amqp_url, Default::default()).await
-                && let Ok(channel) = connection.create_channel().await
-            {
-                for queue in queues {
-                    channel
-                        .queue_delete(queue.into(), QueueDeleteOptions::default())
-                        .await
-                        .ok();
-                }
-                channel
-                    .exchange_delete(exchange.into(), ExchangeDeleteOptions::default())
-                    .await
-                    .ok();
-                connection.close(200, "".into()).await.ok();
-            }
-        };
-        let thread = std::thread::spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            // A server that a failing test left stuck removes nothing, and is removed itself.
-            let remove = async { tokio::time::timeout(REMOVAL_MAX, remove).await.ok() };
-            tokio::task::LocalSet::new().block_on(&runtime, remove);
-        });
-        thread.join().ok();
-    }
-}
-
 /// A connection to PostgreSQL for a test's own questions.
 pub async fn connect(url: &str) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls)
@@ -314,83 +254,4 @@ fn with_database(url: &str, name: &str) -> String {
     let mut url = url::Url::parse(url).expect("a URL");
     url.set_path(name);
     url.into()
-}
-
-/// The name of a queue that has no room: it refuses what is published to it.
-pub async fn full_queue(world: &World, client: &Client) -> String {
-    let full = format!("{}.full", world.name);
-    let arguments = table(&[
-        ("x-max-length", AMQPValue::LongInt(1)),
-        ("x-overflow", text("reject-publish")),
-    ]);
-    let exclusive = QueueDeclareOptions {
-        exclusive: true,
-        ..Default::default()
-    };
-    client
-        .channel
-        .queue_declare(full.as_str().into(), exclusive, arguments)
-        .await
-        .expect("a queue");
-    client.publish_to(&full, b"it is full", props()).await;
-    full
-}
-
-/// The same of a queue for events.
-pub async fn full_event_queue(world: &World, client: &Client) -> String {
-    let full = full_queue(world, client).await;
-    let exchange = world.event_exchange();
-    let binding = client.channel.queue_bind(
-        full.as_str().into(),
-        exchange.into(),
-        "#".into(),
-        Default::default(),
-        FieldTable::default(),
-    );
-    binding.await.expect("bound");
-    full
-}
-
-/// The worker's own topology but for the delivery limit, which is low so that this ends soon.
-pub async fn declare_with_delivery_limit(world: &World, client: &Client, limit: i32) {
-    let durable = QueueDeclareOptions {
-        durable: true,
-        ..Default::default()
-    };
-    let quorum = ("x-queue-type", text("quorum"));
-    let dead = world.dead_letter_queue();
-    let request = table(&[
-        quorum.clone(),
-        ("x-delivery-limit", AMQPValue::LongInt(limit)),
-        ("x-dead-letter-exchange", text("")),
-        ("x-dead-letter-routing-key", text(&dead)),
-    ]);
-    for (queue, arguments) in [
-        (world.request_queue(), request),
-        (world.result_queue(), table(std::slice::from_ref(&quorum))),
-        (dead, table(std::slice::from_ref(&quorum))),
-    ] {
-        client
-            .channel
-            .queue_declare(queue.into(), durable, arguments)
-            .await
-            .expect("a queue");
-    }
-    declare_exchange(world, client).await;
-}
-
-/// Declares the exchange for events as the worker does.
-pub async fn declare_exchange(world: &World, client: &Client) {
-    let options = ExchangeDeclareOptions {
-        durable: true,
-        ..Default::default()
-    };
-    let exchange = world.event_exchange();
-    let declare = client.channel.exchange_declare(
-        exchange.into(),
-        lapin::ExchangeKind::Topic,
-        options,
-        FieldTable::default(),
-    );
-    declare.await.expect("an exchange");
 }
