@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use crate::documents;
+
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
 /// A file: the path of its module, and its code without comments and tests.
@@ -13,42 +15,37 @@ struct File {
 }
 
 fn files() -> Vec<File> {
-    let mut files = Vec::new();
-    collect(Path::new(SOURCES), &mut files);
+    let files: Vec<_> = documents::files("src", "rs")
+        .iter()
+        .filter_map(|path| read(path))
+        .collect();
     assert!(files.len() > 50, "the sources are not where they were");
     files
 }
 
-fn collect(folder: &Path, files: &mut Vec<File>) {
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let relative = path
-                .strip_prefix(SOURCES)
-                .expect("below")
-                .with_extension("");
-            let names: Vec<_> = relative.iter().map(|name| name.to_string_lossy()).collect();
-            let names = match names.last().map(AsRef::as_ref) {
-                Some("mod" | "lib" | "main") => &names[..names.len() - 1],
-                // They look at what nobody else may.
-                Some("tests" | "architecture" | "documents") => continue,
-                _ => &names[..],
-            };
-            let text = fs::read_to_string(&path).expect("a text");
-            let text = text
-                .split("#[cfg(test)]\nmod tests {")
-                .next()
-                .unwrap_or_default();
-            let code = text
-                .lines()
-                .filter(|line| !line.trim_start().starts_with("//"));
-            let code = code.collect::<Vec<_>>().join("\n");
-            let module = names.join("::");
-            files.push(File { module, code });
-        }
-    }
+/// None of those that look at what nobody else may.
+fn read(path: &Path) -> Option<File> {
+    let relative = path
+        .strip_prefix(SOURCES)
+        .expect("below")
+        .with_extension("");
+    let names: Vec<_> = relative.iter().map(|name| name.to_string_lossy()).collect();
+    let names = match names.last().map(AsRef::as_ref) {
+        Some("mod" | "lib" | "main") => &names[..names.len() - 1],
+        Some("tests" | "architecture" | "documents") => return None,
+        _ => &names[..],
+    };
+    let text = fs::read_to_string(path).expect("a text");
+    let text = text
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or_default();
+    let code = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    let code = code.collect::<Vec<_>>().join("\n");
+    let module = names.join("::");
+    Some(File { module, code })
 }
 
 /// The paths of all `use crate::…` and `use super::…`, each written out.

@@ -30,8 +30,8 @@ pub(crate) fn has_table(page: &str, table: &str) {
     fs::write(path, text.replace(written, table)).unwrap();
 }
 
-/// All files with this extension below a folder.
-fn files(folder: &str, wanted: &str) -> Vec<PathBuf> {
+/// All files with this extension below a folder of the repository.
+pub(crate) fn files(folder: &str, wanted: &str) -> Vec<PathBuf> {
     let mut folders = vec![root().join(folder)];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
