@@ -93,6 +93,13 @@ impl<'d> Lookup<'d> {
         }
     }
 
+    /// The names of the custom fields that are defined in the database, in no order.
+    pub fn custom_fields(&self, db_id: i64) -> impl Iterator<Item = &'d str> {
+        let database = self.directory.databases.get(&db_id);
+        let names = database.map(|database| database.fields.keys().map(String::as_str));
+        names.into_iter().flatten()
+    }
+
     /// Something was refused, perhaps by a definition that is changed by now.
     pub fn doubt(&self) {
         self.missed.set(true);

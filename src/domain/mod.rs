@@ -10,6 +10,7 @@ pub mod email;
 pub mod hex;
 pub mod identity;
 pub mod kind;
+pub mod near_name;
 pub mod outcome;
 pub mod parse;
 pub mod profile;

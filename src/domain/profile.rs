@@ -7,6 +7,8 @@ use super::directory::Lookup;
 use super::email::{self, Email};
 use super::identity::{ProfileId, RequestId};
 use super::kind::{self, Field, Flaw, Kind, wrong_type};
+use super::near_name::meant;
+use super::parse::Complaint;
 use super::subscription::{self, Checked, Subscription};
 use super::value::{Json, Object, Value};
 
@@ -52,6 +54,12 @@ const EMAIL: &str = "email";
 
 /// The field of a profile that holds its subscriptions.
 pub const SUBSCRIPTIONS: &str = "subscriptions";
+
+/// The names of the fields that every database has.
+pub fn names<'n>() -> impl Iterator<Item = &'n str> {
+    let subscriptions = std::iter::once(SUBSCRIPTIONS);
+    FIELDS.iter().map(|field| field.name).chain(subscriptions)
+}
 
 /// Whether a custom field can't have this name.
 pub fn is_reserved(name: &str) -> bool {
@@ -182,6 +190,14 @@ fn kind_of(name: &str, db_id: i64, lookup: &Lookup<'_>) -> Result<Kind, Flaw> {
     match lookup.custom_field(db_id, name) {
         CustomField::Defined(field_type) => Ok(Kind::of(field_type)),
         CustomField::Undefined => Ok(Kind::Any),
-        CustomField::Unknown => Err("is not a field of this database".into()),
+        CustomField::Unknown => Err(unknown_field(name, db_id, lookup).into()),
+    }
+}
+
+/// What is wrong with a field that a strict database does not have.
+fn unknown_field(name: &str, db_id: i64, lookup: &Lookup<'_>) -> Complaint {
+    match meant(name, names().chain(lookup.custom_fields(db_id))) {
+        Some(known) => format!("is not a field of this database; did you mean `{known}`?").into(),
+        None => "is not a field of this database".into(),
     }
 }

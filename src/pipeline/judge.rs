@@ -95,6 +95,7 @@ impl Context {
             verdict,
             format,
             feedback_id: None,
+            warnings: Vec::new(),
             directory_missed: false,
         }
     }

@@ -18,6 +18,8 @@ pub struct Reply<'a> {
     pub result: Result<Success<'a>, &'a Rejection>,
     /// As it came in the request.
     pub feedback_id: Option<&'a str>,
+    /// What the producer asked to be told of.
+    pub warnings: &'a [String],
 }
 
 /// The request was accepted.
@@ -51,6 +53,8 @@ struct Body<'a> {
     feedback_id: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     skipped_subscriptions: &'a [Skipped],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    warnings: &'a [String],
 }
 
 /// What a reply takes that says "added", with some room.
@@ -84,6 +88,7 @@ impl Reply<'_> {
             error_text: &summary,
             result: None,
             skipped_subscriptions: &[],
+            warnings: &[],
             ..self.body("")
         };
         let without_feedback = Body {
@@ -140,6 +145,7 @@ impl Reply<'_> {
         };
         Body {
             feedback_id: self.feedback_id,
+            warnings: self.warnings,
             ..body
         }
     }
@@ -162,6 +168,7 @@ impl<'a> Body<'a> {
             result: None,
             feedback_id: None,
             skipped_subscriptions: &[],
+            warnings: &[],
         }
     }
 
@@ -208,6 +215,9 @@ impl<'a> Body<'a> {
                 xml.text("error_text", &skipped.error_text)
             })?;
         }
+        for warning in self.warnings {
+            xml.text_item("warnings", warning)?;
+        }
         Ok(())
     }
 }
@@ -236,6 +246,7 @@ mod tests {
         let [json, xml] = both(&Reply {
             result: Ok(Success::One(added(&[]))),
             feedback_id: None,
+            warnings: &[],
         });
         assert_eq!(
             json,
@@ -255,6 +266,7 @@ mod tests {
         let [json, xml] = both(&Reply {
             result: Err(&rejection),
             feedback_id: Some("f\"<1"),
+            warnings: &[],
         });
         assert_eq!(
             json,
@@ -276,6 +288,7 @@ mod tests {
         let [json, xml] = both(&Reply {
             result: Ok(Success::One(added(&skipped))),
             feedback_id: None,
+            warnings: &[],
         });
         assert!(
             json.ends_with(r#""skipped_subscriptions":[{"index":1,"error_text":"x"}]}"#),
@@ -296,6 +309,7 @@ mod tests {
         let [json, xml] = both(&Reply {
             result,
             feedback_id: None,
+            warnings: &[],
         });
         assert_eq!(
             json,
@@ -309,11 +323,27 @@ mod tests {
         assert!(
             both(&Reply {
                 result: Ok(Success::Many(vec![])),
-                feedback_id: None
+                feedback_id: None,
+                warnings: &[],
             })[0]
                 .ends_with(r#""result":[]}"#)
         );
     }
+
+    #[test]
+    fn warnings_come_last() {
+        let warnings = ["data.Email: x".to_owned(), "y".to_owned()];
+        let [json, xml] = both(&Reply {
+            result: Ok(Success::One(added(&[]))),
+            feedback_id: Some("f"),
+            warnings: &warnings,
+        });
+        assert!(json.ends_with(r#","feedback_id":"f","warnings":["data.Email: x","y"]}"#));
+        assert!(xml.ends_with(
+            "<warnings array=\"true\">data.Email: x</warnings><warnings array=\"true\">y</warnings></xml>"
+        ));
+    }
+
     /// What a reply says in at most `max` bytes, as text.
     fn within(reply: &Reply<'_>, format: Format, max: usize) -> String {
         String::from_utf8(reply.to_bytes_within(format, max)).unwrap()
@@ -328,6 +358,7 @@ mod tests {
         let reply = Reply {
             result: Ok(Success::One(added(&skipped))),
             feedback_id: Some("f"),
+            warnings: &[],
         };
         for format in [Format::Json, Format::Xml] {
             let full = reply.to_bytes(format);
@@ -348,6 +379,7 @@ mod tests {
         let reply = Reply {
             result: Ok(Success::One(added(&skipped))),
             feedback_id: Some("f"),
+            warnings: &[],
         };
         let text = "added; 20000 subscriptions were skipped, their list is larger than the broker takes (300 bytes)";
         assert_eq!(
@@ -373,6 +405,7 @@ mod tests {
         let reply = Reply {
             result: Ok(Success::Many(results)),
             feedback_id: None,
+            warnings: &[],
         };
         for (format, head, tail) in [
             (Format::Json, r#"{"error":0,"error_text":""#, r#""}"#),
@@ -397,6 +430,7 @@ mod tests {
         let reply = Reply {
             result: Ok(Success::One(added(&[]))),
             feedback_id: Some(&feedback_id),
+            warnings: &[],
         };
         let short = r#"{"error":0,"error_text":"added","profile_id":"6638e1e8ee44bb50a67115c4"}"#;
         assert_eq!(within(&reply, Format::Json, 1000), short);
@@ -408,6 +442,7 @@ mod tests {
         let refused = Reply {
             result: Err(&rejection),
             feedback_id: None,
+            warnings: &[],
         };
         assert_eq!(
             within(&refused, Format::Json, 100),

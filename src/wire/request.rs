@@ -35,6 +35,11 @@ pub const FIELDS: &[Field] = &[
         Kind::String,
         "Comes back in the reply as it is",
     ),
+    Field::new(
+        "warnings",
+        Kind::Boolean,
+        "Tell in the reply of names that are ignored, or nearly those of a field; false by default",
+    ),
 ];
 
 /// The names of all top-level fields.
@@ -45,6 +50,7 @@ pub const NAMES: &[&str] = &[
     "skip_triggers",
     "skip_invalid_subscriptions",
     "feedback_id",
+    "warnings",
 ];
 
 /// The longest `feedback_id`: it comes back in the reply, which the broker must be able to carry.
@@ -71,7 +77,14 @@ pub struct Request<'a> {
     pub skip_invalid_subscriptions: bool,
     /// Echoed in the reply, also where the answer is "no".
     pub feedback_id: Option<Cow<'a, str>>,
+    /// Tell in the reply of what is no error, but most likely not what was meant.
+    pub warnings: bool,
+    /// Names at the top level that mean nothing, up to [`IGNORED_MAX`].
+    pub ignored: Vec<Cow<'a, str>>,
 }
+
+/// The most names of unknown top-level fields that are kept: more are only known to be there.
+pub const IGNORED_MAX: usize = 101;
 
 /// The profile or profiles of a request, not yet looked at.
 #[derive(Debug, PartialEq)]
@@ -96,12 +109,18 @@ impl<'a> Request<'a> {
     pub fn from_document(document: Object<'a>) -> Result<Self, Misshapen<'a>> {
         let mut fields = Fields::default();
         let mut first_bad = None;
+        let mut ignored = Vec::new();
         for (name, value) in document
             .into_fields()
             .filter(|(_, value)| *value != Value::Null)
         {
-            if let Err(flaw) = fields.take(&name, value) {
-                first_bad.get_or_insert_with(|| flaw.in_field(&name).at(""));
+            match fields.take(&name, value) {
+                Ok(true) => {}
+                Ok(false) if ignored.len() < IGNORED_MAX => ignored.push(name),
+                Ok(false) => {}
+                Err(flaw) => {
+                    first_bad.get_or_insert_with(|| flaw.in_field(&name).at(""));
+                }
             }
         }
         let feedback_id = fields.feedback_id;
@@ -121,6 +140,8 @@ impl<'a> Request<'a> {
                 skip_triggers: fields.skip_triggers,
                 skip_invalid_subscriptions: fields.skip_invalid_subscriptions,
                 feedback_id,
+                warnings: fields.warnings,
+                ignored,
             }),
         }
     }
@@ -135,20 +156,22 @@ struct Fields<'a> {
     skip_triggers: bool,
     skip_invalid_subscriptions: bool,
     feedback_id: Option<Cow<'a, str>>,
+    warnings: bool,
 }
 
 impl<'a> Fields<'a> {
-    fn take(&mut self, name: &str, value: Value<'a>) -> Result<(), Flaw> {
+    /// Takes a field; false if there is none of this name.
+    fn take(&mut self, name: &str, value: Value<'a>) -> Result<bool, Flaw> {
         if name == DATA {
             self.data = Some(match value {
                 Value::Object(object) => Data::One(object),
                 Value::Array(profiles) => Data::Many(profiles),
                 other => return Err(wrong_type("an object or an array", &other).into()),
             });
-            return Ok(());
+            return Ok(true);
         }
         let Some(field) = Field::find(FIELDS, name) else {
-            return Ok(());
+            return Ok(false);
         };
         match (field.name, field.kind.check(value)?) {
             ("token", Value::String(text)) => self.token = Some(text),
@@ -164,11 +187,12 @@ impl<'a> Fields<'a> {
                 .into());
             }
             ("feedback_id", Value::String(text)) => self.feedback_id = Some(text),
+            ("warnings", Value::Bool(flag)) => self.warnings = flag,
             (name, _) => {
                 unreachable!("the table of fields has a kind for {name} that is not taken here")
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 

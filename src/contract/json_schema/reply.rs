@@ -14,6 +14,16 @@ pub(super) fn reply_schema(at: References) -> Value {
         json!({"type": "string", "description": "As it came in the request"}),
     );
     properties.insert(
+        "warnings".to_owned(),
+        json!({
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "string"},
+            "description": "Only if the request asks for them: the path and what is no error there, but most likely not \
+                what was meant",
+        }),
+    );
+    properties.insert(
         "result".to_owned(),
         json!({
             "type": "array",

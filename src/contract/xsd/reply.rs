@@ -22,7 +22,13 @@ impl Schema {
                             "xs:element",
                             &[("name", "feedback_id"), ("type", "xs:string"), least],
                         )
-                    })
+                    })?;
+                    let [least, most] = ANY_NUMBER;
+                    let attributes = [("name", "warnings"), ("type", "Warning"), least, most];
+                    schema.described(
+                        &attributes,
+                        "Only if the request asks for them: what is no error, but most likely not what was meant",
+                    )
                 })
             })
         })?;
@@ -42,6 +48,13 @@ impl Schema {
                 )
             })?;
             schema.array_attribute()
+        })?;
+        self.element("xs:complexType", &[("name", "Warning")], |schema| {
+            schema.element("xs:simpleContent", &[], |schema| {
+                schema.element("xs:extension", &[("base", "xs:string")], |schema| {
+                    schema.array_attribute()
+                })
+            })
         })?;
         self.element("xs:simpleType", &[("name", "Code")], |schema| {
             schema.element("xs:restriction", &[("base", "xs:int")], |schema| {

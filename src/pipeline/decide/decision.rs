@@ -49,6 +49,8 @@ pub struct Decision {
     pub format: Format,
     /// To be echoed in the reply.
     pub feedback_id: Option<String>,
+    /// What the producer asked to be told of.
+    pub warnings: Vec<String>,
     /// The directory answered "no" to a question on the way: before this decision is acted upon,
     /// the directory must be known to be up to date.
     pub directory_missed: bool,

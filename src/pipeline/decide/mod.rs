@@ -1,6 +1,7 @@
 //! The pure core: one message → what to do about it. No server, no clock, no waiting.
 
 mod decision;
+mod warnings;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -25,15 +26,23 @@ const SKIPPED_MAX: usize = 20_000;
 pub fn decide(body: &[u8], properties: &Properties<'_>, rules: &Rules<'_>) -> Decision {
     let lookup = Lookup::new(rules.directory);
     let format = Format::of(properties.content_type, body);
-    let mut feedback_id = None;
-    let verdict = judge(body, format, properties, rules, &lookup, &mut feedback_id);
+    let mut echo = Echo::default();
+    let verdict = judge(body, format, properties, rules, &lookup, &mut echo);
     let verdict = verdict.unwrap_or_else(|verdict| verdict);
     Decision {
         verdict,
         format,
-        feedback_id,
+        feedback_id: echo.feedback_id,
+        warnings: echo.warnings,
         directory_missed: lookup.missed(),
     }
+}
+
+/// What the reply says besides the verdict, as far as it is known.
+#[derive(Default)]
+struct Echo {
+    feedback_id: Option<String>,
+    warnings: Vec<String>,
 }
 
 /// Either way it is the verdict; the error is the one that ends the checks early.
@@ -43,7 +52,7 @@ fn judge(
     properties: &Properties<'_>,
     rules: &Rules<'_>,
     lookup: &Lookup<'_>,
-    feedback_id: &mut Option<String>,
+    echo: &mut Echo,
 ) -> Result<Verdict, Verdict> {
     let unreadable = |flaw: Unreadable| {
         Verdict::DeadLetter(DeadLetterReason::Unreadable, Rejection::unreadable(flaw))
@@ -55,10 +64,10 @@ fn judge(
     } = TopLevel::read(body, format, properties.content_type, rules.body_max)
         .map_err(unreadable)?;
     let mut request = Request::from_document(document).map_err(|misshapen| {
-        *feedback_id = misshapen.feedback_id.map(Cow::into_owned);
+        echo.feedback_id = misshapen.feedback_id.map(Cow::into_owned);
         Verdict::Refuse(misshapen.rejection)
     })?;
-    *feedback_id = request.feedback_id.as_deref().map(str::to_owned);
+    echo.feedback_id = request.feedback_id.as_deref().map(str::to_owned);
     if let Some(too_large) = too_large {
         return Err(Verdict::Refuse(too_large));
     }
@@ -70,6 +79,9 @@ fn judge(
         let document = format.read(body).map_err(unreadable)?;
         request = Request::from_document(document)
             .map_err(|misshapen| Verdict::Refuse(misshapen.rejection))?;
+    }
+    if request.warnings {
+        echo.warnings = warnings::warnings(&request, lookup);
     }
     let adding = Adding {
         db_id: request.db_id,

@@ -60,6 +60,7 @@ impl InFlight {
         Reply {
             result,
             feedback_id: self.decision.feedback_id.as_deref(),
+            warnings: &self.decision.warnings,
         }
     }
 

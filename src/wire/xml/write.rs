@@ -27,12 +27,12 @@ pub struct Elements(Writer<Vec<u8>>);
 impl Elements {
     /// An element with a text.
     pub fn text(&mut self, name: &str, text: &str) -> io::Result<()> {
-        // A reader takes a bare carriage return for the end of a line (XML 1.0, 2.11).
-        let escaped = escape(text).replace('\r', "&#13;");
-        let text = Event::Text(BytesText::from_escaped(escaped));
-        self.element(BytesStart::new(name), |elements| {
-            elements.0.write_event(text)
-        })
+        self.element(BytesStart::new(name), |elements| elements.write(text))
+    }
+
+    /// An element of an array, with a text.
+    pub fn text_item(&mut self, name: &str, text: &str) -> io::Result<()> {
+        self.element(array_item(name), |elements| elements.write(text))
     }
 
     /// An element with elements in it.
@@ -50,10 +50,14 @@ impl Elements {
         name: &str,
         content: impl FnOnce(&mut Self) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.element(
-            BytesStart::new(name).with_attributes([(ARRAY, "true")]),
-            content,
-        )
+        self.element(array_item(name), content)
+    }
+
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        // A reader takes a bare carriage return for the end of a line (XML 1.0, 2.11).
+        let escaped = escape(text).replace('\r', "&#13;");
+        self.0
+            .write_event(Event::Text(BytesText::from_escaped(escaped)))
     }
 
     fn element(
@@ -66,4 +70,8 @@ impl Elements {
         content(self)?;
         self.0.write_event(Event::End(end))
     }
+}
+
+fn array_item(name: &str) -> BytesStart<'_> {
+    BytesStart::new(name).with_attributes([(ARRAY, "true")])
 }

@@ -570,6 +570,7 @@ fn check_reply(message: &Message<'_>, decision: &Decision) {
     let reply = Reply {
         result,
         feedback_id: decision.feedback_id.as_deref(),
+        warnings: &decision.warnings,
     };
     let bytes = reply.to_bytes(decision.format);
     assert!(

@@ -59,7 +59,12 @@ pub fn request(u: &mut Unstructured<'_>, scope: Scope) -> Result<Node> {
         };
         document.push(("token".to_owned(), Node::String(token.to_owned())));
     }
-    for name in ["skip_triggers", "skip_invalid_subscriptions", "feedback_id"] {
+    for name in [
+        "skip_triggers",
+        "skip_invalid_subscriptions",
+        "feedback_id",
+        "warnings",
+    ] {
         let kind = if name == "feedback_id" {
             Kind::String
         } else {
