@@ -33,7 +33,7 @@ pub const fn alternatives(channel: Channel) -> &'static [&'static [AddressPart]]
     ];
     const PUSH: Alternatives = &[&[
         AddressPart::new(&["provider"], Kind::Provider),
-        AddressPart::new(&["subscription_id"], Kind::Name),
+        AddressPart::new(&["subscription_id"], Kind::Word),
     ]];
     const TELEGRAM: Alternatives = &[&[AddressPart::new(&["cc_data", "id"], Kind::Integer)]];
     const MESSENGER: Alternatives = &[&[AddressPart::new(&["cc_data", "phone"], Kind::Phone)]];
@@ -85,8 +85,11 @@ fn find<'v, 'a>(object: &'v Object<'a>, path: &[&str]) -> Result<Option<&'v Valu
     };
     match object.get(name) {
         None => Ok(None),
+        Some(value) if value.is_blank() => Ok(None),
         Some(value) if rest.is_empty() => Ok(Some(value)),
+        // As PHP writes an empty object.
+        Some(Value::Array(items)) if items.is_empty() => Ok(None),
         Some(Value::Object(inner)) => find(inner, rest).map_err(|flaw| flaw.in_field(name)),
-        Some(other) => Err(Flaw::from(wrong_type("an object", other)).in_field(name)),
+        Some(other) => Err(wrong_type("an object", other).in_field(name)),
     }
 }

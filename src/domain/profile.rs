@@ -2,13 +2,14 @@
 
 use jiff::Timestamp;
 
+use super::complaint::Complaint;
 use super::custom_field::CustomField;
 use super::directory::Lookup;
-use super::email::{self, Email};
+use super::email::Email;
 use super::identity::{ProfileId, RequestId};
 use super::kind::{self, Field, Flaw, Kind, wrong_type};
 use super::near_name::meant;
-use super::parse::Complaint;
+use super::parse;
 use super::subscription::{self, Checked, Subscription};
 use super::value::{Json, Object, Value};
 
@@ -24,15 +25,15 @@ pub const FIELDS: &[Field] = &[
         Kind::Phones,
         "Phone numbers with country code; stored in E.164 form",
     ),
-    Field::new("_fname", Kind::String, "First name"),
-    Field::new("_lname", Kind::String, "Last name"),
-    Field::new("_city", Kind::String, "City"),
-    Field::new("_region", Kind::String, "Region"),
-    Field::new("_browser", Kind::String, "Browser"),
-    Field::new("_os", Kind::String, "Operating system"),
-    Field::new("_vendor", Kind::String, "Vendor of the device"),
-    Field::new("_regcity", Kind::String, "City at registration"),
-    Field::new("_regurl", Kind::String, "Page of registration"),
+    Field::new("_fname", Kind::Text, "First name"),
+    Field::new("_lname", Kind::Text, "Last name"),
+    Field::new("_city", Kind::Text, "City"),
+    Field::new("_region", Kind::Text, "Region"),
+    Field::new("_browser", Kind::Text, "Browser"),
+    Field::new("_os", Kind::Text, "Operating system"),
+    Field::new("_vendor", Kind::Text, "Vendor of the device"),
+    Field::new("_regcity", Kind::Text, "City at registration"),
+    Field::new("_regurl", Kind::Text, "Page of registration"),
     Field::new("_country", Kind::Country, "Country code of two letters"),
     Field::new("_regcountry", Kind::Country, "Country code at registration"),
     Field::new("_postal_code", Kind::PostalCode, "Postal code"),
@@ -114,7 +115,9 @@ impl Fields {
         let object = match profile {
             Value::Object(object) => object,
             Value::Null => Object::default(),
-            other => return Err(wrong_type("an object", &other).into()),
+            // As PHP writes an empty object.
+            Value::Array(items) if items.is_empty() => Object::default(),
+            other => return Err(wrong_type("an object", &other)),
         };
         let mut email = None;
         let mut subscriptions = Checked::default();
@@ -142,7 +145,10 @@ impl Fields {
                     Err(flaw) => Some(Err(flaw.in_field(EMAIL))),
                 };
             }
-            Some(check_field(&name, value, db_id, lookup).map(|value| (name, value)))
+            match check_field(&name, value, db_id, lookup) {
+                Ok(Value::Null) => None,
+                checked => Some(checked.map(|value| (name, value))),
+            }
         });
         // Collected where they stand: a profile may have a million fields.
         let data = Object::from_distinct(kept.collect::<Result<_, Flaw>>()?);
@@ -173,10 +179,10 @@ fn check_field<'a>(
 
 /// An email of nothing but blanks is none.
 fn email_of(value: Value<'_>) -> Result<Option<Email>, Flaw> {
-    match &value {
-        Value::String(text) | Value::Text(text) if email::is_blank(text) => Ok(None),
-        _ => Ok(Some(kind::email(value)?)),
+    if value.is_blank() {
+        return Ok(None);
     }
+    kind::email(value).map(Some)
 }
 
 /// What a field can be: by our own table, by what the operator has defined, or anything.
@@ -184,9 +190,7 @@ fn kind_of(name: &str, db_id: i64, lookup: &Lookup<'_>) -> Result<Kind, Flaw> {
     if let Some(field) = Field::find(FIELDS, name) {
         return Ok(field.kind);
     }
-    if name.contains('\0') {
-        return Err("must not have a name with the character U+0000".into());
-    }
+    parse::field_name(name)?;
     match lookup.custom_field(db_id, name) {
         CustomField::Defined(field_type) => Ok(Kind::of(field_type)),
         CustomField::Undefined => Ok(Kind::Any),

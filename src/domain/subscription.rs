@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use jiff::Timestamp;
-
 use super::address;
 use super::channel::Channel;
+use super::complaint::Complaint;
 use super::directory::Lookup;
 use super::email;
 use super::kind::{Field, Flaw, Kind, wrong_type};
-use super::parse::{self, Complaint};
+use super::moment::Moment;
+use super::parse;
 use super::value::{Json, Object, Value};
 
 /// The fields that are the same for every channel. The address is in others
@@ -36,7 +36,7 @@ pub const FIELDS: &[Field] = &[
         Kind::Integer,
         "Priority among the profile's subscriptions",
     ),
-    Field::new("cats", Kind::Strings, "Categories"),
+    Field::new("cats", Kind::Texts, "Categories"),
     Field::new(
         "custom_fields",
         Kind::Object,
@@ -70,7 +70,7 @@ pub struct Subscription {
     /// An object.
     pub custom_fields: Option<Json>,
     /// When the subscriber opted in, if the producer says so.
-    pub date: Option<Timestamp>,
+    pub date: Option<Moment>,
     /// From where.
     pub ip: Option<IpAddr>,
     /// On which page.
@@ -78,7 +78,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Complaint its address has in common with other spellings of it. An email has some; the ids
+    /// What its address has in common with other spellings of it. An email has some; the ids
     /// of devices have none.
     pub fn identity(&self) -> String {
         match self.channel {
@@ -93,7 +93,7 @@ impl Subscription {
 pub struct Skipped {
     /// Its place in the request's array, from 0.
     pub index: usize,
-    /// Complaint is wrong with it.
+    /// What is wrong with it.
     pub error_text: String,
 }
 
@@ -115,8 +115,12 @@ pub fn check_all(
     skip_invalid: bool,
     lookup: &Lookup<'_>,
 ) -> Result<Checked, Flaw> {
-    let Value::Array(items) = value else {
-        return Err(wrong_type("an array", &value).into());
+    let items = match value {
+        Value::Array(items) => items,
+        value if value.is_blank() => return Ok(Checked::default()),
+        // An array of one has one element in XML, marked or not.
+        value if value.has_text() => vec![value],
+        other => return Err(wrong_type("an array", &other)),
     };
     if items.len() > SUBSCRIPTIONS_MAX {
         return Err(
@@ -153,7 +157,7 @@ pub fn check_all(
 /// missing, or wrong only together with another field, comes after them.
 fn check(item: Value<'_>, db_id: i64, lookup: &Lookup<'_>) -> Result<Subscription, Flaw> {
     let Value::Object(object) = item else {
-        return Err(wrong_type("an object", &item).into());
+        return Err(wrong_type("an object", &item));
     };
     let mut fields = Fields::default();
     let mut others = Vec::new();
@@ -204,7 +208,7 @@ struct Fields {
     priority: Option<i64>,
     cats: Option<Json>,
     custom_fields: Option<Json>,
-    date: Option<Timestamp>,
+    date: Option<Moment>,
     ip: Option<IpAddr>,
     url: Option<String>,
 }
@@ -219,8 +223,9 @@ impl Fields {
         lookup: &Lookup<'_>,
     ) -> Result<(), Flaw> {
         match (name, value) {
+            (_, Value::Null) => {}
             ("resource_id", Value::Number(digits)) => {
-                let id = parse::integer(&digits)?;
+                let id = parse::int64(&digits)?;
                 if !lookup.has_resource(db_id, id) {
                     return Err(
                         Complaint::from(format!("database {db_id} has no resource {id}")).into(),
@@ -232,7 +237,7 @@ impl Fields {
             ("status", Value::String(text) | Value::Number(text)) => {
                 self.status = Some(text.into_owned())
             }
-            ("priority", Value::Number(digits)) => self.priority = Some(parse::integer(&digits)?),
+            ("priority", Value::Number(digits)) => self.priority = Some(parse::int64(&digits)?),
             ("cats", value) => self.cats = Some(Json::from(&value)),
             ("custom_fields", value) => self.custom_fields = Some(Json::from(&value)),
             ("date", Value::String(text)) => self.date = Some(parse::date_time(&text)?),

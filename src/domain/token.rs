@@ -11,6 +11,11 @@ use super::outcome::Unauthenticated;
 /// What every token begins with, so that people and secret scanners recognise one.
 const PREFIX: &str = "pw_";
 
+/// Whether there may be a token, or a part of one, in a text.
+pub fn is_in(text: &str) -> bool {
+    text.contains(PREFIX)
+}
+
 /// The secret itself. It is shown once, when it is made, and never printed by accident.
 pub struct Secret(String);
 

@@ -11,6 +11,8 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 
+use super::blank::is_blank;
+
 /// One value of a request body.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'a> {
@@ -29,6 +31,11 @@ pub enum Value<'a> {
     /// An object in the order of the document.
     Object(Object<'a>),
 }
+
+/// What a reader puts in the place of half of a surrogate pair (`\\ud83d` alone), which is an escape
+/// of JSON and stands for nothing that a text can hold. As a text with U+0000 can't be stored
+/// either, each that is looked at is refused without another look.
+pub const HALF_SURROGATE: &str = "\0\u{ffff}";
 
 /// A value as JSON text, to be stored or sent as it is.
 #[derive(Debug, Clone, Serialize)]
@@ -86,6 +93,13 @@ impl<'a> Object<'a> {
             self.0.shrink_to_fit();
         }
         self
+    }
+
+    /// Returns the same object without anything borrowed from the body.
+    pub fn into_owned(self) -> Object<'static> {
+        let fields = self.0.into_iter();
+        let owned = fields.map(|(name, value)| (Cow::Owned(name.into_owned()), value.into_owned()));
+        Object(owned.collect())
     }
 
     /// The value of a field; `None` where it is absent or null.
@@ -176,9 +190,43 @@ impl<'a> Value<'a> {
             Value::Null => "null",
             Value::Bool(_) => "a boolean",
             Value::Number(_) => "a number",
-            Value::String(_) | Value::Text(_) => "a string",
+            Value::String(_) => "a string",
+            Value::Text(_) => "a text",
             Value::Array(_) => "an array",
             Value::Object(_) => "an object",
+        }
+    }
+
+    /// Whether nothing is given: null, or nothing to see in a string.
+    pub fn is_blank(&self) -> bool {
+        match self {
+            Value::Null => true,
+            Value::String(text) | Value::Text(text) => is_blank(text),
+            _ => false,
+        }
+    }
+
+    /// Whether a text of XML is in it. JSON has none.
+    pub fn has_text(&self) -> bool {
+        match self {
+            Value::Text(_) => true,
+            Value::Array(items) => items.iter().any(Value::has_text),
+            Value::Object(object) => object.iter().any(|(_, value)| value.has_text()),
+            _ => false,
+        }
+    }
+
+    /// Returns the same value without anything borrowed from the body.
+    pub fn into_owned(self) -> Value<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        match self {
+            Value::Null => Value::Null,
+            Value::Bool(value) => Value::Bool(value),
+            Value::Number(digits) => Value::Number(owned(digits)),
+            Value::String(text) => Value::String(owned(text)),
+            Value::Text(text) => Value::Text(owned(text)),
+            Value::Array(items) => Value::Array(items.into_iter().map(Value::into_owned).collect()),
+            Value::Object(object) => Value::Object(object.into_owned()),
         }
     }
 

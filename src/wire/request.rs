@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 
+use crate::domain::complaint::Complaint;
 use crate::domain::kind::{Field, Flaw, Kind, wrong_type};
 use crate::domain::outcome::Rejection;
-use crate::domain::parse::{self, Complaint};
+use crate::domain::parse;
 use crate::domain::value::{Object, Value};
 
 /// The top-level fields, besides [`DATA`]. Unknown ones are ignored.
@@ -65,7 +66,7 @@ pub const PROFILES_MAX: usize = 10_000;
 /// A request whose top-level fields have the right types.
 #[derive(Debug, PartialEq)]
 pub struct Request<'a> {
-    /// The API token in the body; an empty one is none.
+    /// The API token in the body.
     pub token: Option<Cow<'a, str>>,
     /// The database.
     pub db_id: i64,
@@ -119,7 +120,8 @@ impl<'a> Request<'a> {
                 Ok(false) if ignored.len() < IGNORED_MAX => ignored.push(name),
                 Ok(false) => {}
                 Err(flaw) => {
-                    first_bad.get_or_insert_with(|| flaw.in_field(&name).at(""));
+                    // Whoever sent this has not shown a token yet.
+                    first_bad.get_or_insert_with(|| flaw.unquoted().in_field(&name).at(""));
                 }
             }
         }
@@ -134,7 +136,7 @@ impl<'a> Request<'a> {
                 feedback_id,
             }),
             (None, Some(db_id)) => Ok(Request {
-                token: fields.token.filter(|token| !token.is_empty()),
+                token: fields.token,
                 db_id,
                 data: fields.data.unwrap_or_else(|| Data::One(Object::default())),
                 skip_triggers: fields.skip_triggers,
@@ -166,7 +168,7 @@ impl<'a> Fields<'a> {
             self.data = Some(match value {
                 Value::Object(object) => Data::One(object),
                 Value::Array(profiles) => Data::Many(profiles),
-                other => return Err(wrong_type("an object or an array", &other).into()),
+                other => return Err(wrong_type("an object or an array", &other)),
             });
             return Ok(true);
         }
@@ -174,8 +176,9 @@ impl<'a> Fields<'a> {
             return Ok(false);
         };
         match (field.name, field.kind.check(value)?) {
+            (_, Value::Null) => {}
             ("token", Value::String(text)) => self.token = Some(text),
-            ("db_id", Value::Number(digits)) => self.db_id = Some(parse::integer(&digits)?),
+            ("db_id", Value::Number(digits)) => self.db_id = Some(parse::int64(&digits)?),
             ("skip_triggers", Value::Bool(flag)) => self.skip_triggers = flag,
             ("skip_invalid_subscriptions", Value::Bool(flag)) => {
                 self.skip_invalid_subscriptions = flag
@@ -220,7 +223,7 @@ mod tests {
             ("<xml/>", "db_id: is missing"),
             (
                 "<xml><db_id>x</db_id></xml>",
-                "db_id: must be an integer, is a string",
+                "db_id: must be an integer, is a text",
             ),
             ("<xml><db_id>0</db_id></xml>", "db_id: must be 1 or more"),
             (
@@ -229,11 +232,11 @@ mod tests {
             ),
             (
                 "<xml><db_id>1</db_id><data>x</data></xml>",
-                "data: must be an object or an array, is a string",
+                "data: must be an object or an array, is a text",
             ),
             (
-                "<xml><db_id>1</db_id><skip_triggers>1</skip_triggers></xml>",
-                "skip_triggers: must be true or false, is a string",
+                "<xml><db_id>1</db_id><skip_triggers>yes</skip_triggers></xml>",
+                "skip_triggers: must be true, false, 1 or 0, is a text",
             ),
         ] {
             assert_eq!(request(body).unwrap_err().rejection.text, text, "{body}");
@@ -288,7 +291,15 @@ mod tests {
         for (body, text) in [
             (r#"{}"#, "db_id: is missing"),
             (r#"{"db_id":null}"#, "db_id: is missing"),
-            (r#"{"db_id":"1"}"#, "db_id: must be an integer, is a string"),
+            (
+                r#"{"db_id":"1"}"#,
+                "db_id: must be an integer, is a string; write it without quotes",
+            ),
+            (
+                r#"{"db_id":"one"}"#,
+                "db_id: must be an integer, is a string",
+            ),
+            (r#"{"db_id":" "}"#, "db_id: is missing"),
             (
                 r#"{"db_id":1.5}"#,
                 "db_id: must be an integer, is a fraction",
@@ -313,7 +324,7 @@ mod tests {
             ),
             (
                 r#"{"db_id":1,"skip_invalid_subscriptions":"true"}"#,
-                "skip_invalid_subscriptions: must be true or false, is a string",
+                "skip_invalid_subscriptions: must be true or false, is a string; write it without quotes",
             ),
             (
                 r#"{"db_id":1,"feedback_id":7}"#,

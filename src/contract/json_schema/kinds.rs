@@ -16,8 +16,7 @@ pub(super) const WITHOUT_NUL: &str = "^[^\\u0000]*$";
 /// Makes the schema of a value of this kind.
 pub(super) fn kind(kind: Kind) -> Value {
     match kind {
-        Kind::String | Kind::Word => json!({"type": "string", "pattern": WITHOUT_NUL}),
-        Kind::Name => json!({"type": "string", "pattern": "\\S"}),
+        Kind::String | Kind::Text | Kind::Word => json!({"type": "string", "pattern": WITHOUT_NUL}),
         Kind::Provider => json!({"type": "string", "pattern": "^[^:]*[^:\\s][^:]*$"}),
         Kind::Email => {
             json!({"type": "string", "pattern": "^\\s*[^@\\s\"]+@[^@\\s]+[.\\u3002\\uff0e\\uff61][^@\\s]+\\s*$", "examples": ["john@example.com"]})
@@ -47,7 +46,7 @@ pub(super) fn kind(kind: Kind) -> Value {
         Kind::Id => json!({"type": "integer", "minimum": 1, "maximum": i64::MAX}),
         Kind::Number => json!({"type": "number"}),
         Kind::Boolean => json!({"type": "boolean"}),
-        Kind::Strings => json!({"type": "array", "items": self::kind(Kind::String)}),
+        Kind::Strings | Kind::Texts => json!({"type": "array", "items": self::kind(Kind::String)}),
         Kind::Object => json!({"type": "object"}),
         Kind::Any => json!({}),
     }

@@ -61,6 +61,7 @@ pub(super) fn single(kind: Kind) -> Kind {
     match kind {
         Kind::Phones => Kind::Phone,
         Kind::Strings => Kind::String,
+        Kind::Texts => Kind::Text,
         other => other,
     }
 }
@@ -98,7 +99,7 @@ pub(super) fn facets(kind: Kind) -> Vec<(&'static str, String)> {
     };
     match kind {
         Kind::Id => vec![("xs:minInclusive", "1".to_owned())],
-        Kind::Name => vec![("xs:minLength", "1".to_owned())],
+        Kind::Word => vec![("xs:minLength", "1".to_owned())],
         Kind::Provider => pattern("[^:]+"),
         Kind::Email => pattern("[^@\\s\"]+@[^@\\s]+[.\u{3002}\u{ff0e}\u{ff61}][^@\\s]+"),
         Kind::Phone => pattern("\\+[ \\-.()]*[1-9]([ \\-.()]*[0-9]){7,14}[ \\-.()]*"),

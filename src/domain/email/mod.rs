@@ -19,6 +19,6 @@ mod address;
 mod key;
 mod rule;
 
-pub use self::address::{Email, address, canonical, is_blank};
+pub use self::address::{Email, address, canonical};
 pub use self::key::EmailKey;
 pub use self::rule::Rule;

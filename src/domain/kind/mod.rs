@@ -37,21 +37,21 @@ impl Field {
 /// What a field can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Any text.
+    /// Any text, as it stands.
     String,
-    /// A text without blanks around it.
+    /// The same, but in XML without the blanks around it: those are how the document is laid out.
+    Text,
+    /// A text without what can't be seen around it.
     Word,
-    /// The same, and not empty.
-    Name,
-    /// A name without a colon.
+    /// A word without a colon.
     Provider,
     /// An email address; kept trimmed, in NFC.
     Email,
     /// A phone number; kept in E.164 form.
     Phone,
-    /// An array of phone numbers.
+    /// An array of phone numbers; kept once each.
     Phones,
-    /// A country code of two letters.
+    /// A country code of two letters; kept in capitals.
     Country,
     /// A text or an integer.
     PostalCode,
@@ -63,7 +63,7 @@ pub enum Kind {
     DateTime,
     /// Either.
     DateOrDateTime,
-    /// The name of a time zone in the IANA database.
+    /// The name of a time zone in the IANA database; kept as that writes it.
     TimeZone,
     /// 0, 1, 2, `male` or `female`.
     Sex,
@@ -79,8 +79,10 @@ pub enum Kind {
     Number,
     /// `true` or `false`.
     Boolean,
-    /// An array of texts.
+    /// An array of any texts, as they stand.
     Strings,
+    /// The same, but in XML without the blanks around each.
+    Texts,
     /// An object of anything.
     Object,
     /// Whatever can be stored.

@@ -2,122 +2,129 @@
 
 use std::borrow::Cow;
 
-use super::flaw::wrong_type;
+use super::flaw::{Flaw, wrong_type};
+use crate::domain::blank::trim;
+use crate::domain::complaint::Complaint;
 use crate::domain::email::Email;
-use crate::domain::parse::{self, Complaint};
+use crate::domain::parse;
 use crate::domain::value::Value;
 
 /// Returns a text that can be stored.
-pub(super) fn string<'a>(value: Value<'a>) -> Result<Cow<'a, str>, Complaint> {
+pub(super) fn string<'a>(value: Value<'a>) -> Result<Cow<'a, str>, Flaw> {
     match value {
-        Value::String(text) | Value::Text(text) => parse::text(&text).map(|()| text),
+        Value::String(text) | Value::Text(text) => Ok(parse::text(&text).map(|()| text)?),
         other => Err(wrong_type("a string", &other)),
     }
 }
 
-/// Returns a text without blanks around it. Those of XML are how the document is laid out, those in
-/// a string of JSON are meant.
-pub(super) fn word<'a>(value: Value<'a>) -> Result<Cow<'a, str>, Complaint> {
-    string(value.trimmed())
+/// Returns a text without what can't be seen around it.
+pub(super) fn word<'a>(value: Value<'a>) -> Result<Cow<'a, str>, Flaw> {
+    string(value).map(|text| match text {
+        Cow::Borrowed(text) => Cow::Borrowed(trim(text)),
+        Cow::Owned(text) if trim(&text).len() < text.len() => Cow::Owned(trim(&text).to_owned()),
+        owned => owned,
+    })
 }
 
 /// Reads an email address, with what makes it the same as another.
-pub(in crate::domain) fn email(value: Value<'_>) -> Result<Email, Complaint> {
-    Email::parse(&word(value)?)
+pub(in crate::domain) fn email(value: Value<'_>) -> Result<Email, Flaw> {
+    Ok(Email::parse(&string(value.trimmed())?)?)
+}
+
+/// Returns a word as `parse` has it.
+pub(super) fn parsed<'a>(
+    value: Value<'a>,
+    parse: impl FnOnce(Cow<'a, str>) -> Result<Cow<'a, str>, Complaint>,
+) -> Result<Value<'a>, Flaw> {
+    let text = word(value)?;
+    let parsed = parse(text.clone()).map_err(|what| Flaw::wrong_word(what, &text));
+    parsed.map(Value::String)
 }
 
 /// Returns a word that passes a check.
 pub(super) fn passed<'a>(
     value: Value<'a>,
     check: impl FnOnce(&str) -> Result<(), Complaint>,
-) -> Result<Value<'a>, Complaint> {
-    let text = word(value)?;
-    check(&text)?;
-    Ok(Value::String(text))
+) -> Result<Value<'a>, Flaw> {
+    parsed(value, |text| check(&text).map(|()| text))
 }
 
+/// What to do about a number or a boolean that came as a string of JSON.
+const IN_QUOTES: &str = "; write it without quotes";
+
 /// Returns the digits of an integer.
-pub(super) fn integer<'a>(value: Value<'a>) -> Result<Cow<'a, str>, Complaint> {
+pub(super) fn integer<'a>(value: Value<'a>) -> Result<Cow<'a, str>, Flaw> {
     match value.trimmed() {
-        Value::Number(digits) => match parse::integer(&digits)? {
-            // JSON has `-0`, which must not become another address or status than `0`.
-            0 => Ok(Cow::Borrowed("0")),
-            _ => Ok(digits),
-        },
-        // An integer of XML may begin with zeros.
-        Value::Text(text) if parse::is_integer(&text) => {
-            Ok(Cow::Owned(parse::integer(&text)?.to_string()))
-        }
-        Value::Text(text) if is_number(&text) => parse::integer(&text).map(|_| text),
-        other => Err(wrong_type("an integer", &other)),
+        Value::Number(digits) => Ok(parse::integer(digits)?),
+        Value::Text(text) if parse::is_number(&text) => Ok(parse::integer(text)?),
+        other => Err(not_a_number("an integer", &other)),
     }
 }
 
 /// Returns a number that can be stored.
-pub(super) fn number<'a>(value: Value<'a>) -> Result<Value<'a>, Complaint> {
+pub(super) fn number<'a>(value: Value<'a>) -> Result<Value<'a>, Flaw> {
     match value.trimmed() {
         Value::Number(digits) => storable(Value::Number(digits)),
-        Value::Text(text) if is_number(&text) => storable(Value::Number(text)),
-        other => Err(wrong_type("a number", &other)),
+        Value::Text(text) if parse::is_number(&text) => {
+            storable(Value::Number(parse::as_json_has_it(text)))
+        }
+        other => Err(not_a_number("a number", &other)),
     }
 }
 
-fn is_number(text: &str) -> bool {
-    text.parse::<serde_json::Number>().is_ok()
+fn not_a_number(wanted: &str, value: &Value<'_>) -> Flaw {
+    let flaw = wrong_type(wanted, value);
+    match value {
+        Value::String(text) if parse::is_number(trim(text)) => flaw.with_hint(IN_QUOTES),
+        _ => flaw,
+    }
 }
 
-/// Returns true or false.
-pub(super) fn boolean<'a>(value: Value<'a>) -> Result<Value<'a>, Complaint> {
+/// Returns true or false. XML has two words for each (XML Schema, `boolean`).
+pub(super) fn boolean<'a>(value: Value<'a>) -> Result<Value<'a>, Flaw> {
+    let wanted = "true or false";
     match value.trimmed() {
         Value::Bool(value) => Ok(Value::Bool(value)),
-        Value::Text(text) if text == "true" => Ok(Value::Bool(true)),
-        Value::Text(text) if text == "false" => Ok(Value::Bool(false)),
-        other => Err(wrong_type("true or false", &other)),
+        Value::Text(text) if matches!(text.as_ref(), "true" | "1") => Ok(Value::Bool(true)),
+        Value::Text(text) if matches!(text.as_ref(), "false" | "0") => Ok(Value::Bool(false)),
+        Value::Text(text) => Err(wrong_type("true, false, 1 or 0", &Value::Text(text))),
+        Value::String(text) if matches!(trim(&text), "true" | "false") => {
+            Err(wrong_type(wanted, &Value::String(text)).with_hint(IN_QUOTES))
+        }
+        other => Err(wrong_type(wanted, &other)),
     }
 }
 
-/// Makes a text of XML what it is, where a field has both.
-pub(super) fn number_or_word(value: Value<'_>) -> Value<'_> {
-    match value.trimmed() {
-        // An integer of XML may begin with zeros, a number of JSON may not; in neither with a plus.
-        Value::Text(text) => match parse::integer(&text) {
-            Ok(integer) if parse::is_integer(&text) => {
-                Value::Number(Cow::Owned(integer.to_string()))
-            }
-            _ => Value::String(text),
-        },
-        other => other,
+/// Returns the digits of an integer, or the word that is one of these.
+pub(super) fn integer_or_word<'a>(
+    value: Value<'a>,
+    is_integer: impl FnOnce(&str) -> bool,
+    words: &[&str],
+    wanted: impl Fn() -> String,
+) -> Result<Value<'a>, Flaw> {
+    match value {
+        Value::Number(_) => {}
+        Value::Text(ref text) if parse::is_number(text.trim()) => {}
+        Value::String(_) | Value::Text(_) => {
+            let known = |word: &str| {
+                let is_known = words.contains(&word);
+                let wrong = || Complaint::from(format!("must be {}", wanted()));
+                is_known.then_some(()).ok_or_else(wrong)
+            };
+            return passed(value, known);
+        }
+        other => return Err(wrong_type(&wanted(), &other)),
     }
-}
-
-/// Checks a sex.
-pub(super) fn sex(value: Value<'_>) -> Result<Value<'_>, Complaint> {
-    let sound = match &value {
-        Value::Number(digits) => matches!(digits.as_ref(), "0" | "1" | "2"),
-        Value::String(word) => matches!(word.as_ref(), "male" | "female"),
-        _ => false,
-    };
-    if sound {
-        Ok(value)
+    let shown = value.clone();
+    let digits = integer(value)?;
+    if is_integer(&digits) {
+        Ok(Value::Number(digits))
     } else {
-        Err("must be 0, 1, 2, \"male\" or \"female\"".into())
-    }
-}
-
-/// Checks a status.
-pub(super) fn status(value: Value<'_>) -> Result<Value<'_>, Complaint> {
-    match &value {
-        Value::Number(_) => integer(value).map(Value::Number),
-        Value::String(word) if parse::STATUSES.contains(&word.as_ref()) => Ok(value),
-        _ => Err(format!(
-            "must be an integer or one of {}",
-            parse::STATUSES.join(", ")
-        )
-        .into()),
+        Err(wrong_type(&wanted(), &shown))
     }
 }
 
 /// Checks that a value can be stored, whatever it is.
-pub(super) fn storable(value: Value<'_>) -> Result<Value<'_>, Complaint> {
-    parse::storable(&value).map(|()| value)
+pub(super) fn storable(value: Value<'_>) -> Result<Value<'_>, Flaw> {
+    Ok(parse::storable(&value).map(|()| value)?)
 }

@@ -292,7 +292,7 @@ fn the_directory_is_asked_again_before_it_says_no() {
 fn the_first_bad_field_in_the_order_of_the_document_answers() {
     assert_eq!(
         flaw_of(r#"{"_tz":"x","email":"bad"}"#),
-        "data._tz: not an IANA time zone name such as Europe/Moscow"
+        "data._tz: must be an IANA time zone name such as Europe/Moscow, is \"x\""
     );
     assert_eq!(
         flaw_of(r#"{"email":"bad","_tz":"x"}"#),
@@ -550,7 +550,7 @@ fn field_email_is_trimmed_and_stored_apart() {
     );
     assert_eq!(
         flaw_of(r#"{"email":5}"#),
-        "data.email: must be a string, is a number"
+        "data.email: must be a string, is the number 5"
     );
 }
 
@@ -560,14 +560,14 @@ fn field_phones_are_stored_in_e164() {
         data_of(r#"{"phones":["+7 (900) 000-00-00","+442079460958"]}"#),
         r#"{"phones":["+79000000000","+442079460958"]}"#
     );
-    let what = "not a phone number with country code, such as +79000000000";
+    let what = "not a phone number: must begin with + and the country code, such as +79000000000";
     assert_eq!(
         flaw_of(r#"{"phones":["+79000000000","x"]}"#),
         format!("data.phones[1]: {what}")
     );
     assert_eq!(
-        flaw_of(r#"{"phones":"+79000000000"}"#),
-        "data.phones: must be an array, is a string"
+        flaw_of(r#"{"phones":"79"}"#),
+        "data.phones: must be an array, is the string \"79\""
     );
     assert_eq!(
         flaw_of(r#"{"phones":[79000000000]}"#),
@@ -587,7 +587,7 @@ const PLAIN_FIELDS: &[(&str, &str, &str)] = &[
     ("_regcity", r#""Rome""#, "1"),
     ("_regurl", r#""https://example.com/?a=b""#, "1"),
     ("_country", r#""RU""#, r#""RUS""#),
-    ("_regcountry", r#""de""#, "49"),
+    ("_regcountry", r#""DE""#, "49"),
     ("_postal_code", r#""EC1A 1BB""#, "1.5"),
     ("_postal_code", "101000", "true"),
     ("_ip", r#""192.0.2.1""#, r#""192.0.2.256""#),
@@ -641,15 +641,17 @@ fn strings_with_u0000_are_refused_wherever_they_stand() {
 }
 
 #[test]
-fn error_texts_have_no_value_of_the_request() {
+fn error_texts_have_nothing_private_of_the_request() {
     for data in [
         r#"{"email":"s3cret"}"#,
         r#"{"phones":["s3cret"]}"#,
-        r#"{"_tz":"s3cret"}"#,
-        r#"{"_status":"s3cret"}"#,
+        r#"{"_tz":"s3cret@example.com"}"#,
+        r#"{"_status":"pw_s3cret"}"#,
+        r#"{"_sex":["s3cret"]}"#,
     ] {
         assert!(!flaw_of(data).contains("s3cret"), "{data}");
     }
+    assert!(flaw_of(r#"{"_sex":79000000000}"#).ends_with("\"female\", is a number"));
 }
 
 // ---- subscriptions
@@ -763,7 +765,10 @@ fn the_other_fields_of_a_subscription_are_kept() {
 
 /// What makes a subscription invalid, and the text that says so.
 const INVALID: &[(&str, &str)] = &[
-    ("5", "data.subscriptions[1]: must be an object, is a number"),
+    (
+        "5",
+        "data.subscriptions[1]: must be an object, is the number 5",
+    ),
     ("null", "data.subscriptions[1]: must be an object, is null"),
     (
         r#"{"channel":"email","email":"b@example.com"}"#,
@@ -779,7 +784,7 @@ const INVALID: &[(&str, &str)] = &[
     ),
     (
         r#"{"resource_id":"11"}"#,
-        "data.subscriptions[1].resource_id: must be an integer, is a string",
+        "data.subscriptions[1].resource_id: must be an integer, is the string \"11\"; write it without quotes",
     ),
     (
         r#"{"resource_id":11}"#,
@@ -791,7 +796,7 @@ const INVALID: &[(&str, &str)] = &[
     ),
     (
         r#"{"resource_id":10,"channel":"fax"}"#,
-        "data.subscriptions[1].channel: must be one of email, sms, push, telegram_bot, whatsapp, viber, notify",
+        "data.subscriptions[1].channel: must be one of email, sms, push, telegram_bot, whatsapp, viber, notify, is \"fax\"",
     ),
     (
         r#"{"resource_id":11,"channel":"email","email":"b"}"#,
@@ -803,48 +808,48 @@ const INVALID: &[(&str, &str)] = &[
     ),
     (
         r#"{"resource_id":10,"channel":"telegram_bot","cc_data":{"id":"5"}}"#,
-        "data.subscriptions[1].cc_data.id: must be an integer, is a string",
+        "data.subscriptions[1].cc_data.id: must be an integer, is the string \"5\"; write it without quotes",
     ),
     (
         r#"{"resource_id":10,"channel":"viber","cc_data":"x"}"#,
-        "data.subscriptions[1].cc_data: must be an object, is a string",
+        "data.subscriptions[1].cc_data: must be an object, is the string \"x\"",
     ),
     (
         r#"{"resource_id":10,"channel":"push","provider":" ","subscription_id":"x"}"#,
-        "data.subscriptions[1].provider: must not be blank",
+        "data.subscriptions[1].provider: is missing",
     ),
     (
         r#"{"resource_id":10,"channel":"push","provider":"a:b","subscription_id":"x"}"#,
-        "data.subscriptions[1].provider: must not contain a colon",
+        "data.subscriptions[1].provider: must not contain a colon, is \"a:b\"",
     ),
     (
         r#"{"resource_id":11,"channel":"email","email":"b@example.com","priority":"1"}"#,
-        "data.subscriptions[1].priority: must be an integer, is a string",
+        "data.subscriptions[1].priority: must be an integer, is the string \"1\"; write it without quotes",
     ),
     (
-        r#"{"resource_id":11,"channel":"email","email":"b@example.com","custom_fields":[]}"#,
+        r#"{"resource_id":11,"channel":"email","email":"b@example.com","custom_fields":[1]}"#,
         "data.subscriptions[1].custom_fields: must be an object, is an array",
     ),
     (
         r#"{"resource_id":11,"channel":"email","email":"b@example.com","cats":[1]}"#,
-        "data.subscriptions[1].cats[0]: must be a string, is a number",
+        "data.subscriptions[1].cats[0]: must be a string, is the number 1",
     ),
     (
         r#"{"resource_id":11,"channel":"email","email":"b@example.com","date":"2020-01-02"}"#,
-        "data.subscriptions[1].date: not a date-time such as 2001-12-31T10:00:00Z",
+        "data.subscriptions[1].date: must be a date-time of RFC 3339 with its offset, such as 2001-12-31T10:00:00Z, is \"2020-01-02\"",
     ),
     (
         r#"{"resource_id":11,"channel":"email","email":"b@example.com","ip":"x"}"#,
-        "data.subscriptions[1].ip: not an IP address",
+        "data.subscriptions[1].ip: must be an IPv4 or IPv6 address such as 192.0.2.1, and nothing else, is \"x\"",
     ),
     (
         r#"{"resource_id":11,"channel":"email","email":"b@example.com","url":1}"#,
-        "data.subscriptions[1].url: must be a string, is a number",
+        "data.subscriptions[1].url: must be a string, is the number 1",
     ),
     (
         r#"{"resource_id":11,"channel":"email","email":"b@example.com","status":"gone"}"#,
         "data.subscriptions[1].status: must be an integer or one of subscribed, unsubscribed, complainer, hardbounced, \
-         unconfirmed, suspended, invalid",
+         unconfirmed, suspended, invalid, is \"gone\"",
     ),
     (
         r#"{"resource_id":11,"channel":"email","email":"A@EXAMPLE.com"}"#,
@@ -932,10 +937,6 @@ fn both_formats_are_judged_by_the_same_rules() {
     }
     for (json, xml) in [
         (r#"{"email":"x"}"#, "<email>x</email>"),
-        (
-            r#"{"phones":"+79000000000"}"#,
-            "<phones>+79000000000</phones>",
-        ),
         (r#"{"_bdate":"yesterday"}"#, "<_bdate>yesterday</_bdate>"),
         (
             r#"{"_country":["RU","DE"]}"#,
@@ -944,10 +945,6 @@ fn both_formats_are_judged_by_the_same_rules() {
         (
             r#"{"subscriptions":[{"resource_id":10,"channel":"sms"}]}"#,
             "<subscriptions array='true'><resource_id>10</resource_id><channel>sms</channel></subscriptions>",
-        ),
-        (
-            r#"{"subscriptions":{"resource_id":10}}"#,
-            "<subscriptions><resource_id>10</resource_id></subscriptions>",
         ),
         (
             r#"{"subscriptions":[{"resource_id":"ten"}]}"#,
@@ -959,7 +956,8 @@ fn both_formats_are_judged_by_the_same_rules() {
         ),
     ] {
         let [json, xml] = both(json, xml).map(refusal);
-        assert_eq!(json, xml);
+        let of_xml = |text: String| text.replace("the string", "the text");
+        assert_eq!((json.0, of_xml(json.1), json.2), xml);
         assert_eq!(json.0, 400);
     }
 }
@@ -1003,14 +1001,14 @@ fn each(body: &str) -> Vec<Result<String, (u16, String)>> {
 #[test]
 fn each_entry_of_the_batch_form_is_judged_by_itself() {
     let entries = each(&with_data(
-        r#"[{"a":1},{"_sex":7},[],null,{"subscriptions":[{"resource_id":1}]},{}]"#,
+        r#"[{"a":1},{"_sex":7},[1],null,{"subscriptions":[{"resource_id":1}]},{}]"#,
     ));
     let flaw = |text: &str| Err((400, text.to_owned()));
     assert_eq!(
         entries,
         [
             Ok(r#"{"a":1}"#.to_owned()),
-            flaw("data[1]._sex: must be 0, 1, 2, \"male\" or \"female\""),
+            flaw("data[1]._sex: must be 0, 1, 2, \"male\" or \"female\", is the number 7"),
             flaw("data[2]: must be an object, is an array"),
             Ok("{}".to_owned()),
             flaw("data[4].subscriptions[0].resource_id: database 1 has no resource 1"),
@@ -1176,7 +1174,7 @@ fn a_defined_field_is_checked_and_a_strict_database_takes_no_other() {
             r#""2001-12-31""#,
         ),
         ("f_strings", r#"["x"]"#, "[1]"),
-        ("f_object", r#"{"a":1}"#, "[]"),
+        ("f_object", r#"{"a":1}"#, "[1]"),
     ] {
         let decision = judge(&directory, &format!(r#"{{"{field}":{good}}}"#));
         assert_eq!(

@@ -7,6 +7,7 @@ use super::super::time::system_time;
 use crate::domain::email::Email;
 use crate::domain::hex::Hex;
 use crate::domain::identity::RequestId;
+use crate::domain::moment::Moment;
 use crate::domain::profile::NewProfile;
 use crate::domain::value::Json;
 
@@ -109,7 +110,7 @@ impl<'a> SubscriptionColumns<'a> {
             self.cats.push(subscription.cats.as_ref().map(Json::as_str));
             self.custom_fields
                 .push(subscription.custom_fields.as_ref().map(Json::as_str));
-            self.date.push(subscription.date.map(system_time));
+            self.date.push(subscription.date.map(Moment::system_time));
             self.ip.push(subscription.ip.map(|ip| ip.to_string()));
             self.url.push(subscription.url.as_deref());
             self.created_at.push(system_time(profile.added_at));

@@ -4,6 +4,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::domain::channel::Channel;
 use crate::domain::identity::ProfileId;
+use crate::domain::moment::Moment;
 use crate::domain::subscription::{Skipped, Subscription};
 
 /// As 24 hex digits.
@@ -17,6 +18,13 @@ impl Serialize for ProfileId {
 impl Serialize for Channel {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
+    }
+}
+
+/// As RFC 3339 has it.
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
+use profile_worker::domain::blank;
 use profile_worker::domain::channel::Channel;
 use profile_worker::domain::custom_field::FieldType;
 use profile_worker::domain::directory::{Database, Directory};
@@ -18,7 +19,7 @@ use profile_worker::domain::value::{Object, Value};
 use profile_worker::pipeline::decide::{Addition, Decision, Properties, Rules, Verdict, decide};
 use profile_worker::wire::event;
 use profile_worker::wire::reply::{Added, Reply, Success};
-use profile_worker::wire::request::{FEEDBACK_ID_MAX_BYTES, NAMES, PROFILES_MAX};
+use profile_worker::wire::request::{DATA, FEEDBACK_ID_MAX_BYTES, NAMES, PROFILES_MAX};
 use profile_worker::wire::{DEPTH_MAX, Format, VALUES_MAX, is_foreign_charset};
 use serde_json::Value as Json;
 
@@ -26,8 +27,8 @@ use serde_json::Value as Json;
 pub const TOKEN: &str = "{token}";
 /// A token for every database.
 pub const TOKEN_FOR_ALL: &str = "{token for all databases}";
-/// What no text may repeat when it stands in a request as a value.
-pub const SECRET: &str = "s3cr3t";
+/// What no text may repeat when it stands in a request as a value: a token, as its beginning says.
+pub const SECRET: &str = "pw_s3cr3t";
 /// Tokens that open nothing here: database 7 does not exist.
 pub const DEAD_TOKENS: [&str; 3] = ["{revoked}", "{expired}", "{gone}"];
 
@@ -281,7 +282,8 @@ fn check_too_large(message: &Message<'_>, text: &str) {
     );
 }
 
-/// Texts are short, and repeat no values: only the names of fields, as paths.
+/// Texts are short. They repeat the names of fields, as paths, and of values only such as are no
+/// tokens and stand in a profile, for whoever has shown a good token.
 fn check_text(message: &Message<'_>, rejection: &Rejection) {
     let text = &rejection.text;
     assert!(
@@ -299,8 +301,10 @@ fn check_text(message: &Message<'_>, rejection: &Rejection) {
             let document = format
                 .read(message.body)
                 .expect("what has names is readable");
+            let data = document.get(DATA).filter(|_| text.starts_with(DATA));
+            let is_repeated = secret != SECRET && data.is_some_and(|data| has_string(data, secret));
             assert!(
-                has_name(&Value::Object(document), secret),
+                is_repeated || has_name(&Value::Object(document), secret),
                 "{secret:?} in {text}"
             );
         }
@@ -313,6 +317,15 @@ fn has_name(value: &Value<'_>, part: &str) -> bool {
         Value::Object(object) => object
             .iter()
             .any(|(name, value)| name.contains(part) || has_name(value, part)),
+        _ => false,
+    }
+}
+
+fn has_string(value: &Value<'_>, part: &str) -> bool {
+    match value {
+        Value::String(text) | Value::Text(text) => text.contains(part),
+        Value::Array(items) => items.iter().any(|item| has_string(item, part)),
+        Value::Object(object) => object.iter().any(|(_, value)| has_string(value, part)),
         _ => false,
     }
 }
@@ -426,7 +439,7 @@ fn canonical(email: &str) -> String {
 
 fn check_phone(phone: &str) {
     let digits = phone.strip_prefix('+').unwrap_or_default();
-    let sound = (8..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    let sound = (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
     assert!(sound && !digits.starts_with('0'), "{phone:?}");
 }
 
@@ -687,6 +700,10 @@ fn check_by_other_reader(message: &Message<'_>, decision: &Decision) {
     if has(b"serde_json") || has(b"private") || has(b"Number") {
         return;
     }
+    // Half of a surrogate pair it takes for a fault of the body.
+    if has(b"\\ud") || has(b"\\uD") {
+        return;
+    }
     let is_foreign = message
         .properties
         .content_type
@@ -710,10 +727,14 @@ fn check_by_other_reader(message: &Message<'_>, decision: &Decision) {
         code,
         Code::Added | Code::Unauthenticated | Code::Forbidden | Code::NotFound
     ) {
-        let db_id = document["db_id"].as_i64().expect("the shape was right");
+        let db_id = &document["db_id"];
+        let of_float = || db_id.as_f64().map(|id| id as i64);
+        let db_id = db_id.as_i64().or_else(of_float);
+        let db_id = db_id.expect("the shape was right");
         let in_body = document
             .get("token")
             .and_then(Json::as_str)
+            .map(blank::trim)
             .filter(|token| !token.is_empty());
         let in_header = message
             .properties
@@ -762,7 +783,7 @@ fn depth(document: &serde_json::Map<String, Json>) -> usize {
     1 + document.values().map(of).max().unwrap_or_default()
 }
 
-/// What is stored is what was sent.
+/// What is stored is what was sent, but for what does not count in a field that has a format.
 fn check_stored(addition: &Addition, sent: &Json) {
     let stored: Json = serde_json::from_str(addition.profile.data.as_str()).expect("JSON");
     let stored = stored.as_object().expect("an object");
@@ -774,25 +795,31 @@ fn check_stored(addition: &Addition, sent: &Json) {
         .and_then(|email| Email::parse(email).ok());
     assert_eq!(addition.profile.email, email);
     let elsewhere = |name: &str| name == "email" || name == profile::SUBSCRIPTIONS;
-    let kept: Vec<_> = sent
-        .iter()
-        .filter(|(name, value)| !elsewhere(name) && !value.is_null())
-        .collect();
-    assert_eq!(stored.len(), kept.len(), "{stored:?}");
-    for (name, value) in kept {
-        if name == "phones" {
-            assert_eq!(
-                stored[name].as_array().map(Vec::len),
-                value.as_array().map(Vec::len)
-            );
-        } else {
-            let is_zero = value.as_i64() == Some(0) && stored[name].as_i64() == Some(0);
-            assert!(
-                is_zero || stored.get(name) == Some(value),
-                "{name}: {value} in {stored:?}"
-            );
+    let defined = defined_fields(addition.profile.db_id);
+    let kind_of = |name: &str| {
+        let known = Field::find(profile::FIELDS, name).map(|field| field.kind);
+        let defined = || defined.iter().find(|(known, _)| known == name);
+        known
+            .or_else(|| defined().map(|(_, kind)| *kind))
+            .unwrap_or(Kind::Any)
+    };
+    let mut kept = 0;
+    for (name, value) in sent.iter().filter(|(name, _)| !elsewhere(name)) {
+        let is_free = matches!(kind_of(name), Kind::Any | Kind::String | Kind::Text);
+        let is_blank = value.as_str().is_some_and(blank::is_blank);
+        if value.is_null() || !is_free && is_blank {
+            continue;
         }
+        kept += 1;
+        let stored = stored.get(name).unwrap_or(&Json::Null);
+        let is_same = if is_free {
+            stored == value
+        } else {
+            is_same(value, stored)
+        };
+        assert!(is_same, "{name}: {value} stored as {stored}");
     }
+    assert_eq!(stored.len(), kept, "{stored:?}");
     let subscriptions = sent
         .get(profile::SUBSCRIPTIONS)
         .and_then(Json::as_array)
@@ -801,4 +828,18 @@ fn check_stored(addition: &Addition, sent: &Json) {
         addition.profile.subscriptions.len() + addition.skipped.len(),
         subscriptions
     );
+}
+
+/// Whether a value is stored as its format has it.
+fn is_same(sent: &Json, stored: &Json) -> bool {
+    match (sent, stored) {
+        (Json::String(sent), Json::String(stored)) => {
+            blank::trim(sent).eq_ignore_ascii_case(stored)
+        }
+        (Json::Number(_), Json::Number(_)) => sent.as_f64() == stored.as_f64(),
+        // Phone numbers are rewritten, and kept once.
+        (Json::Array(sent), Json::Array(stored)) => stored.len() <= sent.len(),
+        (Json::Array(sent), Json::Object(stored)) => sent.is_empty() && stored.is_empty(),
+        _ => sent == stored,
+    }
 }

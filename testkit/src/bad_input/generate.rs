@@ -219,7 +219,10 @@ fn good(u: &mut Unstructured<'_>, kind: Kind, scope: Scope) -> Result<Node> {
     };
     match kind {
         Kind::String => Ok(Node::String(text(u, scope)?)),
-        Kind::Word | Kind::Name | Kind::Provider => {
+        // Blanks around it are layout in XML, and meant in JSON.
+        Kind::Text if scope == Scope::Both => Ok(Node::String(text(u, scope)?.trim().to_owned())),
+        Kind::Text => Ok(Node::String(text(u, scope)?)),
+        Kind::Word | Kind::Provider => {
             one_of(u, &["x", "android-firebase", "Жё", "a b", "1", SECRET])
         }
         Kind::Email => one_of(
@@ -237,10 +240,16 @@ fn good(u: &mut Unstructured<'_>, kind: Kind, scope: Scope) -> Result<Node> {
         ),
         Kind::Phone => one_of(
             u,
-            &["+79000000000", "+7 (900) 000-00-00", "+44.20.7946.0958"],
+            &[
+                "+79000000000",
+                "+7 (900) 000-00-00",
+                "+44.20.7946.0958",
+                "+44 (0)20 7946\u{a0}0958",
+                "tel:+49-30/901820",
+            ],
         ),
         Kind::Phones => strings(u, Kind::Phone),
-        Kind::Country => one_of(u, &["DE", "ru"]),
+        Kind::Country => one_of(u, &["DE", "ru", " fr"]),
         Kind::PostalCode if scope != Scope::Both && u.arbitrary()? => integer(u),
         Kind::PostalCode => one_of(u, &["10115", "01099", "EC1A 1BB"]),
         Kind::Ip => one_of(u, &["192.0.2.1", "2001:db8::1"]),
@@ -250,10 +259,12 @@ fn good(u: &mut Unstructured<'_>, kind: Kind, scope: Scope) -> Result<Node> {
             &[
                 "2001-12-31T10:00:00Z",
                 "2001-12-31t10:00:00.1234567890123+03:00",
+                "9999-12-31T23:59:59-23:59",
+                "1990-12-31T23:59:60Z",
             ],
         ),
         Kind::DateOrDateTime => one_of(u, &["2001-12-31", "2001-12-31T10:00:00.5-11:30"]),
-        Kind::TimeZone => one_of(u, &["Europe/Berlin", "utc"]),
+        Kind::TimeZone => one_of(u, &["Europe/Berlin", "utc", "europe/kiev "]),
         Kind::Sex if u.arbitrary()? => Ok(Node::Number((*u.choose(&["0", "1", "2"])?).to_owned())),
         Kind::Sex => one_of(u, &["male", "female"]),
         Kind::Status if u.arbitrary()? => integer(u),
@@ -264,6 +275,7 @@ fn good(u: &mut Unstructured<'_>, kind: Kind, scope: Scope) -> Result<Node> {
         Kind::Number => number(u),
         Kind::Boolean => Ok(Node::Bool(u.arbitrary()?)),
         Kind::Strings => strings(u, Kind::String),
+        Kind::Texts => strings(u, Kind::Text),
         Kind::Object => {
             let fields: Result<Vec<_>> = (0..u.int_in_range(1..=3)?)
                 .map(|_| Ok((name(u, scope)?, any(u, scope, 2)?)))
@@ -279,14 +291,14 @@ fn bad(u: &mut Unstructured<'_>, kind: Kind, scope: Scope) -> Result<Node> {
     match kind {
         Kind::Any => any(u, scope, 2),
         // What is a string of JSON may be a number in XML.
-        Kind::String | Kind::Word | Kind::Name | Kind::Strings | Kind::Phones => Ok(Node::Object(
-            vec![("a".to_owned(), Node::String(SECRET.to_owned()))],
-        )),
+        Kind::String | Kind::Text | Kind::Word | Kind::Strings | Kind::Texts | Kind::Phones => Ok(
+            Node::Object(vec![("a".to_owned(), Node::String(SECRET.to_owned()))]),
+        ),
         Kind::Integer | Kind::Id | Kind::Status if u.arbitrary()? => {
             Ok(Node::Number("1.5".to_owned()))
         }
         _ => Ok(Node::String(
-            (*u.choose(&[SECRET, "~", ":", "no such thing", "a@b", "+7", "2001-13-01"])?)
+            (*u.choose(&[SECRET, "~", ":", "no such thing", "a@b", "+x", "2001-13-01"])?)
                 .to_owned(),
         )),
     }

@@ -7,16 +7,13 @@ use icu_normalizer::{
     ComposingNormalizer, ComposingNormalizerBorrowed, DecomposingNormalizer,
     DecomposingNormalizerBorrowed,
 };
-use icu_properties::props::{
-    DefaultIgnorableCodePoint, GeneralCategory, GeneralCategoryGroup, PrependedConcatenationMark,
-    WhiteSpace,
-};
-use icu_properties::{CodePointMapData, CodePointSetData};
+use icu_properties::props::{GeneralCategory, GeneralCategoryGroup};
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 
 use super::key::EmailKey;
-use crate::domain::parse::Complaint;
+use crate::domain::blank::{category, is_hidden, is_space, trim};
+use crate::domain::complaint::Complaint;
 
 /// The longest address that SMTP can carry (RFC 5321, section 4.5.3.1.3, less the brackets), and
 /// RFC 6531 counts in bytes, too. It holds for an address as it is stored, and with its host in
@@ -93,11 +90,6 @@ pub fn canonical(address: &str) -> Cow<'_, str> {
     Email::parse(address).map_or(Cow::Borrowed(address), |email| Cow::Owned(email.canonical))
 }
 
-/// Whether there is nothing in it: as a cell of a spreadsheet may hold a blank that nobody sees.
-pub fn is_blank(text: &str) -> bool {
-    trim(text).is_empty()
-}
-
 const NO_ADDRESS: &str = "not an email address";
 const NO_HOST: &str =
     "not an email address: after the @ must be a domain name, such as example.com";
@@ -128,41 +120,6 @@ fn parts(address: &str) -> Result<(&str, Cow<'_, str>), Complaint> {
         return Err(too_long());
     }
     Ok((local, host))
-}
-
-/// Without what can't be seen at its ends.
-fn trim(text: &str) -> &str {
-    // U+0000 is no blank: it can not be stored, and that is said elsewhere.
-    text.trim_matches(|c| c != '\0' && is_hidden(c))
-}
-
-/// White space, or a character that shows nothing.
-fn is_hidden(c: char) -> bool {
-    if c.is_ascii() {
-        !c.is_ascii_graphic()
-    } else {
-        is_space(c) || is_invisible(c)
-    }
-}
-
-fn is_space(c: char) -> bool {
-    CodePointSetData::new::<WhiteSpace>().contains(c)
-}
-
-/// Controls, formats, and what is made to be ignored where it is not understood (fillers, joiners,
-/// variation selectors). Those that are formats and yet have a shape, as U+0600, are not meant.
-fn is_invisible(c: char) -> bool {
-    let is_format = || {
-        matches!(
-            category(c),
-            GeneralCategory::Control | GeneralCategory::Format
-        ) && !CodePointSetData::new::<PrependedConcatenationMark>().contains(c)
-    };
-    CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c) || is_format()
-}
-
-fn category(c: char) -> GeneralCategory {
-    CodePointMapData::<GeneralCategory>::new().get(c)
 }
 
 /// The first character of `given`, a part of `text`, that nobody can see, by number and place.

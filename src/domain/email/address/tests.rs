@@ -112,16 +112,6 @@ fn an_error_names_the_character_that_nobody_sees_and_its_place() {
     );
 }
 
-#[test]
-fn blank_is_what_shows_nothing() {
-    for text in ["", " ", "\u{200b}", "\u{feff}\t\u{3000}"] {
-        assert!(is_blank(text), "{text:?}");
-    }
-    for text in ["x", "\0", "\u{600}"] {
-        assert!(!is_blank(text), "{text:?}");
-    }
-}
-
 /// All characters but those that no rule touches, of which there are a hundred thousand.
 fn characters() -> impl Iterator<Item = char> {
     let is_touched = |c: &char| {
