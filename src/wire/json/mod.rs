@@ -10,7 +10,7 @@ use std::cell::Cell;
 
 use serde::de::DeserializeSeed;
 
-use self::scan::{Flaw, Scan};
+use self::scan::{Flaw, Scan, without_half_surrogates};
 use self::syntax::{bad_string, syntax, syntax_at};
 use self::tree::Tree;
 use super::{Keep, Outline, Unreadable, utf8};
@@ -19,6 +19,24 @@ use crate::domain::value::{Object, Value};
 /// Reads a whole body.
 pub fn read(body: &[u8]) -> Result<Object<'_>, Unreadable> {
     let text = text_of(body)?;
+    match read_text(text) {
+        Err(Unreadable::Syntax(_)) if Scan::of(text).has_half_surrogate => {
+            // A flaw of the rest is where it was.
+            read_text(&without_half_surrogates(text, OF_EQUAL_LENGTH))?;
+            read_text(&without_half_surrogates(text, MARK)).map(Object::into_owned)
+        }
+        read => read,
+    }
+}
+
+/// What stands for half of a surrogate pair, so that its field is refused:
+/// [`HALF_SURROGATE`](crate::domain::value::HALF_SURROGATE).
+const MARK: &str = "\\u0000\\uffff";
+
+/// The same, with as many bytes as the half has.
+const OF_EQUAL_LENGTH: &str = "\\u0000";
+
+fn read_text(text: &str) -> Result<Object<'_>, Unreadable> {
     let is_too_deep = Cell::new(false);
     let tree = parse(text, Keep::Everything, &is_too_deep);
     object(tree.map_err(|error| {
@@ -36,15 +54,36 @@ pub fn outline<'a>(
     names: &'static [&'static str],
 ) -> Result<Outline<'a>, Unreadable> {
     let text = text_of(body)?;
-    let Scan { values, flaw } = Scan::of(text);
-    let Some(flaw) = flaw else {
+    let scan = Scan::of(text);
+    if !scan.has_half_surrogate {
+        return outline_text(text, &scan, names);
+    }
+    outline_text(
+        &without_half_surrogates(text, OF_EQUAL_LENGTH),
+        &scan,
+        names,
+    )?;
+    let marked = without_half_surrogates(text, MARK);
+    let Outline { fields, values } = outline_text(&marked, &scan, names)?;
+    Ok(Outline {
+        fields: fields.into_owned(),
+        values,
+    })
+}
+
+fn outline_text<'a>(
+    text: &'a str,
+    scan: &Scan,
+    names: &'static [&'static str],
+) -> Result<Outline<'a>, Unreadable> {
+    let Some(flaw) = &scan.flaw else {
         let tree = skim(text, names).map_err(|error| skimmed(&error, text, names))?;
         return Ok(Outline {
             fields: object(tree)?,
-            values,
+            values: scan.values,
         });
     };
-    let (Flaw::TooDeep(start) | Flaw::BadString(start)) = flaw;
+    let (Flaw::TooDeep(start) | Flaw::BadString(start)) = *flaw;
     Err(match (skim(&text[..=start], names), flaw) {
         // What comes first is told of.
         (Err(error), _) if !error.is_eof() => syntax(&error),
@@ -163,6 +202,27 @@ mod tests {
         ));
     }
 
+    /// As a producer makes one that cuts off a text in the middle (serde-rs/json#495,
+    /// codex-trace#279).
+    #[test]
+    fn half_of_a_surrogate_pair_becomes_what_no_field_can_hold() {
+        for (body, name, text) in [
+            (r#"{"a":"Jo \ud83d"}"#, "a", "Jo \0\u{ffff}"),
+            (r#"{"a":"\ude00\ud83d\ude00"}"#, "a", "\0\u{ffff}😀"),
+            (r#"{"\ud83d":"x"}"#, "\0\u{ffff}", "x"),
+            (r#"{"b":["\ud83d"],"a":"x\u0000"}"#, "a", "x\0"),
+        ] {
+            let expected = Some(&Value::String(text.into()));
+            assert_eq!(read_all(body).unwrap().get(name), expected, "{body}");
+        }
+        let body = r#"{"a":"\ud83d","b":{"\ud83d":"\ud83d"},"\ude00":1}"#;
+        let fields = outline(body.as_bytes(), &["a", "b"]).unwrap().fields;
+        assert_eq!(fields.get("a"), Some(&Value::String("\0\u{ffff}".into())));
+        assert_eq!(fields.get("b"), Some(&Value::Object(Object::default())));
+        let error = read_all(r#"{"a":"\ud83d","b":}"#).unwrap_err().to_string();
+        assert_eq!(error, "the body is not JSON at line 1, column 19");
+    }
+
     #[test]
     fn nesting_ends_at_64() {
         let nested = |depth: usize| {
@@ -257,6 +317,8 @@ mod tests {
             "\u{a0}1",
             "\"\\ud83d\\ude00\"",
             "\"\\ude00\"",
+            "\"\\ud83d\", 1 2",
+            "\"\\ud83d\", \"\t\"",
             "1e400",
             "{\"$serde_json::private::Number\":1}",
             "/**/1",
@@ -281,6 +343,7 @@ mod tests {
             "\"\\u12",
             "\"\\ud83d",
             "\"\\ud83d\\",
+            "\"\\ud83d\",-",
         ] {
             bodies.extend([format!("{{\"a\":{end}"), format!("{{\"b\":[1,{end}")]);
         }

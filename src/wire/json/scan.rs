@@ -1,8 +1,12 @@
 //! A look at the bytes of a JSON text, for what its reader does not see of what it skips.
 //!
 //! Values that nobody asks for `serde_json` skips without an allocation, several times as fast as
-//! it reads them. Then it checks the syntax, but neither how deep they are nested nor that UTF-16
-//! surrogates come in pairs, without which a string has no meaning (RFC 8259, 8.2).
+//! it reads them. Then it checks the syntax, but not how deep they are nested.
+//!
+//! A string may have half of a surrogate pair in it (`\\ud83d` alone): that is JSON, though nobody
+//! knows what it means (RFC 8259, 8.2). The reader takes it for a fault of the body where it reads,
+//! and for none where it skips. So that it is a fault of its field, and of no other, such a body is
+//! read from a copy in which something else stands there.
 
 use crate::wire::DEPTH_MAX;
 
@@ -13,6 +17,8 @@ pub(super) struct Scan {
     pub(super) values: usize,
     /// The first thing that is not allowed.
     pub(super) flaw: Option<Flaw>,
+    /// There is half of a surrogate pair before that.
+    pub(super) has_half_surrogate: bool,
 }
 
 /// What the reader may not see. The place is that of the first byte.
@@ -20,7 +26,7 @@ pub(super) struct Scan {
 pub(super) enum Flaw {
     /// An array or object in too many others.
     TooDeep(usize),
-    /// A string with a control character, half a pair of surrogates, or no digits after `\u`.
+    /// A string with a control character, or no digits after `\u`.
     BadString(usize),
 }
 
@@ -29,24 +35,25 @@ impl Scan {
     pub(super) fn of(text: &str) -> Self {
         let bytes = text.as_bytes();
         let (mut position, mut depth, mut values) = (0, 0_usize, 0);
+        let mut has_half_surrogate = false;
+        let ended = |values, flaw, has_half_surrogate| Self {
+            values,
+            flaw,
+            has_half_surrogate,
+        };
         while let Some(byte) = bytes.get(position) {
             let start = position;
             position += 1;
             match byte {
-                b'"' => match string_end(bytes, position) {
+                b'"' => match string_end(bytes, position, &mut has_half_surrogate) {
                     Some(end) => position = end,
                     None => {
-                        return Self {
-                            values,
-                            flaw: Some(Flaw::BadString(start)),
-                        };
+                        let flaw = Some(Flaw::BadString(start));
+                        return ended(values, flaw, has_half_surrogate);
                     }
                 },
                 b'[' | b'{' if depth == DEPTH_MAX => {
-                    return Self {
-                        values,
-                        flaw: Some(Flaw::TooDeep(start)),
-                    };
+                    return ended(values, Some(Flaw::TooDeep(start)), has_half_surrogate);
                 }
                 b'[' | b'{' => {
                     depth += 1;
@@ -57,7 +64,7 @@ impl Scan {
                 _ => {}
             }
         }
-        Self { values, flaw: None }
+        ended(values, None, has_half_surrogate)
     }
 }
 
@@ -71,12 +78,16 @@ fn ends_at_once(bytes: &[u8], position: usize) -> bool {
 
 /// The place behind the string whose text begins at `place`, or behind all if it does not end;
 /// `None` if the string is bad.
-fn string_end(bytes: &[u8], mut position: usize) -> Option<usize> {
+fn string_end(bytes: &[u8], mut position: usize, has_half: &mut bool) -> Option<usize> {
     while let Some(byte) = bytes.get(position) {
         position += 1;
         match byte {
             b'"' => break,
-            b'\\' => position = escape_end(bytes, position)?,
+            b'\\' => {
+                let escape = Escape::at(bytes, position)?;
+                *has_half |= escape.is_half;
+                position = escape.end;
+            }
             0..=0x1f => return None,
             _ => {}
         }
@@ -84,26 +95,64 @@ fn string_end(bytes: &[u8], mut position: usize) -> Option<usize> {
     Some(position)
 }
 
-/// Where the escape ends whose backslash stands before `position`.
-fn escape_end(bytes: &[u8], position: usize) -> Option<usize> {
-    const LENGTH: usize = "u0000".len();
-    let end = position + LENGTH;
-    match utf16_unit(bytes.get(position..end)) {
-        // A high one takes the next escape with it.
-        Some(0xd800..=0xdbff) => {
-            let next = end + "\\".len();
-            let is_pair = bytes.get(end) == Some(&b'\\')
-                && matches!(
-                    utf16_unit(bytes.get(next..next + LENGTH)),
-                    Some(0xdc00..=0xdfff)
-                );
-            is_pair.then_some(next + LENGTH)
+/// An escape in a string, or a pair of them that is one character.
+struct Escape {
+    /// The place behind it.
+    end: usize,
+    /// It is one of a pair of surrogates without the other.
+    is_half: bool,
+}
+
+impl Escape {
+    /// Reads the escape whose backslash stands before `position`; `None` if it has no digits.
+    fn at(bytes: &[u8], position: usize) -> Option<Self> {
+        const LENGTH: usize = "u0000".len();
+        let end = position + LENGTH;
+        let sound = |end| {
+            Some(Self {
+                end,
+                is_half: false,
+            })
+        };
+        let half = Some(Self { end, is_half: true });
+        match utf16_unit(bytes.get(position..end)) {
+            // A high one takes the next escape with it.
+            Some(0xd800..=0xdbff) => {
+                let next = end + "\\".len();
+                let low = utf16_unit(bytes.get(next..next + LENGTH));
+                match (bytes.get(end), low) {
+                    (Some(b'\\'), Some(0xdc00..=0xdfff)) => sound(next + LENGTH),
+                    _ => half,
+                }
+            }
+            Some(0xdc00..=0xdfff) => half,
+            Some(_) => sound(end),
+            None if bytes.get(position) == Some(&b'u') => None,
+            None => sound(position + 1),
         }
-        Some(0xdc00..=0xdfff) => None,
-        Some(_) => Some(end),
-        None if bytes.get(position) == Some(&b'u') => None,
-        None => Some(position + 1),
     }
+}
+
+/// Returns the text with something else in the place of each half of a surrogate pair.
+pub(super) fn without_half_surrogates(text: &str, substitute: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut whole = String::with_capacity(text.len());
+    let (mut position, mut copied) = (0, 0);
+    while let Some(backslash) = text.get(position..).and_then(|rest| rest.find('\\')) {
+        let start = position + backslash;
+        match Escape::at(bytes, start + 1) {
+            Some(Escape { end, is_half: true }) => {
+                whole.push_str(&text[copied..start]);
+                whole.push_str(substitute);
+                (position, copied) = (end, end);
+            }
+            Some(Escape { end, .. }) => position = end,
+            // Here the reader stops.
+            None => break,
+        }
+    }
+    whole.push_str(&text[copied..]);
+    whole
 }
 
 /// The code unit of an escape such as `u0416`; other escapes have none.
@@ -138,23 +187,38 @@ mod tests {
     }
 
     #[test]
-    fn surrogates_come_in_pairs() {
+    fn half_surrogates_are_seen() {
         for text in [
             r#""\ud83d\ude00""#,
             r#""\\ud83d""#,
             r#""\u0416\uD83D\uDE00\"\ue000""#,
         ] {
-            assert_eq!(Scan::of(text).flaw, None, "{text}");
+            let scan = Scan::of(text);
+            assert_eq!(
+                (scan.flaw, scan.has_half_surrogate),
+                (None, false),
+                "{text}"
+            );
+            assert_eq!(without_half_surrogates(text, "?"), text);
         }
-        for text in [
-            r#"["\ud83d"]"#,
-            r#"["\ude00\ud83d"]"#,
-            r#"["\ud83d\ud83d\ude00"]"#,
-            r#"["a\ud83d\n"]"#,
-            r#"["\ud83"]"#,
-            "[\"\t\"]",
+        for (text, without) in [
+            (r#"["\ud83d"]"#, r#"["?"]"#),
+            (r#"["\ude00\ud83d"]"#, r#"["??"]"#),
+            (r#"["\ud83d\uD83D\ude00é"]"#, r#"["?\uD83D\ude00é"]"#),
+            (r#"["a\ud83d\n\\ud83d"]"#, r#"["a?\n\\ud83d"]"#),
+            (r#"{"\ud83d\u0416":1}"#, r#"{"?\u0416":1}"#),
         ] {
+            let scan = Scan::of(text);
+            assert_eq!((scan.flaw, scan.has_half_surrogate), (None, true), "{text}");
+            assert_eq!(without_half_surrogates(text, "?"), without);
+        }
+    }
+
+    #[test]
+    fn control_characters_and_escapes_without_digits_are_flaws() {
+        for text in [r#"["\ud83"]"#, "[\"\t\"]", r#"["\uzzzz"]"#] {
             assert_eq!(Scan::of(text).flaw, Some(Flaw::BadString(1)), "{text}");
         }
+        assert_eq!(without_half_surrogates(r#""\ud83é"#, "?"), r#""\ud83é"#);
     }
 }
