@@ -36,6 +36,13 @@ impl RawProperties {
             .last()
     }
 
+    /// The last header of this name, in whatever case it is written.
+    pub(super) fn header_in_any_case(&self, name: &str) -> Option<Entry<'_>> {
+        self.headers()
+            .filter(|entry| entry.name.eq_ignore_ascii_case(name.as_bytes()))
+            .last()
+    }
+
     fn headers(&self) -> impl Iterator<Item = Entry<'_>> {
         let table = Properties::of(&self.0).find_map(|(_, value)| match value {
             Value::Table(table) => Some(table),

@@ -183,6 +183,8 @@ impl Rejection {
 pub enum Unauthenticated {
     /// Neither a `token` field nor an `authorization: Bearer` header.
     Missing,
+    /// An `authorization` header of another form, and no `token` field.
+    OtherForm,
     /// Nobody was given this token.
     Unknown,
     /// It was revoked.
@@ -196,6 +198,9 @@ impl Unauthenticated {
         match self {
             Self::Missing => {
                 "no token: give it as `token` or in the header `authorization: Bearer …`"
+            }
+            Self::OtherForm => {
+                "the header authorization is there but not of the form `Bearer <token>`"
             }
             Self::Unknown => "unknown token",
             Self::Revoked => "the token was revoked",

@@ -65,7 +65,7 @@ impl Context {
             message_id: envelope.message_id(),
             correlation_id: envelope.correlation_id(),
             reply_to: envelope.reply_to(),
-            authorization: envelope.header("authorization"),
+            authorization: envelope.authorization(),
             redelivered: lasting.as_deref(),
         };
         let rules = Rules {

@@ -1,5 +1,6 @@
 //! One delivered request, and what its properties say.
 
+mod headers;
 mod unplain;
 
 use std::borrow::Cow;
@@ -105,19 +106,6 @@ impl Envelope {
     /// [`ReplyAddress`](super::reply_address::ReplyAddress).
     pub fn reply_to(&self) -> Option<&[u8]> {
         self.short(bit::REPLY_TO, BasicProperties::reply_to)
-    }
-
-    /// A header with a text value. Clients write texts in two of AMQP's types.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        if let Some(raw) = self.raw() {
-            let entry = raw.header(name).filter(|entry| entry.kind == b'S')?;
-            return std::str::from_utf8(entry.value).ok();
-        }
-        match self.headers()?.inner().get(name)? {
-            AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
-            AMQPValue::ShortString(text) => Some(text.as_str()),
-            _ => None,
-        }
     }
 
     /// A property that is a short string; an empty one is none.

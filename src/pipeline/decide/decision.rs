@@ -20,7 +20,7 @@ pub struct Properties<'a> {
     pub correlation_id: Option<&'a [u8]>,
     /// Where the producer wants the reply.
     pub reply_to: Option<&'a [u8]>,
-    /// The header of this name.
+    /// The header of this name; empty if it is there and no text.
     pub authorization: Option<&'a str>,
     /// If the broker may have delivered it before, all properties that last from one delivery to
     /// the next, as bytes.

@@ -170,11 +170,12 @@ fn authorize(
     rules: &Rules<'_>,
     lookup: &Lookup<'_>,
 ) -> Result<(), Rejection> {
-    let sent = request
-        .token
-        .as_deref()
-        .or_else(|| properties.authorization.and_then(bearer));
-    let sent = sent.ok_or_else(|| Rejection::unauthenticated(Unauthenticated::Missing))?;
+    let sent = match (request.token.as_deref(), properties.authorization) {
+        (Some(token), _) => Ok(token),
+        (None, Some(header)) => bearer(header).ok_or(Unauthenticated::OtherForm),
+        (None, None) => Err(Unauthenticated::Missing),
+    };
+    let sent = sent.map_err(Rejection::unauthenticated)?;
     let token = lookup
         .token(sent)
         .ok_or_else(|| Rejection::unauthenticated(Unauthenticated::Unknown))?;

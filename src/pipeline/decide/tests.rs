@@ -311,10 +311,20 @@ fn token_in_the_body_or_in_the_authorization_header() {
     for authorization in ["Bearer one", "bearer  one ", "BEARER one"] {
         addition(decide_with(br#"{"db_id":1}"#, &header(authorization)));
     }
-    for authorization in ["one", "Basic one", "Bearer", "Bearer "] {
+    // scala-oauth2-provider#6: what is there in another form is told apart from none.
+    for authorization in [
+        "one",
+        "Token one",
+        "Basic one",
+        "Bearer",
+        "Bearer ",
+        "",
+        " ",
+    ] {
+        let (code, text, _) = refusal(decide_with(br#"{"db_id":1}"#, &header(authorization)));
+        assert_eq!(code, 401, "{authorization}");
         assert_eq!(
-            refusal(decide_with(br#"{"db_id":1}"#, &header(authorization))).0,
-            401,
+            text, "the header authorization is there but not of the form `Bearer <token>`",
             "{authorization}"
         );
     }
