@@ -72,7 +72,8 @@
 //! | `cli` | everybody |
 //!
 //! Only `broker` names `lapin`, only `store` names `tokio_postgres`, only `store/error` reads
-//! SQLSTATE, and of `broker` only `messages` and `header_names` know the contract.
+//! SQLSTATE, and of `broker` only `messages`, `request_headers` and `header_names` know the
+//! contract.
 
 pub mod admin;
 #[cfg(test)]

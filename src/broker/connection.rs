@@ -28,7 +28,7 @@ pub struct Options {
     /// How large its frames may be.
     pub frames: Frames,
     /// Whether replies go over it whose correlation id is no text, see
-    /// [`Outgoing::needs_rewriting`](super::outgoing::Outgoing::needs_rewriting). All that is
+    /// [`Outgoing::has_unusual_id`](super::outgoing::Outgoing::has_unusual_id). All that is
     /// written is copied once more then.
     pub carries_raw_ids: bool,
 }

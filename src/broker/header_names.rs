@@ -1,5 +1,11 @@
-//! The headers that the contract gives our messages (`docs/contract.md`).
+//! The headers of requests and of our messages, by the contract (`docs/contract.md`).
 
+/// An id of AMQP 1.0 or MQTT 5 that is no text of up to 255 bytes; RabbitMQ 4 puts it here.
+pub(super) const MESSAGE_ID: &str = "x-message-id";
+/// Such an id again, by which a requester knows its reply.
+pub(super) const CORRELATION_ID: &str = "x-correlation-id";
+/// The response topic of MQTT 5, as a routing key.
+pub(super) const REPLY_TO_TOPIC: &str = "x-reply-to-topic";
 /// The code of the answer.
 pub(super) const ERROR: &str = "x-error";
 /// What is wrong.

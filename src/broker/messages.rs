@@ -7,7 +7,7 @@ pub(crate) use super::dead_letter::{DeathNote, dead_letter};
 use super::envelope::{Envelope, TraceHeaders};
 use super::outgoing::Outgoing;
 use super::outgoing_properties::{CorrelationId, OurProperties, Properties, short};
-use super::reply_address::ReplyAddress;
+use super::reply_address::{ReplyAddress, TOPIC_EXCHANGE};
 
 /// The routing key of an event that nobody asks for; topic permissions may name others.
 pub(super) const NO_EVENT: &str = "profile.added.0";
@@ -33,39 +33,50 @@ pub(crate) struct ReplyMessage<'a> {
 
 impl ReplyMessage<'_> {
     /// Makes the message that goes to where the request wants its reply.
-    ///
-    /// Mandatory, so that the broker returns it if nobody is there; but not for direct reply-to:
-    /// up to RabbitMQ 4.1 such a reply is returned although it was delivered, from 4.2 on it is
-    /// never returned.
-    pub(crate) fn for_requester(self, reply_to: &str) -> Outgoing {
-        let mandatory = !matches!(
-            ReplyAddress::of(reply_to.as_bytes()),
-            ReplyAddress::Direct(_)
-        );
-        self.outgoing(reply_to, mandatory, None)
+    pub(crate) fn for_requester(self, address: ReplyAddress<'_>) -> Outgoing {
+        let correlation_id = CorrelationId::of_request(self.request);
+        let (exchange, routing_key, correlation_id) = match address {
+            ReplyAddress::Queue(name) | ReplyAddress::Direct(name) => ("", name, correlation_id),
+            ReplyAddress::Topic(key) => (
+                TOPIC_EXCHANGE,
+                key,
+                correlation_id.map(CorrelationId::for_topic),
+            ),
+        };
+        Outgoing {
+            exchange: short(exchange),
+            mandatory: address.is_mandatory(),
+            ..self.outgoing(routing_key, correlation_id, None)
+        }
     }
 
     /// To the result queue; `original` is the `reply_to` that the reply could not go to, as it
     /// came.
     pub(crate) fn for_result_queue(self, queue: &str, original: Option<&[u8]>) -> Outgoing {
-        self.outgoing(queue, true, original)
+        let correlation_id = CorrelationId::of_request(self.request);
+        self.outgoing(queue, correlation_id, original)
     }
 
-    fn outgoing(self, queue: &str, mandatory: bool, original_reply_to: Option<&[u8]>) -> Outgoing {
-        let correlation_id = self.request.correlation_id().or(self.request.message_id());
+    fn outgoing(
+        self,
+        queue: &str,
+        correlation_id: Option<CorrelationId>,
+        original_reply_to: Option<&[u8]>,
+    ) -> Outgoing {
         let properties = OurProperties {
             content_type: self.content_type,
             kind: "profiles.add.result",
             timestamp: self.timestamp,
-            correlation_id: correlation_id.map(CorrelationId::of),
+            correlation_id,
             error: Some(self.error),
+            meant_by: None,
             original_reply_to: original_reply_to.map(LongString::from),
             trace: trace(self.trace),
         };
         Outgoing {
             exchange: ShortString::default(),
             routing_key: short(queue),
-            mandatory,
+            mandatory: true,
             message_id: short(self.message_id),
             body: self.body,
             properties: Properties::Ours(properties),
@@ -88,6 +99,7 @@ pub(crate) fn event(
         timestamp,
         correlation_id: None,
         error: None,
+        meant_by: None,
         original_reply_to: None,
         trace: trace(came_of),
     };

@@ -25,6 +25,7 @@ mod raw_properties;
 mod read_gate;
 pub(crate) mod receipt;
 pub(crate) mod reply_address;
+pub(crate) mod request_headers;
 pub(crate) mod requester;
 pub(crate) mod setup;
 pub(crate) mod side;

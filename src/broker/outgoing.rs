@@ -7,7 +7,7 @@ use super::connection::SMALL_HEADERS_MAX_BYTES;
 use super::header_names;
 use super::outgoing_properties::{CorrelationId, OurProperties, Properties, bare, short};
 use super::properties_size::table_size;
-use super::reply_address::ReplyAddress;
+use super::reply_address::{ReplyAddress, meant_queue, topic_address};
 
 /// A message on its way out.
 #[derive(Debug)]
@@ -56,23 +56,28 @@ impl Outgoing {
         }
     }
 
-    /// The queue of a requester that this reply is on its way to.
-    pub fn requester(&self, result_queue: &str) -> Option<&str> {
+    /// The address of a requester that this reply is on its way to.
+    pub(crate) fn requester(&self, result_queue: &str) -> Option<ReplyAddress<'_>> {
         let is_reply = matches!(&self.properties, Properties::Ours(ours) if ours.error.is_some());
-        Some(self.routing_key.as_str()).filter(|queue| is_reply && *queue != result_queue)
+        let name = self.routing_key.as_str();
+        if !is_reply {
+            None
+        } else if !self.is_to_queue() {
+            Some(ReplyAddress::Topic(name))
+        } else if name == result_queue {
+            None
+        } else {
+            ReplyAddress::of(name.as_bytes())
+        }
     }
 
     /// How it is to be published.
     pub fn route(&self, result_queue: &str) -> Route {
         match self.requester(result_queue) {
             _ if self.has_large_headers() => Route::Alone,
-            Some(queue)
-                if matches!(ReplyAddress::of(queue.as_bytes()), ReplyAddress::Direct(_)) =>
-            {
-                Route::Interpreted
-            }
-            _ if self.needs_rewriting() => Route::Interpreted,
-            Some(_) => Route::Requester,
+            Some(ReplyAddress::Direct(_) | ReplyAddress::Topic(_)) => Route::Interpreted,
+            _ if self.has_unusual_id() => Route::Interpreted,
+            Some(ReplyAddress::Queue(_)) => Route::Requester,
             None => Route::Own,
         }
     }
@@ -81,7 +86,7 @@ impl Outgoing {
     pub fn size(&self) -> usize {
         const PROPERTIES: usize = 512;
         let headers = match &self.properties {
-            Properties::Ours(_) => 0,
+            Properties::Ours(ours) => ours.header_size(),
             Properties::Other(properties) => properties.headers().as_ref().map_or(0, table_size),
         };
         PROPERTIES + self.body.len() + headers
@@ -143,45 +148,73 @@ impl Outgoing {
         }
     }
 
-    /// A reply that its requester does not get, to be kept in the result queue. False if it is no
-    /// reply, or was on its way there already.
-    pub fn redirect(&mut self, result_queue: &str) -> bool {
+    /// A reply that came back, as there is no queue of the address's own name, goes to the queue
+    /// that the address means. False if it means none, or that is not there either.
+    pub fn readdress(&mut self, result_queue: &str) -> bool {
+        let Some(ReplyAddress::Queue(name)) = self.requester(result_queue) else {
+            return false;
+        };
+        let Some(meant) = meant_queue(name) else {
+            return false;
+        };
+        let Some(address) = ReplyAddress::of(meant.as_bytes()) else {
+            return false;
+        };
+        let is_mandatory = address.is_mandatory();
+        let meant = short(&meant);
         match &mut self.properties {
-            Properties::Ours(ours)
-                if ours.error.is_some() && self.routing_key.as_str() != result_queue =>
-            {
-                let original = std::mem::replace(&mut self.routing_key, short(result_queue));
-                ours.original_reply_to = Some(original.as_str().into());
-                self.mandatory = true;
+            // Once: what the name of a queue might mean again is not looked for.
+            Properties::Ours(ours) if ours.meant_by.is_none() => {
+                ours.meant_by = Some(std::mem::replace(&mut self.routing_key, meant));
+                self.mandatory = is_mandatory;
                 true
             }
             _ => false,
         }
     }
 
-    /// Whether its correlation id is no text: then it must be published over a connection that
-    /// carries such ids
-    /// ([`Options::carries_raw_ids`](super::connection::Options::carries_raw_ids)), or it has none
-    /// but a header of ours.
-    pub fn needs_rewriting(&self) -> bool {
+    /// A reply that its requester does not get, to be kept in the result queue. False if it is no
+    /// reply, or was on its way there already.
+    pub fn redirect(&mut self, result_queue: &str) -> bool {
+        if self.requester(result_queue).is_none() {
+            return false;
+        }
+        let Properties::Ours(ours) = &mut self.properties else {
+            return false;
+        };
+        let name = std::mem::replace(&mut self.routing_key, short(result_queue));
+        let original = ours.meant_by.take().unwrap_or(name);
+        ours.original_reply_to = Some(if self.exchange.as_str().is_empty() {
+            original.as_str().into()
+        } else {
+            topic_address(original.as_str()).into()
+        });
+        self.exchange = ShortString::default();
+        self.mandatory = true;
+        true
+    }
+
+    /// Whether its correlation id is no text, or stands in a header that the broker interprets.
+    /// Then it must be published over a connection that others do not depend on, and that carries
+    /// such ids ([`Options::carries_raw_ids`](super::connection::Options::carries_raw_ids)): else
+    /// it has none but a header of ours.
+    pub fn has_unusual_id(&self) -> bool {
         matches!(
             &self.properties,
             Properties::Ours(OurProperties {
-                correlation_id: Some(CorrelationId::Bytes(_)),
+                correlation_id: Some(CorrelationId::Bytes(_) | CorrelationId::Header(_)),
                 ..
             })
         )
     }
 
-    /// Whether its headers may be too large for a small frame. Ours never are.
+    /// Whether its headers may be too large for a small frame.
     pub(super) fn has_large_headers(&self) -> bool {
-        match &self.properties {
-            Properties::Ours(_) => false,
-            Properties::Other(properties) => properties
-                .headers()
-                .as_ref()
-                .is_some_and(|headers| table_size(headers) > SMALL_HEADERS_MAX_BYTES),
-        }
+        let size = match &self.properties {
+            Properties::Ours(ours) => ours.header_size(),
+            Properties::Other(properties) => properties.headers().as_ref().map_or(0, table_size),
+        };
+        size > SMALL_HEADERS_MAX_BYTES
     }
 
     /// The properties in AMQP's form.
@@ -228,6 +261,7 @@ mod tests {
                 timestamp: 0,
                 correlation_id: Some(CorrelationId::of(correlation_id)),
                 error,
+                meant_by: None,
                 original_reply_to: None,
                 trace: Vec::new(),
             }),
@@ -267,14 +301,17 @@ mod tests {
             assert_eq!(message.route(RESULTS), expected, "{message:?}");
         }
         let is_interpreted = reply(direct).route(RESULTS) == Route::Interpreted;
-        let is_direct = matches!(ReplyAddress::of(direct.as_bytes()), ReplyAddress::Direct(_));
+        let is_direct = matches!(
+            ReplyAddress::of(direct.as_bytes()),
+            Some(ReplyAddress::Direct(_))
+        );
         assert_eq!(is_interpreted, is_direct);
     }
 
     #[test]
     fn a_reply_is_redirected_once_and_says_where_it_should_have_gone() {
         let mut reply = reply("gone");
-        assert_eq!(reply.requester(RESULTS), Some("gone"));
+        assert_eq!(reply.requester(RESULTS), Some(ReplyAddress::Queue("gone")));
         assert!(reply.redirect(RESULTS) && !reply.redirect(RESULTS));
         assert_eq!(
             (reply.routing_key(), reply.requester(RESULTS)),
@@ -286,6 +323,87 @@ mod tests {
             header(&properties, header_names::ORIGINAL_REPLY_TO),
             Some(&AMQPValue::LongString("gone".into()))
         );
+    }
+
+    fn original(reply: &Outgoing) -> Option<AMQPValue> {
+        header(&reply.properties(), header_names::ORIGINAL_REPLY_TO).cloned()
+    }
+
+    #[test]
+    fn a_reply_that_came_back_goes_to_the_queue_that_is_meant_and_then_to_the_result_queue() {
+        let mut reply = reply("/queue/answers");
+        assert!(reply.readdress(RESULTS));
+        assert_eq!(
+            (reply.routing_key(), reply.mandatory, original(&reply)),
+            ("answers", true, None)
+        );
+        assert!(!reply.readdress(RESULTS) && reply.redirect(RESULTS));
+        assert_eq!(reply.routing_key(), RESULTS);
+        assert_eq!(
+            original(&reply),
+            Some(AMQPValue::LongString("/queue/answers".into()))
+        );
+    }
+
+    #[test]
+    fn only_one_name_is_looked_for_in_an_address() {
+        // A loop could hide behind the second.
+        let mut twice = reply("/queue/%2Fqueue%2Frequests");
+        assert!(twice.readdress(RESULTS));
+        assert_eq!(twice.routing_key(), "/queue/requests");
+        assert!(!twice.readdress(RESULTS));
+        for name in [
+            "answers",
+            "/queue/",
+            "/queue/amq.rabbitmq.reply-to.x.y",
+            RESULTS,
+        ] {
+            assert!(!reply(name).readdress(RESULTS), "{name}");
+        }
+        assert!(!dead_letter(1, 1).readdress(RESULTS));
+    }
+
+    #[test]
+    fn a_reply_to_a_topic_is_kept_from_others_and_says_where_it_should_have_gone() {
+        let mut to_topic = reply("replies.5");
+        to_topic.exchange = short("amq.topic");
+        assert_eq!(to_topic.route(RESULTS), Route::Interpreted);
+        // A topic may have the name of any queue.
+        to_topic.routing_key = short(RESULTS);
+        assert!(!to_topic.readdress(RESULTS) && to_topic.redirect(RESULTS));
+        assert_eq!((to_topic.exchange(), to_topic.routing_key()), ("", RESULTS));
+        assert_eq!(
+            original(&to_topic),
+            Some(AMQPValue::LongString("/topic/results".into()))
+        );
+        assert_eq!(to_topic.route(RESULTS), Route::Own);
+    }
+
+    #[test]
+    fn an_id_that_stands_in_a_header_stays_away_from_others() {
+        let with_id = |id| {
+            let mut reply = reply("answers");
+            if let Properties::Ours(ours) = &mut reply.properties {
+                ours.correlation_id = Some(CorrelationId::Header(id));
+            }
+            reply
+        };
+        let bytes = |count| AMQPValue::ByteArray(vec![7; count].into());
+        for (size, route) in [
+            (16, Route::Interpreted),
+            (SMALL_HEADERS_MAX_BYTES, Route::Alone),
+        ] {
+            let mut reply = with_id(bytes(size));
+            assert_eq!(reply.route(RESULTS), route);
+            assert!(reply.size() > size);
+            let properties = reply.properties();
+            assert_eq!(
+                header(&properties, header_names::CORRELATION_ID),
+                Some(&bytes(size))
+            );
+            assert!(reply.redirect(RESULTS) && reply.strip(RESULTS));
+            assert!(header(&reply.properties(), header_names::CORRELATION_ID).is_none());
+        }
     }
 
     #[test]

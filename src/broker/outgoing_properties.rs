@@ -3,8 +3,11 @@
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
+use super::envelope::Envelope;
 use super::frames::outbound::CORRELATION_ID_HEADER;
 use super::header_names;
+use super::properties_size::entry_size;
+use super::request_headers::HeaderBytes;
 
 /// Delivery mode of a message that survives a restart of the broker (AMQP 0-9-1, basic class).
 pub(super) const PERSISTENT: u8 = 2;
@@ -31,6 +34,8 @@ pub(super) struct OurProperties {
     pub(super) correlation_id: Option<CorrelationId>,
     /// The code of a reply.
     pub(super) error: Option<u16>,
+    /// The address of a reply, as it came, while it is on its way to the queue that this means.
+    pub(super) meant_by: Option<ShortString>,
     pub(super) original_reply_to: Option<LongString>,
     pub(super) trace: Vec<(&'static str, LongString)>,
 }
@@ -41,6 +46,8 @@ pub(super) enum CorrelationId {
     Text(ShortString),
     /// What is no text, which the client library can't write: see [`super::frames::outbound`].
     Bytes(LongString),
+    /// What came in a header, and goes back in one.
+    Header(AMQPValue),
 }
 
 impl CorrelationId {
@@ -48,6 +55,32 @@ impl CorrelationId {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::Text(short(text)),
             Err(_) => Self::Bytes(bytes.into()),
+        }
+    }
+
+    /// By what the sender of a request knows its reply, in the order of the contract.
+    pub(super) fn of_request(request: &Envelope) -> Option<Self> {
+        if let Some(id) = request.correlation_id() {
+            return Some(Self::of(id));
+        }
+        let Some(HeaderBytes { is_text, bytes }) = request.reply_id_header() else {
+            return request.message_id().map(Self::of);
+        };
+        Some(Self::Header(if is_text {
+            AMQPValue::LongString(bytes.into())
+        } else {
+            AMQPValue::ByteArray(bytes.into())
+        }))
+    }
+
+    /// As the header of MQTT's clients is always written, where it is one: the connection of a
+    /// client is lost if RabbitMQ 4.0 is to deliver it another type.
+    pub(super) fn for_topic(self) -> Self {
+        match self {
+            Self::Header(AMQPValue::ByteArray(bytes)) => {
+                Self::Header(AMQPValue::LongString(bytes.as_slice().into()))
+            }
+            other => other,
         }
     }
 }
@@ -86,6 +119,14 @@ impl OurProperties {
         is_less
     }
 
+    /// Bytes of the one header that may be large.
+    pub(super) fn header_size(&self) -> usize {
+        match &self.correlation_id {
+            Some(CorrelationId::Header(id)) => entry_size(header_names::CORRELATION_ID, id),
+            _ => 0,
+        }
+    }
+
     pub(super) fn with_id(&self, message_id: ShortString) -> BasicProperties {
         let mut properties = BasicProperties::default()
             .with_content_type(self.content_type.into())
@@ -119,6 +160,9 @@ impl OurProperties {
         }
         if let Some(CorrelationId::Bytes(id)) = &self.correlation_id {
             insert_bytes(&mut headers, CORRELATION_ID_HEADER, id.as_bytes());
+        }
+        if let Some(CorrelationId::Header(id)) = &self.correlation_id {
+            headers.insert(header_names::CORRELATION_ID.into(), id.clone());
         }
         for (name, value) in &self.trace {
             headers.insert((*name).into(), AMQPValue::LongString(value.clone()));

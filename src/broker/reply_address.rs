@@ -1,9 +1,12 @@
 //! Where a reply may go: what the `reply_to` of a message can name.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
 
-/// What a `reply_to` is.
+/// Where a request wants its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReplyAddress<'a> {
     /// A queue.
@@ -11,41 +14,66 @@ pub(crate) enum ReplyAddress<'a> {
     /// A requester that waits for its reply without a queue (RabbitMQ's direct reply-to), in the
     /// form that the broker gives out.
     Direct(&'a str),
-    /// Nothing that a reply could be sent to.
-    None,
+    /// A topic of MQTT, as the routing key of [`TOPIC_EXCHANGE`].
+    Topic(&'a str),
 }
+
+/// The exchange of MQTT's topics, unless RabbitMQ's `mqtt.exchange` names another.
+pub(crate) const TOPIC_EXCHANGE: &str = "amq.topic";
+
+/// A routing key is a short string of AMQP 0-9-1.
+const ROUTING_KEY_MAX_BYTES: usize = 255;
 
 /// The queue that a requester consumes from for direct reply-to. No reply goes there.
 const PSEUDO_QUEUE: &str = "amq.rabbitmq.reply-to";
 
 impl<'a> ReplyAddress<'a> {
-    /// Looks at a `reply_to` as it came.
+    /// Looks at a `reply_to` as it came; none if no reply could be sent there.
     ///
     /// What begins as an address of direct reply-to but has another form is no address: RabbitMQ
     /// ends the connection over it (`decode_reply_to_v2` in `rabbit_direct_reply_to`, up to 4.1).
-    pub(crate) fn of(raw: &'a [u8]) -> Self {
-        let Ok(name) = std::str::from_utf8(raw) else {
-            return Self::None;
-        };
+    pub(crate) fn of(raw: &'a [u8]) -> Option<Self> {
+        let name = std::str::from_utf8(raw).ok()?;
         match name.strip_prefix(PSEUDO_QUEUE) {
-            None if name.is_empty() => Self::None,
-            None => Self::Queue(name),
-            Some("") => Self::None,
+            None if name.is_empty() => None,
+            None => Some(Self::Queue(name)),
+            Some("") => None,
             Some(rest) => match rest.strip_prefix('.') {
-                Some(suffix) if is_given_out(suffix) => Self::Direct(name),
-                Some(_) => Self::None,
-                None => Self::Queue(name),
+                Some(suffix) => is_given_out(suffix).then_some(Self::Direct(name)),
+                None => Some(Self::Queue(name)),
             },
         }
     }
 
-    /// The name to publish to.
-    pub(crate) fn name(self) -> Option<&'a str> {
-        match self {
-            Self::Queue(name) | Self::Direct(name) => Some(name),
-            Self::None => None,
-        }
+    /// Whether a reply there is published so that the broker returns it if nobody is behind it. Not
+    /// for direct reply-to: up to RabbitMQ 4.1 such a reply is returned although it was delivered,
+    /// from 4.2 on it is never returned.
+    pub(crate) fn is_mandatory(self) -> bool {
+        !matches!(self, Self::Direct(_))
     }
+
+    /// Looks at a response topic; none if it can't be a routing key.
+    pub(crate) fn of_topic(key: &'a str) -> Option<Self> {
+        let is_key = (1..=ROUTING_KEY_MAX_BYTES).contains(&key.len());
+        is_key.then_some(Self::Topic(key))
+    }
+}
+
+/// The queue that is meant by an address in a form of RabbitMQ's plugins: those of STOMP and of
+/// AMQP 1.0 (address version 1, and 2 since RabbitMQ 4), in which names are percent-encoded, and
+/// the one that STOMP gives to a queue of its own for replies.
+pub(crate) fn meant_queue(address: &str) -> Option<Cow<'_, str>> {
+    const ENCODED: [&str; 3] = ["/queue/", "/amq/queue/", "/queues/"];
+    if let Some(name) = address.strip_prefix("/reply-queue/") {
+        return Some(Cow::Borrowed(name));
+    }
+    let name = ENCODED.iter().find_map(|form| address.strip_prefix(form))?;
+    percent_decode_str(name).decode_utf8().ok()
+}
+
+/// A topic as RabbitMQ's plugins write it, for the header of a reply that could not go there.
+pub(crate) fn topic_address(key: &str) -> String {
+    format!("/topic/{key}")
 }
 
 /// Bytes of a key: RabbitMQ's GUIDs.
@@ -140,7 +168,7 @@ mod tests {
         ] {
             assert_eq!(
                 ReplyAddress::of(address.as_bytes()),
-                ReplyAddress::Direct(&address)
+                Some(ReplyAddress::Direct(&address))
             );
         }
     }
@@ -192,14 +220,10 @@ mod tests {
             format!("{GIVEN_OUT} "),
         ]);
         for address in &addresses {
-            assert_eq!(
-                ReplyAddress::of(address.as_bytes()),
-                ReplyAddress::None,
-                "{address}"
-            );
+            assert_eq!(ReplyAddress::of(address.as_bytes()), None, "{address}");
         }
-        assert_eq!(ReplyAddress::of(b"q\xff"), ReplyAddress::None);
-        assert_eq!(ReplyAddress::of(b""), ReplyAddress::None);
+        assert_eq!(ReplyAddress::of(b"q\xff"), None);
+        assert_eq!(ReplyAddress::of(b""), None);
     }
 
     #[test]
@@ -211,7 +235,56 @@ mod tests {
             "AMQ.RABBITMQ.REPLY-TO.x",
             "a b\n",
         ] {
-            assert_eq!(ReplyAddress::of(name.as_bytes()), ReplyAddress::Queue(name));
+            assert_eq!(
+                ReplyAddress::of(name.as_bytes()),
+                Some(ReplyAddress::Queue(name))
+            );
+        }
+    }
+
+    #[test]
+    fn a_topic_is_a_routing_key() {
+        let long = "k".repeat(255);
+        assert_eq!(
+            ReplyAddress::of_topic(&long),
+            Some(ReplyAddress::Topic(&long))
+        );
+        assert_eq!(ReplyAddress::of_topic(&format!("{long}k")), None);
+        assert_eq!(ReplyAddress::of_topic(""), None);
+    }
+
+    #[test]
+    fn the_forms_of_plugins_mean_a_queue() {
+        for (address, meant) in [
+            // rabbitmq-stomp#75, and RabbitMQ's STOMP guide.
+            ("/queue/st.replies", Some("st.replies")),
+            ("/amq/queue/replies", Some("replies")),
+            ("/reply-queue/amq.gen-x", Some("amq.gen-x")),
+            // rabbit_routing_util: names are percent-encoded, but not that of a reply queue.
+            ("/queue/a%2Fb", Some("a/b")),
+            ("/reply-queue/a%2Fb", Some("a%2Fb")),
+            // RabbitMQ 4, AMQP 1.0 address version 2.
+            ("/queues/%D0%B0%20b", Some("а b")),
+            (
+                "/queues/amq.rabbitmq.reply-to.x.y",
+                Some("amq.rabbitmq.reply-to.x.y"),
+            ),
+            // What is no encoding stands for itself.
+            ("/queue/100%", Some("100%")),
+            ("/queue/a/b", Some("a/b")),
+            ("/queues/%ff", None),
+            // Another exchange is not gone to.
+            ("field.replies/rk1", None),
+            ("/exchange/amq.topic/x", None),
+            ("/exchanges/amq.topic/x", None),
+            ("/topic/x", None),
+            ("/temp-queue/x", None),
+            ("queue/x", None),
+            ("/Queue/x", None),
+            ("q", None),
+            ("", None),
+        ] {
+            assert_eq!(meant_queue(address).as_deref(), meant, "{address}");
         }
     }
 }

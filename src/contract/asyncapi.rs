@@ -154,6 +154,13 @@ fn request_headers() -> Value {
             "authorization": {"type": "string", "description": "Bearer and the API token, if the body has none"},
             "traceparent": {"type": "string", "description": "W3C trace context"},
             "tracestate": {"type": "string", "description": "W3C trace context"},
+            "x-message-id": {"description": "Counts as messageId where there is none; text or bytes"},
+            "x-correlation-id": {"description": "Comes back where there is no correlationId; text or bytes"},
+            "x-reply-to-topic": {
+                "type": "string",
+                "maxLength": 255,
+                "description": "Where there is no replyTo: a routing key of the exchange amq.topic",
+            },
         },
     })
 }
@@ -166,6 +173,7 @@ fn reply_headers() -> Value {
             "correlationId": {"type": "string", "description": "As in the request; its messageId where it has none"},
             "messageId": {"type": "string"},
             "error": {"type": "integer", "description": "The code of the reply"},
+            "x-correlation-id": {"description": "As in the request, instead of correlationId; text or bytes"},
             "x-original-reply-to": {"type": "string", "description": "In the result queue: where nobody was"},
             "traceparent": {"type": "string", "description": "As in the request"},
             "tracestate": {"type": "string", "description": "As in the request"},

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use crate::broker::envelope::{Envelope, TraceHeaders};
 use crate::broker::messages::{self, DeathNote, ReplyMessage};
 use crate::broker::outgoing::Outgoing;
-use crate::broker::reply_address::ReplyAddress;
+use crate::broker::reply_address::{ReplyAddress, meant_queue};
 use crate::broker::topology::TopologySettings;
 use crate::domain::email::Email;
 use crate::domain::identity::{IdSource, ProfileId};
@@ -74,6 +74,11 @@ impl AsRef<Outgoing> for Message {
 }
 
 impl Message {
+    /// What came back goes to the queue that its address means. False if it means none.
+    pub fn readdress(&mut self, result_queue: &str) -> bool {
+        self.outgoing.readdress(result_queue)
+    }
+
     /// A reply that its requester does not get goes to the result queue. False if it is none, or is
     /// on its way there already.
     pub fn redirect(&mut self, result_queue: &str) -> bool {
@@ -139,16 +144,25 @@ impl Responder<'_> {
     }
 
     /// Where the producer wants the reply, unless that would bring it back to us as a request.
-    fn requester<'e>(&self, envelope: &'e Envelope) -> Option<&'e str> {
+    fn requester<'e>(&self, envelope: &'e Envelope) -> Option<ReplyAddress<'e>> {
         let would_loop = |name: &str| {
             name == self.topology.request_queue || name == self.topology.dead_letter_queue
         };
-        ReplyAddress::of(envelope.reply_to()?)
-            .name()
-            .filter(|name| !would_loop(name))
+        envelope.reply_address().filter(|address| match address {
+            ReplyAddress::Queue(name) => {
+                !would_loop(name) && !meant_queue(name).is_some_and(|meant| would_loop(&meant))
+            }
+            // A reply names no address of its own, so what comes of it ends in the result queue.
+            ReplyAddress::Direct(_) | ReplyAddress::Topic(_) => true,
+        })
     }
 
-    fn reply(&self, answer: &Answer<'_>, reply: &Reply<'_>, requester: Option<&str>) -> Outgoing {
+    fn reply(
+        &self,
+        answer: &Answer<'_>,
+        reply: &Reply<'_>,
+        requester: Option<ReplyAddress<'_>>,
+    ) -> Outgoing {
         let id = self.new_id().hex();
         let message = ReplyMessage {
             message_id: id.as_str(),
@@ -160,7 +174,7 @@ impl Responder<'_> {
             trace: answer.trace,
         };
         match requester {
-            Some(reply_to) => message.for_requester(reply_to),
+            Some(address) => message.for_requester(address),
             None => {
                 message.for_result_queue(&self.topology.result_queue, answer.envelope.reply_to())
             }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::broker::outgoing::Outgoing;
+use crate::broker::reply_address::{ReplyAddress, TOPIC_EXCHANGE};
 use crate::sync::lock;
 use crate::telemetry::labels;
 
@@ -36,6 +37,10 @@ pub enum Known {
 pub enum Destination {
     /// A queue that a request named.
     Requester(String),
+    /// A topic that a request named.
+    Topic(String),
+    /// The exchange of all such topics.
+    Topics,
     /// The result queue.
     Results(String),
     /// The dead-letter queue.
@@ -54,7 +59,8 @@ impl Destination {
     pub fn of(message: &Outgoing, result_queue: &str) -> Self {
         let routing_key = message.routing_key().to_owned();
         match message.requester(result_queue) {
-            Some(_) => Self::Requester(routing_key),
+            Some(ReplyAddress::Queue(_) | ReplyAddress::Direct(_)) => Self::Requester(routing_key),
+            Some(ReplyAddress::Topic(_)) => Self::Topic(routing_key),
             None if !message.is_to_queue() => Self::Event {
                 exchange: message.exchange().to_owned(),
                 routing_key,
@@ -66,13 +72,13 @@ impl Destination {
 
     /// Whether it is a requester's: others need not hear of its troubles.
     pub fn is_requesters(&self) -> bool {
-        matches!(self, Self::Requester(_))
+        matches!(self, Self::Requester(_) | Self::Topic(_) | Self::Topics)
     }
 
     /// As the metrics name it.
     pub fn label(&self) -> labels::Destination {
         match self {
-            Self::Requester(_) => labels::Destination::Requester,
+            Self::Requester(_) | Self::Topic(_) | Self::Topics => labels::Destination::Requester,
             Self::Results(_) => labels::Destination::Results,
             Self::DeadLetters(_) => labels::Destination::DeadLetters,
             Self::Event { .. } => labels::Destination::Events,
@@ -85,6 +91,8 @@ impl Destination {
             Self::Requester(queue) | Self::Results(queue) | Self::DeadLetters(queue) => {
                 format!("the queue {queue}")
             }
+            Self::Topic(key) => format!("the topic {key} of {TOPIC_EXCHANGE}"),
+            Self::Topics => format!("the exchange {TOPIC_EXCHANGE}"),
             Self::Event {
                 exchange,
                 routing_key,
@@ -114,7 +122,12 @@ impl Destinations {
         if self.count.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        self.look(&Destination::of(message, result_queue))
+        let destination = Destination::of(message, result_queue);
+        let known = self.look(&destination);
+        if known.is_none() && matches!(destination, Destination::Topic(_)) {
+            return self.look(&Destination::Topics);
+        }
+        known
     }
 
     fn look_at(&self, destination: &Destination, now: Instant) -> Option<Known> {

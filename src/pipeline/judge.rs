@@ -13,6 +13,7 @@ use super::faults;
 use super::in_flight::{self, failed};
 use super::store_retry::{GaveUp, StoreRetry};
 use crate::broker::envelope::Envelope;
+use crate::broker::request_headers::HeaderBytes;
 use crate::domain::directory::Directory;
 use crate::domain::outcome::DeadLetterReason;
 use crate::limits::DECIDED_BYTES_MAX;
@@ -63,6 +64,9 @@ impl Context {
         let properties = Properties {
             content_type: envelope.content_type(),
             message_id: envelope.message_id(),
+            message_id_header: envelope
+                .message_id_header()
+                .map(|HeaderBytes { is_text, bytes }| (is_text, bytes)),
             correlation_id: envelope.correlation_id(),
             reply_to: envelope.reply_to(),
             authorization: envelope.authorization(),

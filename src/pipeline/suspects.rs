@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use tracing::debug;
 
 use crate::broker::envelope::Envelope;
+use crate::broker::request_headers::HeaderBytes;
 use crate::domain::identity::{RequestId, RequestIdentity, RequestName};
 use crate::store::error::StoreError;
 use crate::store::pool::Store;
@@ -94,9 +95,12 @@ impl SuspectGuard<'_> {
 }
 
 fn identity(envelope: &Envelope) -> RequestId {
-    let name = match envelope.message_id() {
-        Some(id) => RequestName::MessageId(id),
-        None => RequestName::Unnamed {
+    let name = match (envelope.message_id(), envelope.message_id_header()) {
+        (Some(id), _) => RequestName::MessageId(id),
+        (None, Some(HeaderBytes { is_text, bytes: id })) => {
+            RequestName::MessageIdHeader { is_text, id }
+        }
+        (None, None) => RequestName::Unnamed {
             reply_to: envelope.reply_to().unwrap_or_default(),
             correlation_id: envelope.correlation_id().unwrap_or_default(),
         },

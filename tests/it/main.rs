@@ -34,6 +34,7 @@ mod poison;
 mod pooler;
 mod properties;
 mod replies;
+mod reply_addresses;
 mod restart;
 mod setup_broker;
 mod setup_database;

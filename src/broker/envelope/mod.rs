@@ -1,6 +1,5 @@
 //! One delivered request, and what its properties say.
 
-mod headers;
 mod unplain;
 
 use std::borrow::Cow;
@@ -102,8 +101,7 @@ impl Envelope {
         self.short(bit::CORRELATION_ID, BasicProperties::correlation_id)
     }
 
-    /// Where the producer wants the reply: see
-    /// [`ReplyAddress`](super::reply_address::ReplyAddress).
+    /// Where the producer wants the reply, as it came: see [`Self::reply_address`].
     pub fn reply_to(&self) -> Option<&[u8]> {
         self.short(bit::REPLY_TO, BasicProperties::reply_to)
     }
@@ -123,11 +121,11 @@ impl Envelope {
         bytes.filter(|bytes| !bytes.is_empty())
     }
 
-    fn raw(&self) -> Option<&RawProperties> {
+    pub(super) fn raw(&self) -> Option<&RawProperties> {
         self.unplain.as_ref()?.properties.as_ref()
     }
 
-    fn headers(&self) -> Option<&FieldTable> {
+    pub(super) fn headers(&self) -> Option<&FieldTable> {
         self.delivery.properties.headers().as_ref()
     }
 

@@ -24,6 +24,14 @@ impl fmt::Debug for RequestId {
 pub enum RequestName<'a> {
     /// The producer named it: an idempotency key that holds for ever and from any sender.
     MessageId(&'a [u8]),
+    /// The same, by an id that stands in the header `x-message-id`. A text and bytes are two ids,
+    /// also where they look alike: so they are to the protocols that they come from.
+    MessageIdHeader {
+        /// Whether its type is that of texts.
+        is_text: bool,
+        /// The id, of any length.
+        id: &'a [u8],
+    },
     /// Nobody named it: two equal ones are two requests, unless the broker says that it delivers
     /// this one again.
     Unnamed {
@@ -51,6 +59,11 @@ impl RequestIdentity {
         match name {
             RequestName::MessageId(id) => {
                 hash.update(b"message");
+                part(&mut hash, id);
+            }
+            RequestName::MessageIdHeader { is_text, id } => {
+                hash.update(b"header");
+                hash.update([u8::from(is_text)]);
                 part(&mut hash, id);
             }
             RequestName::Unnamed {
@@ -97,8 +110,12 @@ mod tests {
                 reply_to,
                 correlation_id,
             };
+        let header = |is_text, id: &'static [u8]| RequestName::MessageIdHeader { is_text, id };
         let all = [
             of(RequestName::MessageId(b"a"), b"x", 0),
+            of(header(true, b"a"), b"x", 0),
+            of(header(false, b"a"), b"x", 0),
+            of(header(true, b"b"), b"x", 0),
             of(RequestName::MessageId(b"a"), b"y", 0),
             of(RequestName::MessageId(b"b"), b"x", 0),
             of(RequestName::MessageId(b"\xff"), b"x", 0),
@@ -111,6 +128,7 @@ mod tests {
         let distinct: std::collections::HashSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
         assert_eq!(all[0], of(RequestName::MessageId(b"a"), b"x", 0));
+        assert_eq!(all[1], of(header(true, b"a"), b"x", 0));
     }
 
     /// Rows carry them, so a later version must compute the same ones.
@@ -120,6 +138,13 @@ mod tests {
         assert_eq!(
             text(RequestName::MessageId(b"m")),
             "ff638c18492c0f3c63aff8117ebcfb6b"
+        );
+        assert_eq!(
+            text(RequestName::MessageIdHeader {
+                is_text: false,
+                id: b"m"
+            }),
+            "838437ab3a03b57a51c85f36379cd0a1"
         );
         assert_eq!(
             text(RequestName::Unnamed {

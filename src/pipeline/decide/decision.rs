@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::domain::directory::Directory;
-use crate::domain::identity::IdSource;
+use crate::domain::identity::{IdSource, RequestName};
 use crate::domain::outcome::{DeadLetterReason, Rejection};
 use crate::domain::profile::NewProfile;
 use crate::domain::subscription::Skipped;
@@ -16,6 +16,8 @@ pub struct Properties<'a> {
     pub content_type: Option<&'a str>,
     /// The producer's name for the request.
     pub message_id: Option<&'a [u8]>,
+    /// The header that names it where it has no `message_id`, as a text or not.
+    pub message_id_header: Option<(bool, &'a [u8])>,
     /// How the producer matches the reply.
     pub correlation_id: Option<&'a [u8]>,
     /// Where the producer wants the reply.
@@ -25,6 +27,16 @@ pub struct Properties<'a> {
     /// If the broker may have delivered it before, all properties that last from one delivery to
     /// the next, as bytes.
     pub redelivered: Option<&'a [u8]>,
+}
+
+impl<'a> Properties<'a> {
+    /// The producer's name for the request, if there is one.
+    pub fn name(&self) -> Option<RequestName<'a>> {
+        let in_header = |(is_text, id)| RequestName::MessageIdHeader { is_text, id };
+        self.message_id
+            .map(RequestName::MessageId)
+            .or(self.message_id_header.map(in_header))
+    }
 }
 
 /// What a message is judged by, besides itself.

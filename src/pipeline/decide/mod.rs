@@ -221,7 +221,7 @@ impl Adding<'_> {
             db_id: self.db_id,
             id: self.rules.ids.next(self.rules.now.as_second()),
             request_id: self.identities.profile(index, fields.email.is_some()),
-            repeatable: properties.message_id.is_some() || properties.redelivered.is_some(),
+            repeatable: properties.name().is_some() || properties.redelivered.is_some(),
             added_at: self.rules.now,
             email: fields.email,
             data: fields.data,
@@ -259,16 +259,15 @@ impl Identities<'_> {
     /// on.
     fn profile(&self, index: u32, has_email: bool) -> Option<RequestId> {
         let Properties {
-            message_id,
             reply_to,
             correlation_id,
             redelivered,
             ..
         } = *self.properties;
-        let identity = match message_id {
-            Some(id) => self
+        let identity = match self.properties.name() {
+            Some(name) => self
                 .named
-                .get_or_init(|| RequestIdentity::of(RequestName::MessageId(id), self.body)),
+                .get_or_init(|| RequestIdentity::of(name, self.body)),
             None if has_email => self.named.get_or_init(|| {
                 let name = RequestName::Unnamed {
                     reply_to: reply_to.unwrap_or_default(),

@@ -441,6 +441,35 @@ fn a_request_with_message_id_knows_itself_always() {
     );
 }
 
+/// field-cases 88: where RabbitMQ 4 puts an id that is no text of up to 255 bytes.
+#[test]
+fn an_id_in_a_header_names_a_request_where_there_is_no_message_id() {
+    let long = [b'm'; 300];
+    let header = |is_text, id| Properties {
+        message_id_header: Some((is_text, id)),
+        ..Properties::default()
+    };
+    let (first, repeatable) = identity(WITH_EMAIL, header(true, &long));
+    assert!(first.is_some() && repeatable);
+    assert_eq!(identity(WITH_EMAIL, header(true, &long)).0, first);
+    let named = Properties {
+        message_id: Some(b"m"),
+        ..Properties::default()
+    };
+    for other in [header(true, &long[1..]), header(false, &long), named] {
+        assert_ne!(identity(WITH_EMAIL, other).0, first);
+    }
+    let both = Properties {
+        message_id: Some(b"m"),
+        ..header(true, &long)
+    };
+    assert_eq!(
+        identity(WITH_EMAIL, both).0,
+        identity(WITH_EMAIL, named).0,
+        "the property counts first"
+    );
+}
+
 #[test]
 fn a_request_without_message_id_knows_itself_if_it_is_redelivered_and_has_an_email() {
     let plain = Properties {

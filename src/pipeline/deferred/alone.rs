@@ -12,7 +12,7 @@ use super::waiting::{WaitingMessage, limit};
 use crate::broker::error::BrokerError;
 use crate::broker::publisher::{Fate, Published, Publisher};
 use crate::pipeline::backoff::Backoff;
-use crate::pipeline::destinations::Known;
+use crate::pipeline::destinations::{Destination, Known};
 
 /// How long a message that is published alone keeps others waiting that must be published alone.
 const ALONE_PATIENCE: Duration = Duration::from_secs(1);
@@ -108,6 +108,9 @@ impl Deferred {
             return self.give_back(message).await;
         }
         if error.is_setup() {
+            if let Destination::Topic(_) = self.destination(&message) {
+                return self.refused_topic(message, &error);
+            }
             self.fail(error);
             return self.push_alone(message);
         }
@@ -136,5 +139,22 @@ impl Deferred {
         } else {
             self.give_back(message).await;
         }
+    }
+
+    /// There is no exchange for topics, or the worker may not publish to it. Nobody but those who
+    /// want their replies there is told.
+    fn refused_topic(self: &Arc<Self>, message: WaitingMessage, error: &BrokerError) {
+        let destination = match error {
+            BrokerError::RefusedTopic { .. } => self.destination(&message),
+            _ => Destination::Topics,
+        };
+        if self.context.recorder.returned.happened(1).is_some() {
+            let name = destination.name();
+            warn!(%error, "{name} can't be published to; replies for it go to the result queue");
+        }
+        self.context
+            .destinations
+            .remember(destination, Known::Refuses);
+        self.undeliverable(message);
     }
 }

@@ -114,7 +114,7 @@ impl DestinationTask {
             && publisher.is_full(queue).await.unwrap_or(false)
         {
             open.into_iter()
-                .for_each(|message| self.deferred.returned(message));
+                .for_each(|message| self.deferred.undeliverable(message));
             return;
         }
         self.wait(open, "is full, or has no leader").await;

@@ -9,6 +9,7 @@ use super::waiting::WaitingMessage;
 use super::{Deferred, OutstandingHandle};
 use crate::broker::error::BrokerError;
 use crate::broker::receipt::Receipt;
+use crate::pipeline::compose::Message;
 use crate::pipeline::counts::Counts;
 
 impl Deferred {
@@ -82,16 +83,26 @@ impl Deferred {
         self.end_settling();
     }
 
+    /// A reply that came back goes to the queue that its address means; returns what means none.
+    pub(super) fn readdress(self: &Arc<Self>, message: WaitingMessage) -> Option<WaitingMessage> {
+        self.send_elsewhere(message, Message::readdress)
+    }
+
     /// A reply goes to the result queue; returns what is none.
-    pub(super) fn redirect(
+    pub(super) fn redirect(self: &Arc<Self>, message: WaitingMessage) -> Option<WaitingMessage> {
+        self.send_elsewhere(message, Message::redirect)
+    }
+
+    fn send_elsewhere(
         self: &Arc<Self>,
         mut message: WaitingMessage,
+        change: impl FnOnce(&mut Message, &str) -> bool,
     ) -> Option<WaitingMessage> {
         self.uncount(&message);
-        let is_redirected = message.message.redirect(self.result_queue());
+        let is_changed = change(&mut message.message, self.result_queue());
         message.since = Instant::now();
         self.count(&message);
-        if is_redirected {
+        if is_changed {
             self.push(message);
             None
         } else {

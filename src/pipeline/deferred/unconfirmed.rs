@@ -84,7 +84,15 @@ impl Deferred {
         }
     }
 
+    /// Nobody is behind its address.
     pub(super) fn returned(self: &Arc<Self>, message: WaitingMessage) {
+        if let Some(message) = self.readdress(message) {
+            self.undeliverable(message);
+        }
+    }
+
+    /// It is not taken where it was to go.
+    pub(super) fn undeliverable(self: &Arc<Self>, message: WaitingMessage) {
         if let Some(message) = self.redirect(message) {
             self.fail(BrokerError::Unroutable(
                 message.message.outgoing.routing_key().to_owned(),
@@ -99,7 +107,7 @@ impl Deferred {
             self.context
                 .destinations
                 .remember(destination, Known::Refuses);
-            self.returned(message);
+            self.undeliverable(message);
         } else {
             self.give_back(message).await;
         }

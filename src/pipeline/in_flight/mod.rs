@@ -135,7 +135,7 @@ impl InFlight {
     /// Its profiles in the database of which no row says whose they are: a redelivery would not
     /// find them, and store them again.
     pub(crate) fn unmarked(&self) -> Vec<Unmarked> {
-        if self.envelope.message_id().is_some() {
+        if self.envelope.is_named() {
             return Vec::new();
         }
         let identity = OnceCell::new();

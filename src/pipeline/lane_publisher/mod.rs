@@ -74,7 +74,7 @@ impl LanePublisher {
             left: Vec::new(),
             open: messages,
         };
-        // A second time for replies that came back, which go to the result queue.
+        // Again for replies that came back: to the queue that is meant, and to the result queue.
         while !sorting.open.is_empty() {
             let open = std::mem::take(&mut sorting.open);
             let Routed {

@@ -79,7 +79,7 @@ impl LanePublisher {
                 returned
             }
             Err(error) => {
-                debug!(%error, "replies to direct reply-to are published one by one");
+                debug!(%error, "replies to addresses that the broker interprets are published one by one");
                 self.interpreted = None;
                 sorting
                     .left
@@ -123,12 +123,20 @@ impl LanePublisher {
         (returned, is_late)
     }
 
-    /// Replies that came back go to the result queue.
+    /// Replies that came back go to the queue that their address means, or to the result queue.
     fn redirect(&self, returned: Vec<Message>, open: &mut Vec<Message>) {
         let recorder = &self.context.recorder;
         let result_queue = &self.context.config.topology.result_queue;
-        if !returned.is_empty()
-            && let Some(replies) = recorder.returned.happened(returned.len() as u64)
+        let mut lost = 0;
+        open.extend(returned.into_iter().map(|mut message| {
+            if !message.readdress(result_queue) {
+                message.redirect(result_queue);
+                lost += 1;
+            }
+            message
+        }));
+        if lost > 0
+            && let Some(replies) = recorder.returned.happened(lost)
         {
             warn!(
                 replies,
@@ -136,9 +144,5 @@ impl LanePublisher {
                 "nobody is behind the reply_to of some requests; their replies go to the result queue"
             );
         }
-        open.extend(returned.into_iter().map(|mut message| {
-            message.redirect(result_queue);
-            message
-        }));
     }
 }

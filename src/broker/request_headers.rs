@@ -1,17 +1,28 @@
-//! The headers of a request that count.
+//! The headers of a request that count, and what RabbitMQ's plugins put there.
 
 use lapin::types::AMQPValue;
 
-use super::Envelope;
+use super::envelope::Envelope;
+use super::header_names;
+use super::reply_address::ReplyAddress;
 
 /// The header with a token.
 const AUTHORIZATION: &str = "authorization";
 
+/// The longest id of a header that comes back with the reply: as much as MQTT 5 has room for.
+const CORRELATION_ID_MAX_BYTES: usize = 65_535;
+
+/// What the other properties of a reply take of a frame, at most: two trace headers of
+/// 512 bytes, six short strings and the names.
+const OTHER_PROPERTIES_MAX_BYTES: usize = 4 * 1024;
+
 /// The value of a header that holds a text or bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct HeaderBytes<'a> {
-    is_text: bool,
-    bytes: &'a [u8],
+pub struct HeaderBytes<'a> {
+    /// Whether AMQP's type is that of texts. What has it need not be UTF-8.
+    pub is_text: bool,
+    /// The value.
+    pub bytes: &'a [u8],
 }
 
 impl<'a> HeaderBytes<'a> {
@@ -58,6 +69,46 @@ impl Envelope {
         };
         let text = value.and_then(|value| std::str::from_utf8(value.bytes).ok());
         Some(text.unwrap_or_default())
+    }
+
+    /// What counts as the request's `message_id` where it has no such property. RabbitMQ 4 puts ids
+    /// of other protocols there that are no text of up to 255 bytes.
+    pub fn message_id_header(&self) -> Option<HeaderBytes<'_>> {
+        if self.message_id().is_some() {
+            return None;
+        }
+        self.id_header(header_names::MESSAGE_ID)
+    }
+
+    /// Whether the producer has named the request, in a property or a header.
+    pub fn is_named(&self) -> bool {
+        self.message_id().is_some() || self.message_id_header().is_some()
+    }
+
+    /// The header by which the sender knows its reply, if no property says it: that of its
+    /// correlation id, or else that of its message id. None if a frame may have no room for it.
+    pub(super) fn reply_id_header(&self) -> Option<HeaderBytes<'_>> {
+        let room = self.frame_max().saturating_sub(OTHER_PROPERTIES_MAX_BYTES);
+        let id = self
+            .id_header(header_names::CORRELATION_ID)
+            .or_else(|| self.message_id_header())?;
+        (id.bytes.len() <= room.min(CORRELATION_ID_MAX_BYTES)).then_some(id)
+    }
+
+    /// Where the producer wants the reply; none if nowhere, or at no address. The response topic
+    /// counts where there is no `reply_to`.
+    pub(crate) fn reply_address(&self) -> Option<ReplyAddress<'_>> {
+        match self.reply_to() {
+            Some(raw) => ReplyAddress::of(raw),
+            None => self
+                .header(header_names::REPLY_TO_TOPIC)
+                .and_then(ReplyAddress::of_topic),
+        }
+    }
+
+    fn id_header(&self, name: &str) -> Option<HeaderBytes<'_>> {
+        self.header_bytes(name)
+            .filter(|value| !value.bytes.is_empty())
     }
 
     fn header_bytes(&self, name: &str) -> Option<HeaderBytes<'_>> {
