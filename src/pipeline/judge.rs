@@ -63,6 +63,7 @@ impl Context {
             .then(|| envelope.lasting_properties());
         let properties = Properties {
             content_type: envelope.content_type(),
+            message_type: envelope.kind(),
             message_id: envelope.message_id(),
             message_id_header: envelope
                 .message_id_header()

@@ -1,6 +1,7 @@
 //! Bytes ⇄ domain. Each format turns a body into the same tree of values and a reply into bytes;
 //! everything between the two is the same for all of them.
 
+pub mod amqp10;
 pub mod event;
 pub mod json;
 pub mod reply;
@@ -22,6 +23,9 @@ pub enum Unreadable {
     /// Not UTF-8, or declared to be something else.
     #[error("the body is not UTF-8")]
     NotUtf8,
+    /// Something of AMQP 1.0 that holds no bytes of a document.
+    #[error("the body is {0}; send it as one data section")]
+    Amqp10(&'static str),
     /// A syntax error, with its place where the format's reader tells it.
     #[error("{0}")]
     Syntax(String),

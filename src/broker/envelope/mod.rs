@@ -106,6 +106,11 @@ impl Envelope {
         self.short(bit::REPLY_TO, BasicProperties::reply_to)
     }
 
+    /// What the message says that it is.
+    pub fn kind(&self) -> Option<&[u8]> {
+        self.short(bit::TYPE, BasicProperties::kind)
+    }
+
     /// A property that is a short string; an empty one is none.
     fn short<'e>(
         &'e self,

@@ -14,6 +14,7 @@ pub(crate) mod bit {
     pub(crate) const REPLY_TO: u8 = 9;
     pub(crate) const MESSAGE_ID: u8 = 7;
     pub(crate) const TIMESTAMP: u8 = 6;
+    pub(crate) const TYPE: u8 = 5;
     /// The last one. What is below says that more flags follow, which nobody uses.
     pub(crate) const CLUSTER_ID: u8 = 2;
 }

@@ -14,6 +14,8 @@ use crate::wire::Format;
 pub struct Properties<'a> {
     /// The body's declared format.
     pub content_type: Option<&'a str>,
+    /// What the message says that it is, by which a body of AMQP 1.0 is known.
+    pub message_type: Option<&'a [u8]>,
     /// The producer's name for the request.
     pub message_id: Option<&'a [u8]>,
     /// The header that names it where it has no `message_id`, as a text or not.

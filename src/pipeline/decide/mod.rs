@@ -13,6 +13,7 @@ use crate::domain::outcome::{DeadLetterReason, Rejection, Unauthenticated};
 use crate::domain::profile::{Fields, NewProfile};
 use crate::domain::subscription::Skipped;
 use crate::domain::value::{Object, Value};
+use crate::wire::amqp10;
 use crate::wire::request::{self, DATA, Data, PROFILES_MAX, Request};
 use crate::wire::{self, Format, Outline, Unreadable, VALUES_MAX};
 
@@ -25,9 +26,12 @@ const SKIPPED_MAX: usize = 20_000;
 /// last, in the database.
 pub fn decide(body: &[u8], properties: &Properties<'_>, rules: &Rules<'_>) -> Decision {
     let lookup = Lookup::new(rules.directory);
-    let format = Format::of(properties.content_type, body);
+    let document = amqp10::body(properties.message_type, body);
+    let format = Format::of(properties.content_type, document.as_ref().unwrap_or(&body));
     let mut echo = Echo::default();
-    let verdict = judge(body, format, properties, rules, &lookup, &mut echo);
+    let verdict = document
+        .map_err(unreadable)
+        .and_then(|body| judge(body, format, properties, rules, &lookup, &mut echo));
     let verdict = verdict.unwrap_or_else(|verdict| verdict);
     Decision {
         verdict,
@@ -45,6 +49,10 @@ struct Echo {
     warnings: Vec<String>,
 }
 
+fn unreadable(flaw: Unreadable) -> Verdict {
+    Verdict::DeadLetter(DeadLetterReason::Unreadable, Rejection::unreadable(flaw))
+}
+
 /// Either way it is the verdict; the error is the one that ends the checks early.
 fn judge(
     body: &[u8],
@@ -54,9 +62,6 @@ fn judge(
     lookup: &Lookup<'_>,
     echo: &mut Echo,
 ) -> Result<Verdict, Verdict> {
-    let unreadable = |flaw: Unreadable| {
-        Verdict::DeadLetter(DeadLetterReason::Unreadable, Rejection::unreadable(flaw))
-    };
     let TopLevel {
         document,
         is_outline,

@@ -470,6 +470,42 @@ fn an_id_in_a_header_names_a_request_where_there_is_no_message_id() {
     );
 }
 
+/// field-cases 65: the bytes in a value of AMQP 1.0 are the request, also for its identity and its
+/// format.
+#[test]
+fn a_value_of_amqp_1_0_that_is_a_text_is_read() {
+    let plain = Properties {
+        message_id: Some(b"m"),
+        ..Properties::default()
+    };
+    let value = Properties {
+        message_type: Some(b"amqp-1.0"),
+        ..plain
+    };
+    let encoded = |body: &[u8]| {
+        let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+        [b"\0Sw\xb1", &length[..], body].concat()
+    };
+    let body = with_data(WITH_EMAIL);
+    assert_eq!(
+        addition(decide_with(&encoded(body.as_bytes()), &value))
+            .profile
+            .request_id,
+        addition(decide_with(body.as_bytes(), &plain))
+            .profile
+            .request_id
+    );
+    let xml = b"<xml><token>one</token><db_id>1</db_id></xml>";
+    let decision = decide_with(&encoded(xml), &value);
+    assert_eq!(decision.format, Format::Xml);
+    addition(decision);
+    let text = "not a readable request: the body is an AMQP 1.0 value that is null; send it as one data section";
+    assert_eq!(
+        refusal(decide_with(b"\0Sw@", &value)),
+        (400, text.to_owned(), true)
+    );
+}
+
 #[test]
 fn a_request_without_message_id_knows_itself_if_it_is_redelivered_and_has_an_email() {
     let plain = Properties {

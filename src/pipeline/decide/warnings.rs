@@ -3,11 +3,11 @@
 
 use crate::domain::address;
 use crate::domain::channel::Channel;
+use crate::domain::complaint::Complaint;
 use crate::domain::custom_field::CustomField;
 use crate::domain::directory::Lookup;
 use crate::domain::kind::{Field, Flaw};
 use crate::domain::near_name::meant;
-use crate::domain::complaint::Complaint;
 use crate::domain::value::{Object, Value};
 use crate::domain::{profile, subscription};
 use crate::wire::request::{self, DATA, Data, Request};

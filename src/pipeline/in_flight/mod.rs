@@ -22,6 +22,7 @@ use crate::domain::profile::NewProfile;
 use crate::store::profiles::Stored;
 use crate::telemetry::logs::truncated;
 use crate::telemetry::traces::RequestTrace;
+use crate::wire::amqp10;
 
 /// A request on its way.
 #[derive(Debug)]
@@ -148,10 +149,7 @@ impl InFlight {
                         return None;
                     }
                     let lasting = || {
-                        identity_of_unnamed(
-                            &self.envelope.lasting_properties(),
-                            self.envelope.body(),
-                        )
+                        identity_of_unnamed(&self.envelope.lasting_properties(), self.document())
                     };
                     Some((
                         profile.db_id,
@@ -160,6 +158,12 @@ impl InFlight {
                     ))
                 });
         stored.collect()
+    }
+
+    /// The bytes that were decided on.
+    fn document(&self) -> &[u8] {
+        let body = self.envelope.body();
+        amqp10::body(self.envelope.kind(), body).unwrap_or(body)
     }
 
     /// What became of a profile.
