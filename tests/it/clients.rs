@@ -13,6 +13,14 @@ use testkit::client::{Client, Message, props};
 use testkit::worker::PATIENCE;
 use testkit::world::World;
 
+/// What clients differ in.
+#[derive(Clone, Copy)]
+struct Manner {
+    attempts: Attempts,
+    formats: Formats,
+    matching: Matching,
+}
+
 /// How often a request is published before a client gives up.
 #[derive(Clone, Copy, PartialEq)]
 enum Attempts {
@@ -22,22 +30,69 @@ enum Attempts {
     One,
 }
 
+impl Attempts {
+    fn count(self) -> u32 {
+        match self {
+            Self::Three => 3,
+            Self::One => 1,
+        }
+    }
+}
+
+/// What a request may be written in.
+#[derive(Clone, Copy, PartialEq)]
+enum Formats {
+    Any,
+    /// The framework makes the body, of values.
+    Json,
+}
+
+/// Which reply a client takes for that to its request.
+#[derive(Clone, Copy, PartialEq)]
+enum Matching {
+    /// The one with the request's correlation id.
+    CorrelationId,
+    /// The first that comes to an address of this request alone.
+    Address,
+}
+
+const LIBRARY: Manner = Manner {
+    attempts: Attempts::Three,
+    formats: Formats::Any,
+    matching: Matching::CorrelationId,
+};
+
+const FRAMEWORK: Manner = Manner {
+    formats: Formats::Json,
+    ..LIBRARY
+};
+
+const FRAMEWORK_BY_ADDRESS: Manner = Manner {
+    matching: Matching::Address,
+    ..FRAMEWORK
+};
+
+const TOOLS: Manner = Manner {
+    attempts: Attempts::One,
+    ..LIBRARY
+};
+
 /// Three tests per client, in a module of its name. What stands before it holds for each of them.
 macro_rules! clients {
-    ($($(#[$attribute:meta])? $name:ident: $attempts:ident, $program:expr;)*) => {$(
+    ($($(#[$attribute:meta])? $name:ident: $manner:ident, $program:expr;)*) => {$(
         mod $name {
-            use super::Attempts::$attempts;
+            use super::$manner;
 
             #[tokio::test]
             $(#[$attribute])?
             async fn prints_replies() {
-                super::prints_replies($program, $attempts).await;
+                super::prints_replies($program, $manner).await;
             }
 
             #[tokio::test]
             $(#[$attribute])?
             async fn sends_again_and_gives_up() {
-                super::sends_again_and_gives_up($program, $attempts).await;
+                super::sends_again_and_gives_up($program, $manner).await;
             }
 
             #[tokio::test]
@@ -51,18 +106,30 @@ macro_rules! clients {
 
 clients! {
     #[ignore = "a program of others: `make test-foreign`"]
-    python_pika: Three, super::python("pika", "add_profile_pika.py");
+    python_pika: LIBRARY, super::python("pika", "add_profile_pika.py");
     #[ignore = "a program of others: `make test-foreign`"]
-    python_aio_pika: Three, super::python("aio-pika", "add_profile_aio_pika.py");
+    python_aio_pika: LIBRARY, super::python("aio-pika", "add_profile_aio_pika.py");
     #[ignore = "a program of others: `make test-foreign`"]
-    node_amqplib: Three, super::node;
+    python_faststream: FRAMEWORK_BY_ADDRESS, super::python("faststream", "add_profile_faststream.py");
     #[ignore = "a program of others: `make test-foreign`"]
-    go_amqp091: Three, super::go;
+    python_faststream_queue: FRAMEWORK, super::python("faststream", "add_profile_faststream_queue.py");
     #[ignore = "a program of others: `make test-foreign`"]
-    java_amqp_client: Three, super::java;
-    rust_lapin: Three, super::rust;
+    python_kombu: FRAMEWORK, super::python("celery", "add_profile_kombu.py");
     #[ignore = "a program of others: `make test-foreign`"]
-    shell_amqp_tools: One, super::shell;
+    python_celery: FRAMEWORK, super::python("celery", "add_profile_celery.py");
+    #[ignore = "a program of others: `make test-foreign`"]
+    node_amqplib: LIBRARY, super::node("node", "add_profile_amqplib.js");
+    #[ignore = "a program of others: `make test-foreign`"]
+    node_rabbitmq_client: FRAMEWORK, super::node("rabbitmq-client", "add_profile_rabbitmq_client.js");
+    #[ignore = "a program of others: `make test-foreign`"]
+    node_nestjs: FRAMEWORK, super::node("nestjs", "add_profile_nestjs.js");
+    #[ignore = "a program of others: `make test-foreign`"]
+    go_amqp091: LIBRARY, super::go;
+    #[ignore = "a program of others: `make test-foreign`"]
+    java_amqp_client: LIBRARY, super::java;
+    rust_lapin: LIBRARY, super::rust;
+    #[ignore = "a program of others: `make test-foreign`"]
+    shell_amqp_tools: TOOLS, super::shell;
 }
 
 fn python(package: &str, file: &str) -> impl Fn() -> Command {
@@ -74,12 +141,13 @@ fn python(package: &str, file: &str) -> impl Fn() -> Command {
     }
 }
 
-fn node() -> Command {
-    let mut command = Command::new("node");
-    command
-        .arg(source("add_profile_amqplib.js"))
-        .env("NODE_PATH", prepared("node/node_modules"));
-    command
+fn node(folder: &str, file: &str) -> impl Fn() -> Command {
+    let (packages, file) = (prepared(&format!("{folder}/node_modules")), source(file));
+    move || {
+        let mut command = Command::new("node");
+        command.arg(&file).env("NODE_PATH", &packages);
+        command
+    }
 }
 
 fn go() -> Command {
@@ -130,6 +198,7 @@ fn run(
         .env("LC_ALL", "C.UTF-8")
         .env("AMQP_URL", &world.servers.amqp_url)
         .env("REQUEST_QUEUE", world.request_queue())
+        .env("REPLY_QUEUE", world.reply_queue())
         .envs(settings.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -151,7 +220,11 @@ async fn reply(run: impl Future<Output = Output>) -> Value {
     let output = run.await;
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words}");
-    serde_json::from_slice(&output.stdout).expect("the reply and nothing else")
+    json(&output.stdout)
+}
+
+fn json(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).expect("the reply and nothing else")
 }
 
 /// What a client that failed said, and that it failed properly.
@@ -166,7 +239,7 @@ async fn failure(run: impl Future<Output = Output>) -> String {
     words
 }
 
-async fn prints_replies(program: impl Fn() -> Command, attempts: Attempts) {
+async fn prints_replies(program: impl Fn() -> Command, manner: Manner) {
     let world = World::new().await;
     let _worker = world.worker().await;
     let good = world.request(r#""data":{"email":"a@example.com","_fname":"Фёдор"}"#);
@@ -174,7 +247,7 @@ async fn prints_replies(program: impl Fn() -> Command, attempts: Attempts) {
     assert_eq!(first["error"], 0, "{first}");
 
     let again = reply(run(program(), &world, &good, &[("MESSAGE_ID", "one")])).await;
-    match attempts {
+    match manner.attempts {
         Attempts::Three => assert_eq!(again, first, "the same request gets the same reply"),
         Attempts::One => assert_eq!(again["error"], 409, "{again}"),
     }
@@ -196,13 +269,15 @@ async fn prints_replies(program: impl Fn() -> Command, attempts: Attempts) {
             .await,
         ["a@example.com Фёдор"]
     );
-    // XML is answered in XML.
-    let xml = format!("<xml><token>{}</token><db_id>1</db_id></xml>", world.token);
-    let output = run(program(), &world, &xml, &[]).await;
-    assert!(String::from_utf8_lossy(&output.stdout).starts_with("<xml><error>0</error>"));
+    if manner.formats == Formats::Any {
+        // XML is answered in XML.
+        let xml = format!("<xml><token>{}</token><db_id>1</db_id></xml>", world.token);
+        let output = run(program(), &world, &xml, &[]).await;
+        assert!(String::from_utf8_lossy(&output.stdout).starts_with("<xml><error>0</error>"));
+    }
 }
 
-async fn sends_again_and_gives_up(program: impl Fn() -> Command, attempts: Attempts) {
+async fn sends_again_and_gives_up(program: impl Fn() -> Command, manner: Manner) {
     let world = World::new().await;
     let queue = world.request_queue();
     let client = world.client().await;
@@ -212,81 +287,89 @@ async fn sends_again_and_gives_up(program: impl Fn() -> Command, attempts: Attem
         FieldTable::default(),
     );
     declare.await.expect("a request queue that nobody reads");
-    let body = "<xml><db_id>1</db_id></xml>";
+    let (body, anothers, answered) = match manner.formats {
+        Formats::Any => (
+            "<xml><db_id>1</db_id></xml>",
+            "<xml>the reply of another</xml>",
+            "<xml>ответ</xml>",
+        ),
+        Formats::Json => (
+            r#"{"db_id":1}"#,
+            r#"{"reply":"of another"}"#,
+            r#"{"a":"ответ"}"#,
+        ),
+    };
 
     // Nobody answers the first attempt, and before the reply to the second comes that of another.
     let settings = [("MESSAGE_ID", "two"), ("REPLY_TIMEOUT", "2")];
     let running = tokio::join!(run(program(), &world, body, &settings), async {
         let mut request = client.take(&queue).await;
-        check_request(&request, body, "two", attempts);
-        if attempts == Attempts::Three {
+        check_request(&request, body, "two", manner);
+        if manner.attempts == Attempts::Three {
             request = client.take(&queue).await;
-            check_request(&request, body, "two", attempts);
-            answer(
-                &client,
-                &request,
-                "another",
-                "<xml>the reply of another</xml>",
-            )
-            .await;
+            check_request(&request, body, "two", manner);
+            if manner.matching == Matching::CorrelationId {
+                answer(&client, &request, "another", anothers).await;
+            }
         }
-        answer(&client, &request, "two", "<xml>ответ</xml>").await;
+        let correlation_id = request.properties.correlation_id().clone();
+        let correlation_id = correlation_id.map_or("two".to_owned(), |id| id.to_string());
+        answer(&client, &request, &correlation_id, answered).await;
     });
     let words = String::from_utf8_lossy(&running.0.stderr);
     assert!(running.0.status.success(), "{words}");
-    assert_eq!(
-        String::from_utf8_lossy(&running.0.stdout),
-        "<xml>ответ</xml>\n"
-    );
+    let printed = String::from_utf8_lossy(&running.0.stdout);
+    match manner.formats {
+        Formats::Any => assert_eq!(printed, format!("{answered}\n")),
+        Formats::Json => assert_eq!(json(printed.as_bytes()), json(answered.as_bytes())),
+    }
 
     let body = r#"{"db_id":1}"#;
-    let words = failure(run(
-        program(),
-        &world,
-        body,
-        &[("MESSAGE_ID", "three"), ("REPLY_TIMEOUT", "1")],
-    ))
-    .await;
-    let mut count = 0;
-    while let Some(request) = client.take_now(&queue).await {
-        check_request(&request, body, "three", attempts);
-        count += 1;
-    }
-    match attempts {
-        Attempts::Three => {
-            assert_eq!(count, 3);
-            assert!(words.contains("MESSAGE_ID=three"), "how to go on: {words}");
+    let settings = [("MESSAGE_ID", "three"), ("REPLY_TIMEOUT", "1")];
+    // Taken at once, as some of them expire with the client's patience.
+    let (words, ()) = tokio::join!(failure(run(program(), &world, body, &settings)), async {
+        for _ in 0..manner.attempts.count() {
+            check_request(&client.take(&queue).await, body, "three", manner);
         }
-        Attempts::One => assert_eq!(count, 1),
+    });
+    assert!(client.take_now(&queue).await.is_none(), "it gives up");
+    if manner.attempts == Attempts::Three {
+        assert!(words.contains("MESSAGE_ID=three"), "how to go on: {words}");
     }
 }
 
 /// That a request is what it should be.
-fn check_request(request: &Message, body: &str, message_id: &str, attempts: Attempts) {
+fn check_request(request: &Message, body: &str, message_id: &str, manner: Manner) {
     let properties = &request.properties;
-    assert_eq!(request.text(), body);
-    let content_type = if body.starts_with('<') {
-        "application/xml"
-    } else {
-        "application/json"
-    };
+    match manner.formats {
+        Formats::Any => assert_eq!(request.text(), body),
+        Formats::Json => assert_eq!(request.json(), json(body.as_bytes())),
+    }
     assert_eq!(
         properties
             .content_type()
             .as_ref()
             .map(|value| value.as_str()),
-        Some(content_type)
+        Some(content_type(body))
     );
     assert_eq!(
         properties.delivery_mode(),
         &Some(2),
         "it survives the broker"
     );
-    if attempts == Attempts::Three {
+    if manner.attempts == Attempts::Three {
         assert_eq!(
             properties.message_id().as_ref().map(|value| value.as_str()),
             Some(message_id)
         );
+    }
+}
+
+fn content_type(body: &str) -> &'static str {
+    if body.starts_with('<') {
+        "application/xml"
+    } else {
+        "application/json"
     }
 }
 
@@ -296,7 +379,9 @@ async fn answer(client: &Client, request: &Message, correlation_id: &str, body: 
         .reply_to()
         .clone()
         .expect("a place for the reply");
-    let properties = props().with_correlation_id(correlation_id.into());
+    let properties = props()
+        .with_correlation_id(correlation_id.into())
+        .with_content_type(content_type(body).into());
     // Not mandatory: what that means for direct reply-to differs between brokers.
     let options = BasicPublishOptions::default();
     let publishing =

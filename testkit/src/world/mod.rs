@@ -143,6 +143,11 @@ impl World {
         format!("{}.dead", self.name)
     }
 
+    /// For a producer that has a durable queue of its own.
+    pub fn reply_queue(&self) -> String {
+        format!("{}.replies", self.name)
+    }
+
     pub fn event_exchange(&self) -> String {
         format!("{}.events", self.name)
     }

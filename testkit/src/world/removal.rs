@@ -17,6 +17,7 @@ impl Drop for World {
             self.request_queue(),
             self.result_queue(),
             self.dead_letter_queue(),
+            self.reply_queue(),
         ];
         let exchange = self.event_exchange();
         // Servers of the test alone may be down already; then there is nothing to remove either.
