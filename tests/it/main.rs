@@ -23,6 +23,7 @@ mod email;
 mod email_migration;
 mod events;
 mod fields;
+mod frameworks;
 mod full_queues;
 mod health;
 mod large_headers;
