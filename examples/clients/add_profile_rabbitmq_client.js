@@ -9,7 +9,7 @@ const QUEUE = process.env.REQUEST_QUEUE ?? 'profiles.add';
 const TIMEOUT = Number(process.env.REPLY_TIMEOUT ?? 10) * 1000;
 const ATTEMPTS = 3;
 
-const rabbit = new Connection({ url: process.env.AMQP_URL, noDelay: true });
+const rabbit = new Connection({ url: process.env.AMQP_URL, noDelay: true, acquireTimeout: TIMEOUT });
 rabbit.on('error', (error) => console.error(error.message));
 const profiles = rabbit.createRPCClient({
   queues: [{ queue: QUEUE, passive: true }], // A missing queue is an error, not silence.
