@@ -9,18 +9,18 @@ use testkit::worker::command;
 use testkit::world::World;
 
 /// A folder for the documents of one test.
-async fn folder(name: &str) -> PathBuf {
+pub(crate) async fn folder(name: &str) -> PathBuf {
     let folder = path(&format!(".local/validators/documents-{name}"));
     tokio::fs::create_dir_all(&folder).await.expect("a folder");
     folder
 }
 
-fn path(relative: &str) -> PathBuf {
+pub(crate) fn path(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
 }
 
 /// Prints a document into a file.
-async fn print(arguments: &[&str], file: &Path) {
+pub(crate) async fn print(arguments: &[&str], file: &Path) {
     let output = command()
         .arg("contract")
         .args(arguments)
@@ -38,7 +38,7 @@ async fn print(arguments: &[&str], file: &Path) {
 }
 
 /// Runs a validator.
-async fn pass(program: &mut Command) {
+pub(crate) async fn pass(program: &mut Command) {
     let output = program.kill_on_drop(true).output().await;
     let output = output.expect("it can be run: `make test` prepares the validators");
     let words = [output.stdout, output.stderr].concat();

@@ -37,6 +37,7 @@ mod properties;
 mod replies;
 mod reply_addresses;
 mod restart;
+mod schemas;
 mod setup_broker;
 mod setup_database;
 mod stopping;
