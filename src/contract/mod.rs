@@ -5,4 +5,5 @@
 
 pub(crate) mod asyncapi;
 pub(crate) mod json_schema;
+mod patterns;
 pub(crate) mod xsd;

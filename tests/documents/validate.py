@@ -17,8 +17,8 @@ import xml.etree.ElementTree as ElementTree
 import jsonschema
 import xmlschema
 
-# A schema can't know these: names of time zones, and what a database has defined.
-UNKNOWN_TO_SCHEMAS = {"44-bad-field-value", "46-defined-field-of-wrong-type", "47-unknown-field-of-strict-database"}
+# A schema can't know what a database has defined.
+UNKNOWN_TO_SCHEMAS = {"46-defined-field-of-wrong-type", "47-unknown-field-of-strict-database"}
 # XML Schema can't make the rules for subscriptions depend on skip_invalid_subscriptions.
 TOO_STRICT_IN_XML = {"14-skip-invalid-subscriptions"}
 

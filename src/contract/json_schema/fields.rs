@@ -2,15 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::kinds::kind;
-use crate::domain::kind::Field;
+use super::kinds::{kind, nothing};
+use crate::domain::kind::{Field, Kind};
 
-/// Makes the schemas of the fields of a table: null is the same as not given.
+/// Makes the schemas of the fields of a table, each of which may be left out.
 pub(super) fn fields(table: &[Field]) -> Map<String, Value> {
     let field = |field: &Field| {
         (
             field.name.to_owned(),
-            described(or_null(kind(field.kind)), field.about),
+            described(optional(field.kind), field.about),
         )
     };
     table.iter().map(field).collect()
@@ -30,7 +30,9 @@ pub(super) fn described(mut schema: Value, about: &str) -> Value {
     schema
 }
 
-/// Makes the schema of what may also be null.
-pub(super) fn or_null(schema: Value) -> Value {
-    json!({"anyOf": [schema, {"type": "null"}]})
+/// Makes the schema of a value of this kind, or of what is the same as none.
+fn optional(kind: Kind) -> Value {
+    let mut schemas = nothing(kind);
+    schemas.insert(0, super::kinds::kind(kind));
+    json!({"anyOf": schemas})
 }

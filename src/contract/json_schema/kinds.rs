@@ -2,54 +2,82 @@
 
 use serde_json::{Value, json};
 
-use crate::domain::channel::Channel;
+use crate::contract::patterns::{BLANKS, pattern};
 use crate::domain::kind::Kind;
-use crate::domain::parse::STATUSES;
-
-/// Matches a text without visible ASCII: of what shows nothing Unicode has more than a pattern
-/// should list.
-pub(super) const NOTHING_TO_SEE: &str = "^[^\\u0000!-~]*$";
 
 /// Matches a text that can be stored.
 pub(super) const WITHOUT_NUL: &str = "^[^\\u0000]*$";
 
-/// Makes the schema of a value of this kind.
+/// The blanks that stand in JSON only: XML has them as one.
+const LINE_BREAKS: &str = "\\u0009-\\u000d";
+
+/// Makes the schema of a value of this kind that is given.
 pub(super) fn kind(kind: Kind) -> Value {
     match kind {
-        Kind::String | Kind::Text | Kind::Word => json!({"type": "string", "pattern": WITHOUT_NUL}),
-        Kind::Provider => json!({"type": "string", "pattern": "^[^:]*[^:\\s][^:]*$"}),
-        Kind::Email => {
-            json!({"type": "string", "pattern": "^\\s*[^@\\s\"]+@[^@\\s]+[.\\u3002\\uff0e\\uff61][^@\\s]+\\s*$", "examples": ["john@example.com"]})
-        }
-        Kind::Phone => {
-            let separators = "[ \\-.()\\u00a0]*";
-            let pattern =
-                format!("^\\s*\\+{separators}[1-9]({separators}[0-9]){{7,14}}{separators}\\s*$");
-            json!({"type": "string", "pattern": pattern, "examples": ["+79000000000"]})
-        }
-        Kind::Phones => json!({"type": "array", "items": self::kind(Kind::Phone)}),
-        Kind::Country => json!({"type": "string", "pattern": "^[A-Za-z]{2}$"}),
+        Kind::String | Kind::Text => json!({"type": "string", "pattern": WITHOUT_NUL}),
+        Kind::Word => visible("[^\\u0000]*"),
+        Kind::Provider => visible("[^\\u0000:]*"),
+        Kind::Email => with_example(text(kind), "john@example.com"),
+        Kind::Phone => with_example(text(kind), "+79000000000"),
+        Kind::Phones => array(Kind::Phone),
         Kind::PostalCode => json!({"anyOf": [self::kind(Kind::String), self::kind(Kind::Integer)]}),
-        Kind::Ip => json!({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),
-        Kind::Date => json!({"type": "string", "format": "date"}),
-        Kind::DateTime => json!({"type": "string", "format": "date-time"}),
-        Kind::DateOrDateTime => {
-            json!({"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]})
-        }
-        Kind::TimeZone => {
-            json!({"type": "string", "pattern": "^[A-Za-z]", "examples": ["Europe/Moscow"]})
-        }
-        Kind::Sex => json!({"enum": [0, 1, 2, "male", "female"]}),
-        Kind::Status => json!({"anyOf": [self::kind(Kind::Integer), {"enum": STATUSES}]}),
-        Kind::Channel => json!({"enum": Channel::ALL.map(Channel::name)}),
+        Kind::Date => with_example(text(kind), "2001-12-31"),
+        Kind::DateTime => with_example(text(kind), "2001-12-31T10:00:00+03:00"),
+        Kind::TimeZone => with_example(text(kind), "Europe/Moscow"),
+        Kind::Country | Kind::Ip | Kind::DateOrDateTime | Kind::Channel => text(kind),
+        Kind::Sex => json!({"anyOf": [{"enum": [0, 1, 2]}, text(kind)]}),
+        Kind::Status => json!({"anyOf": [self::kind(Kind::Integer), text(kind)]}),
         Kind::Integer => json!({"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX}),
         Kind::Id => json!({"type": "integer", "minimum": 1, "maximum": i64::MAX}),
         Kind::Number => json!({"type": "number"}),
         Kind::Boolean => json!({"type": "boolean"}),
-        Kind::Strings | Kind::Texts => json!({"type": "array", "items": self::kind(Kind::String)}),
-        Kind::Object => json!({"type": "object"}),
+        Kind::Strings => array(Kind::String),
+        Kind::Texts => array(Kind::Text),
+        Kind::Object => json!({"anyOf": [{"type": "object"}, nothing_in_array()]}),
         Kind::Any => json!({}),
     }
+}
+
+/// Makes the schemas of what is the same as not given.
+pub(super) fn nothing(kind: Kind) -> Vec<Value> {
+    let blank = json!({"type": "string", "pattern": format!("^[{LINE_BREAKS}{BLANKS}]*$")});
+    let null = json!({"type": "null"});
+    if kind.has_format() {
+        vec![blank, null]
+    } else {
+        vec![null]
+    }
+}
+
+/// Makes the schema of an empty object, as PHP writes it.
+pub(super) fn nothing_in_array() -> Value {
+    json!({"type": "array", "maxItems": 0})
+}
+
+fn array(item: Kind) -> Value {
+    let mut items = nothing(item);
+    items.insert(0, kind(item));
+    json!({"type": "array", "items": {"anyOf": items}})
+}
+
+/// Makes the schema of a text with a pattern; blanks around it do not count.
+fn text(kind: Kind) -> Value {
+    let Some(pattern) = pattern(kind) else {
+        unreachable!("{kind:?} has a pattern");
+    };
+    let around = format!("[{LINE_BREAKS}{BLANKS}]*");
+    json!({"type": "string", "pattern": format!("^{around}({pattern}){around}$")})
+}
+
+/// Makes the schema of a text of these characters in which there is something to see.
+fn visible(characters: &str) -> Value {
+    let seen = characters.replace("]*", &format!("{LINE_BREAKS}{BLANKS}]"));
+    json!({"type": "string", "pattern": format!("^{characters}{seen}{characters}$")})
+}
+
+fn with_example(mut schema: Value, example: &str) -> Value {
+    schema["examples"] = json!([example]);
+    schema
 }
 
 /// Makes the schema of a profile's id.

@@ -1,8 +1,8 @@
 //! JSON Schema (draft 7, which AsyncAPI builds on) of requests, replies and trigger events.
 //!
 //! A schema can't know what stands in a database: resources, custom fields that are defined, emails
-//! that are taken. And it is stricter than the service in nothing, laxer in little: `1.0` is an
-//! integer to JSON Schema, and a time zone is any text.
+//! that are taken. It is laxer than the service as to emails, of which it knows the form only, and
+//! stricter in spellings that are rare ([`super::patterns`]).
 
 mod event;
 mod fields;

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::fields::{described, fields, or_null, required};
-use super::kinds::{NOTHING_TO_SEE, WITHOUT_NUL, kind};
+use super::fields::{described, fields, required};
+use super::kinds::{WITHOUT_NUL, kind, nothing, nothing_in_array};
 use super::references::References;
+use crate::contract::patterns::BLANKS;
 use crate::domain::address::{self, AddressPart};
 use crate::domain::channel::Channel;
 use crate::domain::kind::Kind;
@@ -36,7 +37,7 @@ fn data_schema(profile: Value) -> Value {
         "anyOf": [
             profile,
             {"type": "null"},
-            {"type": "array", "maxItems": PROFILES_MAX, "items": {"anyOf": [profile, {"type": "null"}]}},
+            {"type": "array", "maxItems": PROFILES_MAX, "items": {"anyOf": [profile, {"type": "null"}, nothing_in_array()]}},
         ],
     })
 }
@@ -44,17 +45,12 @@ fn data_schema(profile: Value) -> Value {
 /// Makes the schema of a profile whose subscriptions are such.
 pub(super) fn profile_schema(subscription: Value) -> Value {
     let mut properties = fields(profile::FIELDS);
-    let email = described(
-        or_null(
-            json!({"anyOf": [kind(Kind::Email), {"type": "string", "pattern": NOTHING_TO_SEE}]}),
-        ),
-        profile::FIELDS[0].about,
-    );
-    properties.insert("email".to_owned(), email);
+    let array = json!({"type": "array", "maxItems": subscription::SUBSCRIPTIONS_MAX, "items": subscription});
+    let subscriptions = [vec![array], nothing(Kind::Object)].concat();
     properties.insert(
         profile::SUBSCRIPTIONS.to_owned(),
         described(
-            or_null(json!({"type": "array", "maxItems": subscription::SUBSCRIPTIONS_MAX, "items": subscription})),
+            json!({"anyOf": subscriptions}),
             "Opt-ins to resources of the database",
         ),
     );
@@ -78,7 +74,7 @@ pub(super) fn subscription_schema() -> Value {
             .map(|parts| address_schema(parts))
             .collect();
         json!({
-            "if": {"required": ["channel"], "properties": {"channel": {"const": channel.name()}}},
+            "if": {"required": ["channel"], "properties": {"channel": channel_schema(channel)}},
             "then": {"anyOf": alternatives},
         })
     });
@@ -89,6 +85,12 @@ pub(super) fn subscription_schema() -> Value {
         "properties": properties,
         "allOf": addresses,
     })
+}
+
+/// Makes the schema of one channel.
+fn channel_schema(channel: Channel) -> Value {
+    let around = format!("[\\s{BLANKS}]*");
+    json!({"type": "string", "pattern": format!("^{around}{}{around}$", channel.name())})
 }
 
 /// Makes the schema of the parts of an address, each at its path.

@@ -29,12 +29,15 @@ pub(super) fn address_rule(channel: Channel) -> String {
 fn part_rule(part: &AddressPart) -> String {
     let path = part.path.join("/");
     if part.kind == Kind::Integer {
-        return format!("normalize-space({path}) castable as xs:long");
+        let number = format!("xs:decimal(normalize-space({path}))");
+        return format!(
+            "(if (normalize-space({path}) castable as xs:decimal) then string({number}) castable as xs:long else false())"
+        );
     }
     let tests = facets(part.kind)
         .into_iter()
         .map(|(facet, value)| match facet {
-            "xs:pattern" => format!("matches(normalize-space({path}), '^({value})$')"),
+            "xs:pattern" => format!("matches(normalize-space({path}), '^{value}$')"),
             _ => format!("normalize-space({path}) != ''"),
         });
     tests.collect::<Vec<_>>().join(" and ")

@@ -3,9 +3,8 @@
 use std::io;
 
 use super::writer::Schema;
-use crate::domain::channel::Channel;
+use crate::contract::patterns::{BLANKS, pattern};
 use crate::domain::kind::Kind;
-use crate::domain::parse::STATUSES;
 
 impl Schema {
     /// Defines the type of an element with a text: what the text may be, or nothing, which is null;
@@ -15,24 +14,16 @@ impl Schema {
         let text = format!("{name}Text");
         self.element("xs:simpleType", &[("name", &text)], |schema| {
             schema.element("xs:union", &[], |schema| {
-                match kind {
-                    Kind::Status => {
-                        schema.restriction("xs:long", &[])?;
-                        schema.restriction(
-                            "xs:token",
-                            &STATUSES.map(|word| ("xs:enumeration", word.to_owned())),
-                        )?;
-                    }
-                    Kind::DateOrDateTime => {
-                        schema.restriction("xs:date", &facets(Kind::Date))?;
-                        schema.restriction("xs:dateTime", &facets(Kind::DateTime))?;
-                    }
-                    kind => schema.restriction(base(kind), &facets(kind))?,
+                if let Some((least, most)) = integers(kind) {
+                    schema.restriction("xs:decimal", &integer_facets(least, most))?;
                 }
                 if kind == Kind::Id {
                     return Ok(());
                 }
-                schema.restriction("xs:token", &[("xs:length", "0".to_owned())])
+                if !matches!(kind, Kind::Integer) {
+                    schema.restriction(base(kind), &facets(kind))?;
+                }
+                schema.restriction("xs:token", &[("xs:pattern", around())])
             })
         })?;
         self.element("xs:complexType", &[("name", &name)], |schema| {
@@ -74,45 +65,68 @@ pub(super) fn type_name(kind: Kind) -> String {
     }
 }
 
-/// Returns the type that a text is read by. Blanks around it do not count, but for texts that are
-/// kept.
+/// Returns the type that a text is read by.
 fn base(kind: Kind) -> &'static str {
     match kind {
         Kind::String => "xs:string",
-        Kind::Integer => "xs:long",
-        Kind::Id => "xs:long",
         Kind::Number => "xs:decimal",
-        Kind::Date => "xs:date",
-        Kind::DateTime => "xs:dateTime",
         _ => "xs:token",
     }
 }
 
+/// Returns the least and the most that an integer of this kind may be, if it can be one.
+fn integers(kind: Kind) -> Option<(i64, i64)> {
+    match kind {
+        Kind::Integer | Kind::Status => Some((i64::MIN, i64::MAX)),
+        Kind::Id => Some((1, i64::MAX)),
+        Kind::Sex => Some((0, 2)),
+        _ => None,
+    }
+}
+
+/// `2.0` is an integer, too.
+fn integer_facets(least: i64, most: i64) -> [(&'static str, String); 3] {
+    [
+        ("xs:fractionDigits", "0".to_owned()),
+        ("xs:minInclusive", least.to_string()),
+        ("xs:maxInclusive", most.to_string()),
+    ]
+}
+
 /// Returns what restricts the texts of a kind.
 pub(super) fn facets(kind: Kind) -> Vec<(&'static str, String)> {
-    let pattern = |pattern: &str| vec![("xs:pattern", pattern.to_owned())];
-    let words = |words: &[&str]| {
-        words
-            .iter()
-            .map(|word| ("xs:enumeration", (*word).to_owned()))
-            .collect()
-    };
     match kind {
-        Kind::Id => vec![("xs:minInclusive", "1".to_owned())],
         Kind::Word => vec![("xs:minLength", "1".to_owned())],
-        Kind::Provider => pattern("[^:]+"),
-        Kind::Email => pattern("[^@\\s\"]+@[^@\\s]+[.\u{3002}\u{ff0e}\u{ff61}][^@\\s]+"),
-        Kind::Phone => pattern("\\+[ \\-.()]*[1-9]([ \\-.()]*[0-9]){7,14}[ \\-.()]*"),
-        Kind::Country => pattern("[A-Za-z]{2}"),
-        Kind::Ip => pattern("[0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"),
-        Kind::Date => pattern("[0-9]{4}-[0-9]{2}-[0-9]{2}"),
-        Kind::DateTime => pattern("[0-9]{4}-.*([Zz]|[+\\-][0-9]{2}:[0-9]{2})"),
-        Kind::TimeZone => pattern("[A-Za-z].*"),
-        Kind::Sex => words(&["0", "1", "2", "male", "female"]),
-        Kind::Channel => words(&Channel::ALL.map(Channel::name)),
-        Kind::Boolean => words(&["true", "false"]),
-        _ => Vec::new(),
+        Kind::Boolean => vec![("xs:pattern", "true|false|1|0".to_owned())],
+        kind => pattern(kind)
+            .map(|pattern| {
+                let around = around();
+                (
+                    "xs:pattern",
+                    format!("{around}({}){around}", unescaped(&pattern)),
+                )
+            })
+            .into_iter()
+            .collect(),
     }
+}
+
+/// Returns the pattern of what does not count around a text.
+fn around() -> String {
+    format!("[{}]*", unescaped(BLANKS))
+}
+
+/// Puts the characters themselves in the place of escapes such as `\u00a0`.
+fn unescaped(pattern: &str) -> String {
+    let mut pieces = pattern.split("\\u");
+    let mut text = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (digits, rest) = piece.split_at(4.min(piece.len()));
+        let number = u32::from_str_radix(digits, 16).ok();
+        text.extend(number.and_then(char::from_u32));
+        text.push_str(rest);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -124,6 +138,12 @@ mod tests {
         assert_eq!(type_name(single(Kind::Phones)), "Phone");
         assert_eq!(type_name(single(Kind::Strings)), "String");
         assert_eq!(single(Kind::Email), Kind::Email);
+    }
+
+    #[test]
+    fn escapes_become_characters() {
+        assert_eq!(unescaped("[\\u00a0-\\u3000]\\+"), "[\u{a0}-\u{3000}]\\+");
+        assert_eq!(unescaped("a"), "a");
     }
 
     #[test]

