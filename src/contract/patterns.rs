@@ -119,7 +119,7 @@ mod tests {
     use crate::domain::blank::is_hidden;
     use crate::domain::parse;
 
-    /// The characters of a class that has nothing but escapes such as `\\u00a0`, and ranges of them.
+    /// The characters of a class that has nothing but escapes such as `\u00a0`, and ranges.
     fn characters(class: &str) -> Vec<char> {
         let number = |escape: &str| u32::from_str_radix(&escape[..4], 16).unwrap();
         let mut characters = Vec::new();

@@ -2,6 +2,6 @@
 
 use std::borrow::Cow;
 
-/// What is wrong with a value, in words that follow its path and a colon. Nothing of the value is in
-/// them.
+/// What is wrong with a value, in words that follow its path and a colon. Nothing of the value is
+/// in them.
 pub type Complaint = Cow<'static, str>;

@@ -32,7 +32,7 @@ pub enum Value<'a> {
     Object(Object<'a>),
 }
 
-/// What a reader puts in the place of half of a surrogate pair (`\\ud83d` alone), which is an escape
+/// What a reader puts in the place of half of a surrogate pair (`\ud83d` alone), which is an escape
 /// of JSON and stands for nothing that a text can hold. As a text with U+0000 can't be stored
 /// either, each that is looked at is refused without another look.
 pub const HALF_SURROGATE: &str = "\0\u{ffff}";

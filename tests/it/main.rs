@@ -46,4 +46,5 @@ mod suspects;
 mod tokens;
 mod topology;
 mod traces;
+mod values;
 mod volume;

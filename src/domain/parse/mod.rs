@@ -1,8 +1,8 @@
 //! One small parser per kind of value. Each says what it wanted; the caller knows the path.
 //!
 //! A value is stored as it came once it has passed, but for what has one form that everybody
-//! compares by: phone numbers (E.164), names of time zones, country codes, integers. Email addresses
-//! have a module of their own ([`super::email`]), moments too ([`super::moment`]).
+//! compares by: phone numbers (E.164), names of time zones, country codes, integers. Email
+//! addresses have a module of their own ([`super::email`]), moments too ([`super::moment`]).
 
 mod number;
 mod phone;
