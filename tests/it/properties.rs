@@ -330,3 +330,167 @@ async fn a_dead_letter_whose_headers_are_too_large_is_cut_until_it_fits() {
     }
     assert!(!worker.has_ended());
 }
+
+/// Headers by the letter of their type (RabbitMQ's errata to AMQP 0-9-1, section 3), with a value.
+/// No infinity: over one the broker closes the connection of whoever publishes it.
+fn header_types() -> Vec<(u8, Vec<u8>)> {
+    let death = table(&[
+        (b"queue", b'S', &long(b"retry")),
+        (b"reason", b'S', &long(b"expired")),
+        (b"count", b'l', &1_i64.to_be_bytes()),
+        (b"time", b'T', &1_700_000_000_u64.to_be_bytes()),
+    ]);
+    let deaths = long(&[b"F", &death[..]].concat());
+    vec![
+        (b't', vec![1]),
+        (b'b', vec![0x80]),
+        (b'B', vec![0xff]),
+        (b's', vec![0x80, 0]),
+        (b'u', vec![0xff, 0xff]),
+        (b'I', i32::MIN.to_be_bytes().to_vec()),
+        (b'i', u32::MAX.to_be_bytes().to_vec()),
+        (b'l', i64::MIN.to_be_bytes().to_vec()),
+        (b'f', f32::MIN_POSITIVE.to_be_bytes().to_vec()),
+        (b'd', f64::MAX.to_be_bytes().to_vec()),
+        (b'D', vec![255, 0xff, 0xff, 0xff, 0xff]),
+        (b'T', u64::MAX.to_be_bytes().to_vec()),
+        (b'V', vec![]),
+        (b'S', long(b"\xff\x00 text")),
+        (b'x', long(b"\xff\x00 bytes")),
+        (b'A', deaths),
+        (b'F', death),
+    ]
+}
+
+/// Properties and headers as producers and retry topologies leave them, by name.
+fn of_any_kind(world: &World) -> Vec<(String, Props)> {
+    let names = [
+        "x",
+        "x-death",
+        "x-delivery-count",
+        "authorization",
+        "x-message-id",
+    ];
+    let names = names
+        .into_iter()
+        .chain(["x-reply-to-topic", "traceparent", "error"]);
+    let each = |name: &'static str| {
+        header_types().into_iter().map(move |(kind, value)| {
+            let title = format!("{name} of type {}", char::from(kind));
+            (title, Props::new().header_raw(name, kind, &value))
+        })
+    };
+    let mut all: Vec<_> = names.flat_map(each).collect();
+    let list = |queue: &str| long(&[b"S", &long(queue.as_bytes())[..]].concat());
+    let named = [
+        ("priority", Props::new().raw(bit::PRIORITY, &[255])),
+        ("not persistent", Props::new().raw(bit::DELIVERY_MODE, &[1])),
+        ("expiration", Props::new().short(bit::EXPIRATION, "60000")),
+        (
+            "timestamp",
+            Props::new().raw(bit::TIMESTAMP, &u64::MAX.to_be_bytes()),
+        ),
+        ("user_id", Props::new().short(bit::USER_ID, "guest")),
+        // It is what AMQP 1.0 bodies have; this one is none.
+        ("type", Props::new().short(bit::TYPE, "amqp-1.0")),
+        (
+            "CC",
+            Props::new().header_raw("CC", b'A', &list(&world.request_queue())),
+        ),
+        (
+            "BCC",
+            Props::new().header_raw("BCC", b'A', &list(&world.request_queue())),
+        ),
+        (
+            "many deliveries before",
+            Props::new().header_raw("x-delivery-count", b'l', &150_i64.to_be_bytes()),
+        ),
+    ];
+    all.extend(named.map(|(name, properties)| (name.to_owned(), properties)));
+    all
+}
+
+/// field-cases 6, rascal#125, rabbitmq-server#10709: each is answered, and what can't be read is
+/// kept.
+#[tokio::test]
+async fn properties_of_any_kind_are_answered() {
+    let world = World::new().await;
+    let mut worker = world.worker().await;
+    let mut client = RawClient::connect(&world.servers.amqp_url).await;
+    let replies = client.consume_new().await;
+    let kinds = of_any_kind(&world);
+    for (name, properties) in &kinds {
+        let properties = properties.clone().reply_to(&replies).correlation_id(name);
+        for (body, code) in [(world.request("").as_bytes(), 0), (b"garbage", 400)] {
+            client
+                .publish("", world.request_queue(), &properties.bytes(), body)
+                .await;
+            let reply = client.next().await;
+            assert_eq!(error(&reply), code, "{name}");
+            assert_eq!(reply.correlation_id(), Some(name.as_bytes()));
+        }
+        let dead = client.take(&world.dead_letter_queue()).await;
+        assert_eq!(dead.body, b"garbage", "{name}");
+    }
+    assert_eq!(
+        world.number("SELECT count(*) FROM profiles").await,
+        kinds.len() as i64
+    );
+    assert!(!worker.has_ended());
+}
+
+/// scala-oauth2-provider#6: the name in any case, the value as a text or as bytes, also beside
+/// properties that the client library can't take.
+#[tokio::test]
+async fn the_authorization_header_is_found() {
+    let world = World::new().await;
+    let _worker = world.worker().await;
+    let mut client = RawClient::connect(&world.servers.amqp_url).await;
+    let replies = client.consume_new().await;
+    let bearer = format!("Bearer {}", world.token);
+    let good = long(bearer.as_bytes());
+    let none = "no token: give it as `token` or in the header `authorization: Bearer …`";
+    let other = "the header authorization is there but not of the form `Bearer <token>`";
+    let header = |name: &str, kind, value: &[u8]| Props::new().header_raw(name, kind, value);
+    for (properties, expected) in [
+        (header("authorization", b'S', &good), ""),
+        (header("authorization", b'x', &good), ""),
+        (header("Authorization", b'S', &good), ""),
+        (header("AUTHORIZATION", b'x', &good), ""),
+        (
+            header("Authorization", b'S', &long(b"Basic x")).header("authorization", &bearer),
+            "",
+        ),
+        (header("Authorization", b'S', &long(b"Token x")), other),
+        (
+            header("authorization", b'S', &long(world.token.as_bytes())),
+            other,
+        ),
+        (header("authorization", b'S', &long(b"Bearer")), other),
+        (header("authorization", b'S', &long(b"")), other),
+        (header("authorization", b'S', &long(b"Bearer \xff")), other),
+        (header("authorization", b'l', &[0; 8]), other),
+        (header("authorization", b'V', b""), other),
+        (header("authorisation", b'S', &good), none),
+    ] {
+        // The second is taken as bytes.
+        for id in [&b"text"[..], b"\xff"] {
+            let properties = properties.clone().reply_to(&replies).correlation_id(id);
+            client
+                .publish(
+                    "",
+                    world.request_queue(),
+                    &properties.bytes(),
+                    b"{\"db_id\":1}",
+                )
+                .await;
+            let reply: Value = serde_json::from_slice(&client.next().await.body).expect("JSON");
+            let code = if expected.is_empty() { 0 } else { 401 };
+            assert_eq!(
+                (reply["error"].as_i64(), reply["error_text"].as_str()),
+                (Some(code), Some(expected)),
+                "{properties:?}"
+            );
+        }
+    }
+}
