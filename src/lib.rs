@@ -11,9 +11,10 @@
 //!    waits for a batch to fill. All lanes share one consumer ([`broker::consumer`]), which sees to
 //!    it that under a light load one of them works, with batches as large as they get, and under a
 //!    heavy load all.
-//! 3. Each message is **decided** on ([`pipeline::decide`]), which is pure: bytes become a tree of
-//!    values ([`wire::json`], [`wire::xml`]), the tree a request ([`wire::request`]), the request
-//!    is checked against the **directory** of tokens, databases and resources
+//! 3. Each message is **decided** on ([`pipeline::decide`]), which is pure: bytes, unpacked and in
+//!    UTF-8 ([`encoding`]), become a tree of values ([`wire::json`], [`wire::xml`]), the tree a
+//!    request ([`wire::request`]), the request is checked against the **directory** of tokens,
+//!    databases and resources
 //!    ([`domain::directory`]), and the profile field by field ([`domain::profile`],
 //!    [`domain::kind`], [`domain::subscription`]; when two emails are one says [`domain::email`]).
 //!    The result: add this profile, refuse with this code, or dead-letter.
@@ -55,17 +56,18 @@
 //! | module | knows |
 //! |---|---|
 //! | `domain` | |
+//! | `encoding` | |
 //! | `hosts` | |
 //! | `limits` | |
 //! | `sync` | |
-//! | `wire` | `domain`, `limits` |
+//! | `wire` | `domain`, `encoding`, `limits` |
 //! | `telemetry` | `domain`, `sync` |
-//! | `broker` | `hosts`, `limits`, `sync` |
+//! | `broker` | `encoding`, `hosts`, `limits`, `sync` |
 //! | `store` | `domain`, `hosts`, `limits` |
 //! | `config` | `broker`, `store`, `telemetry` |
 //! | `contract` | `config`, `domain`, `wire` |
 //! | `observe` | `broker`, `store`, `sync`, `telemetry` |
-//! | `pipeline` | `broker`, `config`, `domain`, `limits`, `observe`, `store`, `sync`, `telemetry`, `wire` |
+//! | `pipeline` | `broker`, `config`, `domain`, `encoding`, `limits`, `observe`, `store`, `sync`, `telemetry`, `wire` |
 //! | `status` | `broker`, `observe`, `pipeline`, `store`, `sync`, `telemetry` |
 //! | `worker` | `broker`, `config`, `domain`, `observe`, `pipeline`, `status`, `store`, `telemetry` |
 //! | `admin` | `domain`, `status`, `store`, `telemetry` |
@@ -85,6 +87,7 @@ mod contract;
 #[cfg(test)]
 mod documents;
 pub mod domain;
+pub mod encoding;
 mod hosts;
 pub mod limits;
 mod observe;

@@ -8,15 +8,17 @@
 //! |---|---|---|
 //! | bodies and headers that came in and are not settled | [`UNSETTLED_BYTES_MAX`] | 48 |
 //! | bodies that are arriving or being unpacked: three of `BODY_MAX` | [`ARRIVING_BYTES`] | 30 |
+//! | the text of a body that was packed, or is in another character set | [`TEXT_BYTES`] | 10 |
 //! | what one decision takes: a profile of as many fields as fit | [`DECISION_BYTES`] | 107 |
 //! | messages that wait beside the lanes | [`DEFERRED_BYTES_MAX`] | 16 |
 //! | what an idle worker has | [`IDLE_BYTES`] | 20 |
-//! | together | | 221 |
+//! | together | | 231 |
 //!
 //! The rest is for the statement that is being stored. It holds because only one batch with large
-//! bodies ([`LARGE_BODY_BYTES`]) is on its way from decision to commit at a time, and because no
-//! tree is built of a body whose token is not good. `benches/worst_case` measures a decision,
-//! `tests/it/memory` the whole.
+//! bodies ([`LARGE_BODY_BYTES`], packed ones by what they unpack to) is on its way from decision to
+//! commit at a time, and because no tree is built of a body whose token is not good, nor while a
+//! body is unpacked: that takes the unpacked body and, by zstd, as much again to look back into, or
+//! its text in UTF-8. `benches/worst_case` measures a decision, `tests/it/memory` the whole.
 
 /// Bytes in a mebibyte.
 const MIB: usize = 1 << 20;
@@ -39,6 +41,13 @@ pub(crate) const UNSETTLED_BYTES_MAX: usize = 48 * MIB;
 pub const ARRIVING_BYTES: usize = 30 * MIB;
 
 // ---- what is decided on and stored
+
+/// One default `BODY_MAX`: beside the tree there is one text that it borrows from.
+pub const TEXT_BYTES: usize = 10 * MIB;
+
+/// A packed body of more bytes counts as a large one. Smaller ones are unpacked as they come in, to
+/// see whether they are large: 2,000 of the worst take less than a second.
+pub(crate) const MEASURED_BODY_BYTES: usize = 4 * 1024;
 
 /// The most values of one document: fields and items of arrays at any depth. In the tree a value
 /// takes many times its bytes; this keeps 10 MiB of `0,0,0` from taking hundreds.
@@ -101,6 +110,7 @@ const STORED_BYTES: usize = 2 * LARGE_BATCH_BYTES_MAX;
 const _: () = assert!(
     UNSETTLED_BYTES_MAX
         + ARRIVING_BYTES
+        + TEXT_BYTES
         + DECISION_BYTES
         + DEFERRED_BYTES_MAX
         + IDLE_BYTES

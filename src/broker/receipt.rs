@@ -52,16 +52,12 @@ pub(super) struct Share {
 
 impl BatchReceipt {
     /// The receipt of small requests, which are settled together.
-    pub(super) fn of_small(
-        envelopes: &[Envelope],
-        bytes: usize,
-        at_work: OwnedSemaphorePermit,
-    ) -> Self {
+    pub(super) fn of_small(envelopes: &[Envelope], at_work: OwnedSemaphorePermit) -> Self {
         Self {
             shares: shares(envelopes),
             singles: Vec::new(),
             requests: envelopes.len(),
-            bytes,
+            bytes: envelopes.iter().map(Envelope::size).sum(),
             at_work: Some(at_work),
             large_body_permit: None,
         }

@@ -108,6 +108,22 @@ impl Rejection {
         }
     }
 
+    /// 413: the body unpacks to more than `limit` bytes.
+    pub fn unpacked_too_large(limit: u64) -> Self {
+        Self {
+            code: Code::TooLarge,
+            text: format!("the body unpacks to more than {limit} bytes"),
+        }
+    }
+
+    /// 413: the text of the body, in another character set, takes more than `limit` bytes in UTF-8.
+    pub fn text_too_large(limit: u64) -> Self {
+        Self {
+            code: Code::TooLarge,
+            text: format!("the body takes more than {limit} bytes in UTF-8"),
+        }
+    }
+
     /// 413: the document has more than `limit` fields and items.
     pub fn too_many_values(limit: usize) -> Self {
         Self {

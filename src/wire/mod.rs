@@ -9,6 +9,9 @@ pub mod request;
 pub mod xml;
 
 use crate::domain::value::Object;
+use crate::encoding::charset::NoText;
+use crate::encoding::unknown::Unknown;
+use crate::encoding::unpack::NotUnpacked;
 pub use crate::limits::VALUES_MAX;
 
 /// How deep a document may be nested, the outermost object included.
@@ -20,9 +23,21 @@ pub const ITEMS_MAX: usize = request::PROFILES_MAX + 1;
 /// Why a body is no document of its format. Such a message is dead-lettered.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// Not UTF-8, or declared to be something else.
-    #[error("the body is not UTF-8")]
-    NotUtf8,
+    /// Not UTF-8, and not declared to be something else.
+    #[error("the body is not UTF-8 at byte {position}: declare its charset in content_type")]
+    NotUtf8 {
+        /// Where the first byte stands that is not, from 1 on.
+        position: usize,
+    },
+    /// How it is packed, or its character set, is declared by a name that nobody knows.
+    #[error(transparent)]
+    Undeclared(#[from] Unknown),
+    /// It is not packed as it is declared to be.
+    #[error(transparent)]
+    NotUnpacked(#[from] NotUnpacked),
+    /// It is not in the character set that is declared.
+    #[error(transparent)]
+    NoText(#[from] NoText),
     /// Something of AMQP 1.0 that holds no bytes of a document.
     #[error("the body is {0}; send it as one data section")]
     Amqp10(&'static str),
@@ -87,8 +102,10 @@ impl Format {
         {
             return Self::Xml;
         }
-        match without_mark(body).trim_ascii_start().first() {
-            Some(b'<') => Self::Xml,
+        match without_mark(body).trim_ascii_start() {
+            [b'<', ..] | [0, b'<', ..] => Self::Xml,
+            // UTF-16 with a byte order mark.
+            [0xff, 0xfe, b'<', 0, ..] | [0xfe, 0xff, 0, b'<', ..] => Self::Xml,
             _ => Self::Json,
         }
     }
@@ -126,45 +143,19 @@ impl Format {
 
 /// The body as text. RFC 8259, 8.1 lets a reader ignore a byte order mark, XML has it do so.
 fn utf8(body: &[u8]) -> Result<&str, Unreadable> {
-    std::str::from_utf8(without_mark(body)).map_err(|_| Unreadable::NotUtf8)
+    let text = without_mark(body);
+    std::str::from_utf8(text).map_err(|error| Unreadable::NotUtf8 {
+        position: body.len() - text.len() + error.valid_up_to() + 1,
+    })
 }
 
 fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
-/// Whether texts in this encoding can be read as UTF-8.
-fn is_utf8(encoding: &str) -> bool {
-    ["utf-8", "utf8", "us-ascii"]
-        .iter()
-        .any(|known| encoding.eq_ignore_ascii_case(known))
-}
-
-/// The charset that a content type declares, if it is one that we can't read.
-pub fn is_foreign_charset(content_type: &str) -> bool {
-    content_type
-        .split(';')
-        .skip(1)
-        .filter_map(|parameter| parameter.split_once('='))
-        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))
-        .any(|(_, value)| !is_utf8(value.trim().trim_matches('"')))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_utf8_is_read() {
-        for known in [
-            "application/json",
-            "application/json; charset=utf-8",
-            "text/json;charset=\"UTF-8\"",
-        ] {
-            assert!(!is_foreign_charset(known), "{known}");
-        }
-        assert!(is_foreign_charset("application/json; charset=windows-1251"));
-    }
 
     #[test]
     fn the_content_type_tells_the_format_and_else_the_first_byte() {
@@ -174,6 +165,8 @@ mod tests {
             (Some("text/xml"), "{}", Format::Xml),
             (Some("text/plain"), " \n<xml/>", Format::Xml),
             (None, "\u{feff}\t<xml/>", Format::Xml),
+            (None, "<\0x\0/\0>\0", Format::Xml),
+            (None, "\0<\0x\0/\0>", Format::Xml),
             (None, "{}", Format::Json),
             (None, "", Format::Json),
         ] {

@@ -55,7 +55,8 @@ async fn a_definition_counts_at_once() {
         "created a moment ago"
     );
     assert_eq!(world.texts(level).await, ["3"], "converted");
-    let text = "<error_text>data.level: must be an integer, is the text &quot;high&quot;</error_text>";
+    let text =
+        "<error_text>data.level: must be an integer, is the text &quot;high&quot;</error_text>";
     assert!(client.call(xml("high")).await.text().contains(text));
 
     world

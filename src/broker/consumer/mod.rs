@@ -166,11 +166,11 @@ impl RequestConsumer {
 
     /// The first of the small requests that are ready.
     async fn small_batch(&self, incoming: &mut Incoming, limits: BatchLimits) -> Option<Batch> {
-        let (envelopes, bytes) = incoming.ready.first_small(limits);
+        let envelopes = incoming.ready.first_small(limits);
         if envelopes.is_empty() {
             return None;
         }
-        let receipt = BatchReceipt::of_small(&envelopes, bytes, self.at_work.begin().await);
+        let receipt = BatchReceipt::of_small(&envelopes, self.at_work.begin().await);
         receipt.begin();
         Some(Batch { envelopes, receipt })
     }

@@ -18,6 +18,9 @@ use super::frames::set_aside::SetAside;
 use super::properties_size::{properties_list, table_size};
 use super::raw_properties::{self, RawProperties};
 
+/// The header by which kombu says that it has packed a body, and how.
+pub(crate) const COMPRESSION: &str = "compression";
+
 /// One delivered request: body, properties, and how it came here.
 #[derive(Debug)]
 pub struct Envelope {
@@ -58,7 +61,7 @@ impl Envelope {
         }
     }
 
-    /// The body, untouched.
+    /// The body as it came.
     pub fn body(&self) -> &[u8] {
         &self.delivery.data
     }
@@ -88,6 +91,13 @@ impl Envelope {
     /// The body's format, as the producer declares it; none if that is no text.
     pub fn content_type(&self) -> Option<&str> {
         let bytes = self.short(bit::CONTENT_TYPE, BasicProperties::content_type)?;
+        std::str::from_utf8(bytes).ok()
+    }
+
+    /// How the body is packed, or its character set, as the producer declares it; none if that is
+    /// no text.
+    pub fn content_encoding(&self) -> Option<&str> {
+        let bytes = self.short(bit::CONTENT_ENCODING, BasicProperties::content_encoding)?;
         std::str::from_utf8(bytes).ok()
     }
 

@@ -7,6 +7,7 @@ use super::{is_text, long, octet, push_short, short, take};
 /// The bits of the properties of the class basic in their flags.
 pub(crate) mod bit {
     pub(crate) const CONTENT_TYPE: u8 = 15;
+    pub(crate) const CONTENT_ENCODING: u8 = 14;
     pub(crate) const HEADERS: u8 = 13;
     pub(crate) const DELIVERY_MODE: u8 = 12;
     pub(crate) const PRIORITY: u8 = 11;

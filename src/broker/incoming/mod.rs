@@ -1,6 +1,7 @@
 //! What comes in over a subscription, and how much of it is asked for.
 
 mod ready_queue;
+mod size_class;
 mod slot;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use lapin::message::Delivery;
 use tokio::time::Instant;
 
 use self::ready_queue::ReadyQueue;
+use self::size_class::SizeClass;
 use self::slot::Slot;
 use super::acks::SingleAcks;
 use super::connection::Connection;
@@ -22,7 +24,6 @@ use super::error::BrokerError;
 use super::frames::set_aside::SetAside;
 use super::prefetch_window::{PrefetchWindow, Step};
 use super::read_gate::ReadGate;
-use crate::limits::LARGE_BODY_BYTES;
 
 /// Two channels bring a full queue in faster than one, as the broker has a process for each; more
 /// do not.
@@ -181,14 +182,15 @@ impl Incoming {
         let bytes = envelope.size();
         self.window.saw(bytes);
         self.gate.take(bytes);
-        if envelope.body().len() >= LARGE_BODY_BYTES {
-            // Small ones that came later overtake it.
-            envelope
-                .consumer_channel
-                .set_aside(envelope.delivery.delivery_tag);
-            self.ready.push_large(bytes, envelope);
-        } else {
-            self.ready.push_small(bytes, envelope);
+        match SizeClass::of(&envelope) {
+            SizeClass::Small(bytes) => self.ready.push_small(bytes, envelope),
+            SizeClass::Large(bytes) => {
+                // Small ones that came later overtake it.
+                envelope
+                    .consumer_channel
+                    .set_aside(envelope.delivery.delivery_tag);
+                self.ready.push_large(bytes, envelope);
+            }
         }
     }
 

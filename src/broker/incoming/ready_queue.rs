@@ -8,7 +8,7 @@ use crate::broker::envelope::Envelope;
 /// A batch of so many requests is worth its cost: in a larger one each costs hardly less.
 const WORTHWHILE: usize = 200;
 
-/// Requests that wait for a lane, each with its size in bytes.
+/// Requests that wait for a lane, each with the bytes that it counts for.
 #[derive(Debug)]
 pub(in crate::broker) struct ReadyQueue<T = Envelope> {
     small: VecDeque<(usize, T)>,
@@ -59,12 +59,12 @@ impl<T> ReadyQueue<T> {
         self.has_large(limits) && (self.large_is_next || self.small.is_empty())
     }
 
-    /// The first of the small ones, within the limits, and their bytes.
-    pub(in crate::broker) fn first_small(&mut self, limits: BatchLimits) -> (Vec<T>, usize) {
+    /// Takes the first of the small ones, within the limits.
+    pub(in crate::broker) fn first_small(&mut self, limits: BatchLimits) -> Vec<T> {
         let (first, bytes) = first(&mut self.small, limits.requests_max, limits.bytes_max);
         self.small_bytes -= bytes;
         self.large_is_next = true;
-        (first, bytes)
+        first
     }
 
     /// Takes the first of the large ones, within the limits.
@@ -117,13 +117,13 @@ mod tests {
     #[test]
     fn a_batch_ends_with_the_request_that_reaches_a_limit() {
         let mut requests = queue(&[1, 2, 3, 4], &[]);
-        assert_eq!(requests.first_small(LIMITS), (vec![1, 2, 3], 6));
-        assert_eq!(requests.first_small(LIMITS), (vec![4], 4));
-        assert_eq!(requests.first_small(LIMITS), (vec![], 0));
+        assert_eq!(requests.first_small(LIMITS), vec![1, 2, 3]);
+        assert_eq!(requests.first_small(LIMITS), vec![4]);
+        assert_eq!(requests.first_small(LIMITS), Vec::<usize>::new());
         let mut bytes = queue(&[60, 60, 60], &[]);
-        assert_eq!(bytes.first_small(LIMITS), (vec![60, 60], 120));
+        assert_eq!(bytes.first_small(LIMITS), vec![60, 60]);
         let mut one = queue(&[5000], &[]);
-        assert_eq!(one.first_small(LIMITS), (vec![5000], 5000), "one at least");
+        assert_eq!(one.first_small(LIMITS), vec![5000], "one at least");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::domain::identity::{IdSource, RequestName};
 use crate::domain::outcome::{DeadLetterReason, Rejection};
 use crate::domain::profile::NewProfile;
 use crate::domain::subscription::Skipped;
-use crate::wire::Format;
+use crate::wire::{Format, Unreadable};
 
 /// The properties of a message that count.
 #[derive(Debug, Clone, Copy, Default)]
@@ -16,6 +16,10 @@ pub struct Properties<'a> {
     pub content_type: Option<&'a str>,
     /// What the message says that it is, by which a body of AMQP 1.0 is known.
     pub message_type: Option<&'a [u8]>,
+    /// How it is packed, and in which character set it is.
+    pub content_encoding: Option<&'a str>,
+    /// kombu's header of this name, which says how it is packed.
+    pub compression: Option<&'a str>,
     /// The producer's name for the request.
     pub message_id: Option<&'a [u8]>,
     /// The header that names it where it has no `message_id`, as a text or not.
@@ -68,6 +72,8 @@ pub struct Decision {
     /// The directory answered "no" to a question on the way: before this decision is acted upon,
     /// the directory must be known to be up to date.
     pub directory_missed: bool,
+    /// Bytes of the text that it was made from: the body, unpacked and in UTF-8.
+    pub text_bytes: usize,
 }
 
 /// The judgement on one message.
@@ -81,6 +87,14 @@ pub enum Verdict {
     Refuse(Rejection),
     /// Answer "no", and keep the message for somebody to look at.
     DeadLetter(DeadLetterReason, Rejection),
+}
+
+impl Verdict {
+    /// The body can't be read, so somebody has to look at it.
+    pub(super) fn unreadable(flaw: impl Into<Unreadable>) -> Self {
+        let flaw: Unreadable = flaw.into();
+        Self::DeadLetter(DeadLetterReason::Unreadable, Rejection::unreadable(flaw))
+    }
 }
 
 /// A profile to store, and what to say about it.

@@ -1,21 +1,23 @@
 //! The pure core: one message → what to do about it. No server, no clock, no waiting.
 
+mod content;
 mod decision;
+mod identities;
 mod warnings;
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
 
+use self::content::{Content, NoContent};
 pub use self::decision::{Addition, Decision, Properties, Rules, Verdict};
+use self::identities::Identities;
+pub use self::identities::identity_of_unnamed;
 use crate::domain::directory::Lookup;
-use crate::domain::identity::{RequestId, RequestIdentity, RequestName};
-use crate::domain::outcome::{DeadLetterReason, Rejection, Unauthenticated};
+use crate::domain::outcome::{Rejection, Unauthenticated};
 use crate::domain::profile::{Fields, NewProfile};
 use crate::domain::subscription::Skipped;
 use crate::domain::value::{Object, Value};
-use crate::wire::amqp10;
 use crate::wire::request::{self, DATA, Data, PROFILES_MAX, Request};
-use crate::wire::{self, Format, Outline, Unreadable, VALUES_MAX};
+use crate::wire::{Format, Outline, Unreadable, VALUES_MAX};
 
 /// The most subscriptions that are dropped from one request: each is told of in the reply, which
 /// the broker must be able to carry.
@@ -25,20 +27,30 @@ const SKIPPED_MAX: usize = 20_000;
 /// they may not: readable, shape, size, token, access, profile and subscriptions. The email comes
 /// last, in the database.
 pub fn decide(body: &[u8], properties: &Properties<'_>, rules: &Rules<'_>) -> Decision {
+    let content = match Content::of(body, properties, rules.body_max) {
+        Ok(content) => content,
+        Err(NoContent { verdict, format }) => {
+            return Decision {
+                verdict,
+                format,
+                feedback_id: None,
+                warnings: Vec::new(),
+                directory_missed: false,
+                text_bytes: body.len(),
+            };
+        }
+    };
     let lookup = Lookup::new(rules.directory);
-    let document = amqp10::body(properties.message_type, body);
-    let format = Format::of(properties.content_type, document.as_ref().unwrap_or(&body));
     let mut echo = Echo::default();
-    let verdict = document
-        .map_err(unreadable)
-        .and_then(|body| judge(body, format, properties, rules, &lookup, &mut echo));
+    let verdict = judge(body, &content, properties, rules, &lookup, &mut echo);
     let verdict = verdict.unwrap_or_else(|verdict| verdict);
     Decision {
         verdict,
-        format,
+        format: content.format,
         feedback_id: echo.feedback_id,
         warnings: echo.warnings,
         directory_missed: lookup.missed(),
+        text_bytes: content.text.len(),
     }
 }
 
@@ -49,25 +61,21 @@ struct Echo {
     warnings: Vec<String>,
 }
 
-fn unreadable(flaw: Unreadable) -> Verdict {
-    Verdict::DeadLetter(DeadLetterReason::Unreadable, Rejection::unreadable(flaw))
-}
-
 /// Either way it is the verdict; the error is the one that ends the checks early.
 fn judge(
     body: &[u8],
-    format: Format,
+    content: &Content<'_>,
     properties: &Properties<'_>,
     rules: &Rules<'_>,
     lookup: &Lookup<'_>,
     echo: &mut Echo,
 ) -> Result<Verdict, Verdict> {
+    let (text, format) = (&*content.text, content.format);
     let TopLevel {
         document,
         is_outline,
         too_large,
-    } = TopLevel::read(body, format, properties.content_type, rules.body_max)
-        .map_err(unreadable)?;
+    } = TopLevel::read(text, format, rules.body_max).map_err(Verdict::unreadable)?;
     let mut request = Request::from_document(document).map_err(|misshapen| {
         echo.feedback_id = misshapen.feedback_id.map(Cow::into_owned);
         Verdict::Refuse(misshapen.rejection)
@@ -81,7 +89,7 @@ fn judge(
     }
     authorize(&request, properties, rules, lookup).map_err(Verdict::Refuse)?;
     if is_outline {
-        let document = format.read(body).map_err(unreadable)?;
+        let document = format.read(text).map_err(Verdict::unreadable)?;
         request = Request::from_document(document)
             .map_err(|misshapen| Verdict::Refuse(misshapen.rejection))?;
     }
@@ -92,12 +100,7 @@ fn judge(
         db_id: request.db_id,
         skip_triggers: request.skip_triggers,
         skip_invalid_subscriptions: request.skip_invalid_subscriptions,
-        identities: Identities {
-            body,
-            properties,
-            named: OnceCell::new(),
-            unnamed: OnceCell::new(),
-        },
+        identities: Identities::new(body, content.unpacked(), content.named.clone(), properties),
         rules,
         lookup,
     };
@@ -138,15 +141,7 @@ struct TopLevel<'a> {
 }
 
 impl<'a> TopLevel<'a> {
-    fn read(
-        body: &'a [u8],
-        format: Format,
-        content_type: Option<&str>,
-        body_max: u64,
-    ) -> Result<Self, Unreadable> {
-        if content_type.is_some_and(wire::is_foreign_charset) {
-            return Err(Unreadable::NotUtf8);
-        }
+    fn read(body: &'a [u8], format: Format, body_max: u64) -> Result<Self, Unreadable> {
         let is_too_large = body.len() as u64 > body_max;
         if body.len() <= READ_AT_ONCE_MAX && !is_too_large {
             return Ok(Self {
@@ -245,60 +240,6 @@ impl Adding<'_> {
             skip_triggers: self.skip_triggers,
         })
     }
-}
-
-/// By what a redelivery of a request finds its rows. For each name the body is hashed once, if at
-/// all.
-struct Identities<'r> {
-    body: &'r [u8],
-    properties: &'r Properties<'r>,
-    /// Of profiles that have an email, or whose request has a `message_id`.
-    named: OnceCell<RequestIdentity>,
-    /// Of all others.
-    unnamed: OnceCell<RequestIdentity>,
-}
-
-impl Identities<'_> {
-    /// Without a `message_id` two equal requests are two requests. A profile with an email is kept
-    /// from being stored twice by the email; one without leaves a trace from the second delivery
-    /// on.
-    fn profile(&self, index: u32, has_email: bool) -> Option<RequestId> {
-        let Properties {
-            reply_to,
-            correlation_id,
-            redelivered,
-            ..
-        } = *self.properties;
-        let identity = match self.properties.name() {
-            Some(name) => self
-                .named
-                .get_or_init(|| RequestIdentity::of(name, self.body)),
-            None if has_email => self.named.get_or_init(|| {
-                let name = RequestName::Unnamed {
-                    reply_to: reply_to.unwrap_or_default(),
-                    correlation_id: correlation_id.unwrap_or_default(),
-                };
-                RequestIdentity::of(name, self.body)
-            }),
-            None => {
-                let lasting = redelivered?;
-                self.unnamed
-                    .get_or_init(|| identity_of_unnamed(lasting, self.body))
-            }
-        };
-        Some(identity.profile(index))
-    }
-}
-
-/// The identity that profiles without an email, of a request without a `message_id`, have from its
-/// second delivery on; `lasting` are its properties but for what the broker adds.
-pub fn identity_of_unnamed(lasting: &[u8], body: &[u8]) -> RequestIdentity {
-    RequestIdentity::of(
-        RequestName::Redelivered {
-            properties: lasting,
-        },
-        body,
-    )
 }
 
 #[cfg(test)]

@@ -47,12 +47,12 @@ const ENTRY_SIZE: usize = size_of::<Result<Addition, Rejection>>() + 64;
 
 /// About the memory that a request takes which was decided on.
 pub(crate) fn size(envelope: &Envelope, decision: &Decision) -> usize {
-    // Texts were copied out of the body at most once.
+    // Texts were copied out of the body, or of what it unpacks to, at most once.
     let entries = match &decision.verdict {
         Verdict::AddEntries(entries) => entries.len(),
         _ => 1,
     };
-    2 * envelope.body().len() + entries * ENTRY_SIZE
+    envelope.body().len() + decision.text_bytes + entries * ENTRY_SIZE
 }
 
 /// A profile that stands in the database.

@@ -198,7 +198,7 @@ mod tests {
         }
         assert!(matches!(
             read(b"{\"a\":\"\xff\"}"),
-            Err(Unreadable::NotUtf8)
+            Err(Unreadable::NotUtf8 { position: 7 })
         ));
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use quick_xml::Reader;
-use quick_xml::events::{BytesDecl, BytesRef, Event};
+use quick_xml::events::{BytesRef, Event};
 
 use super::tree::{Flaw, Tree};
 use crate::domain::value::Object;
@@ -63,7 +63,8 @@ fn parse(body: &[u8], keep: Keep) -> Result<Outline<'_>, Unreadable> {
                 tree.text(true, |text| text.to_mut().push(c))
                     .map_err(|flaw| flaw.unwrap_or_else(here))?;
             }
-            Event::Decl(declaration) if start == 0 => check_encoding(&declaration)?,
+            // Its encoding is no more that of the text.
+            Event::Decl(_) if start == 0 => {}
             Event::Decl(_) => return Err(here()),
             Event::DocType(_) => return Err(Unreadable::Forbidden("a document type definition")),
             Event::Comment(_) | Event::PI(_) => {}
@@ -123,14 +124,6 @@ fn character(reference: &BytesRef<'_>) -> Result<char, Flaw> {
         _ => Err(Some(Unreadable::Forbidden(
             "an entity other than amp, lt, gt, quot and apos",
         ))),
-    }
-}
-
-fn check_encoding(declaration: &BytesDecl<'_>) -> Result<(), Unreadable> {
-    match declaration.encoding() {
-        None => Ok(()),
-        Some(Ok(name)) if crate::wire::is_utf8(&name) => Ok(()),
-        Some(_) => Err(Unreadable::NotUtf8),
     }
 }
 
@@ -247,16 +240,17 @@ mod tests {
     }
 
     #[test]
-    fn only_utf8_is_read() {
-        assert_eq!(
-            flaw("<?xml version='1.0' encoding='windows-1251'?><xml/>"),
-            "the body is not UTF-8"
-        );
-        assert!(matches!(
-            read(b"<xml><a>\xcf</a></xml>"),
-            Err(Unreadable::NotUtf8)
-        ));
-        assert!(matches!(read(b"\xff\xfe<\0x\0"), Err(Unreadable::NotUtf8)));
+    fn what_is_no_utf8_is_told_by_its_place() {
+        for (body, position) in [
+            (&b"<xml><a>\xcf</a></xml>"[..], 9),
+            (b"\xef\xbb\xbf<xml>\xe9</xml>", 9),
+            (b"\xff\xfe<\0x\0", 1),
+        ] {
+            let text = format!(
+                "the body is not UTF-8 at byte {position}: declare its charset in content_type"
+            );
+            assert_eq!(read(body).unwrap_err().to_string(), text);
+        }
     }
 
     #[test]
