@@ -100,6 +100,16 @@ impl Rejection {
         }
     }
 
+    /// The same, with what the message seems to be.
+    #[must_use]
+    pub fn with_hint(mut self, hint: Option<&str>) -> Self {
+        if let Some(hint) = hint {
+            self.text.push_str("; ");
+            self.text.push_str(hint);
+        }
+        self
+    }
+
     /// 413: the body has more than `limit` bytes.
     pub fn body_too_large(limit: u64) -> Self {
         Self {

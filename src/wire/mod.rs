@@ -3,6 +3,7 @@
 
 pub mod amqp10;
 pub mod event;
+pub mod hint;
 pub mod json;
 pub mod reply;
 pub mod request;
@@ -50,9 +51,9 @@ pub enum Unreadable {
     /// A document, but not an object.
     #[error("the body is {0}, not an object")]
     NotAnObject(&'static str),
-    /// An XML document, but with another root element.
-    #[error("the root element is not <xml>")]
-    OtherRoot,
+    /// An XML document, but with another root element; which, where everybody knows it.
+    #[error("the root element is not <xml>{0}")]
+    OtherRoot(&'static str),
     /// Something that XML has, and that could be used against its reader.
     #[error("{0} is not allowed in XML")]
     Forbidden(&'static str),

@@ -7,7 +7,7 @@ use crate::domain::identity::{IdSource, RequestName};
 use crate::domain::outcome::{DeadLetterReason, Rejection};
 use crate::domain::profile::NewProfile;
 use crate::domain::subscription::Skipped;
-use crate::wire::{Format, Unreadable};
+use crate::wire::{Format, Unreadable, hint};
 
 /// The properties of a message that count.
 #[derive(Debug, Clone, Copy, Default)]
@@ -94,6 +94,15 @@ impl Verdict {
     pub(super) fn unreadable(flaw: impl Into<Unreadable>) -> Self {
         let flaw: Unreadable = flaw.into();
         Self::DeadLetter(DeadLetterReason::Unreadable, Rejection::unreadable(flaw))
+    }
+
+    /// The same of a body whose text is at hand.
+    pub(super) fn unreadable_text(flaw: Unreadable, format: Format, text: &[u8]) -> Self {
+        let hint = hint::of_unreadable(&flaw, format, text);
+        Self::DeadLetter(
+            DeadLetterReason::Unreadable,
+            Rejection::unreadable(flaw).with_hint(hint),
+        )
     }
 }
 

@@ -17,7 +17,7 @@ use crate::domain::profile::{Fields, NewProfile};
 use crate::domain::subscription::Skipped;
 use crate::domain::value::{Object, Value};
 use crate::wire::request::{self, DATA, Data, PROFILES_MAX, Request};
-use crate::wire::{Format, Outline, Unreadable, VALUES_MAX};
+use crate::wire::{Format, Outline, Unreadable, VALUES_MAX, hint};
 
 /// The most subscriptions that are dropped from one request: each is told of in the reply, which
 /// the broker must be able to carry.
@@ -71,14 +71,16 @@ fn judge(
     echo: &mut Echo,
 ) -> Result<Verdict, Verdict> {
     let (text, format) = (&*content.text, content.format);
+    let unreadable = |flaw| Verdict::unreadable_text(flaw, format, text);
     let TopLevel {
         document,
         is_outline,
         too_large,
-    } = TopLevel::read(text, format, rules.body_max).map_err(Verdict::unreadable)?;
+    } = TopLevel::read(text, format, rules.body_max).map_err(unreadable)?;
     let mut request = Request::from_document(document).map_err(|misshapen| {
         echo.feedback_id = misshapen.feedback_id.map(Cow::into_owned);
-        Verdict::Refuse(misshapen.rejection)
+        let hint = hint::of_envelope(format, text);
+        Verdict::Refuse(misshapen.rejection.with_hint(hint))
     })?;
     echo.feedback_id = request.feedback_id.as_deref().map(str::to_owned);
     if let Some(too_large) = too_large {
@@ -89,7 +91,7 @@ fn judge(
     }
     authorize(&request, properties, rules, lookup).map_err(Verdict::Refuse)?;
     if is_outline {
-        let document = format.read(text).map_err(Verdict::unreadable)?;
+        let document = format.read(text).map_err(unreadable)?;
         request = Request::from_document(document)
             .map_err(|misshapen| Verdict::Refuse(misshapen.rejection))?;
     }

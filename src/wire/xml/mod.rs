@@ -3,7 +3,7 @@
 //! An element with elements in it is an object, one with text is a text whose type the field
 //! decides ([`Value::Text`](crate::domain::value::Value::Text)), an empty one is null. Elements of
 //! one name, or a single one with the attribute `array='true'`, are an array. Other attributes are
-//! ignored.
+//! ignored. A name counts without its namespace prefix.
 
 mod names;
 mod read;

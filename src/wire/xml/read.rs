@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, Event};
 
-use super::tree::{Flaw, Tree};
+use super::tree::{Flaw, NOT_XML, Tree};
 use crate::domain::value::Object;
 use crate::wire::{Keep, Outline, Unreadable, utf8};
 
@@ -25,43 +25,47 @@ pub fn outline<'a>(
 fn parse(body: &[u8], keep: Keep) -> Result<Outline<'_>, Unreadable> {
     let text = utf8(body)?;
     if let Some(position) = forbidden_character(text) {
-        return Err(syntax(text, position));
+        return Err(syntax(NOT_XML, text, position));
     }
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_comments = true;
     let mut tree = Tree::new(keep);
     loop {
         let start = reader.buffer_position();
-        let here = || syntax(text, start);
+        let here = || syntax(NOT_XML, text, start);
+        let placed = |flaw| match flaw {
+            Flaw::Here(what) => syntax(what, text, start),
+            Flaw::Anywhere(flaw) => flaw,
+        };
         let event = reader
             .read_event()
-            .map_err(|_| syntax(text, reader.error_position()))?;
+            .map_err(|_| syntax(NOT_XML, text, reader.error_position()))?;
         match event {
             Event::Start(element) => {
                 tree.start(&element, |name| name_in(text, start, name))
-                    .map_err(|flaw| flaw.unwrap_or_else(here))?;
+                    .map_err(placed)?;
             }
             Event::Empty(element) => {
                 tree.start(&element, |name| name_in(text, start, name))
-                    .map_err(|flaw| flaw.unwrap_or_else(here))?;
-                tree.end().map_err(|flaw| flaw.unwrap_or_else(here))?;
+                    .map_err(placed)?;
+                tree.end().map_err(placed)?;
             }
-            Event::End(_) => tree.end().map_err(|flaw| flaw.unwrap_or_else(here))?,
+            Event::End(_) => tree.end().map_err(placed)?,
             Event::Text(content) if content.contains("]]>") => return Err(here()),
             Event::Text(content) => {
                 tree.text(!is_blank(&content), |text| {
                     add(text, content.xml10_content())
                 })
-                .map_err(|flaw| flaw.unwrap_or_else(here))?;
+                .map_err(placed)?;
             }
             Event::CData(content) => {
                 tree.text(true, |text| add(text, content.xml10_content()))
-                    .map_err(|flaw| flaw.unwrap_or_else(here))?;
+                    .map_err(placed)?;
             }
             Event::GeneralRef(reference) => {
-                let c = character(&reference).map_err(|flaw| flaw.unwrap_or_else(here))?;
+                let c = character(&reference).map_err(placed)?;
                 tree.text(true, |text| text.to_mut().push(c))
-                    .map_err(|flaw| flaw.unwrap_or_else(here))?;
+                    .map_err(placed)?;
             }
             // Its encoding is no more that of the text.
             Event::Decl(_) if start == 0 => {}
@@ -113,7 +117,7 @@ fn is_allowed(c: char) -> bool {
 fn character(reference: &BytesRef<'_>) -> Result<char, Flaw> {
     if reference.is_char_ref() {
         let c = reference.resolve_char_ref().ok().flatten();
-        return c.filter(|c| is_allowed(*c)).ok_or(None);
+        return c.filter(|c| is_allowed(*c)).ok_or(Flaw::Here(NOT_XML));
     }
     match reference.as_ref() {
         "amp" => Ok('&'),
@@ -121,23 +125,21 @@ fn character(reference: &BytesRef<'_>) -> Result<char, Flaw> {
         "gt" => Ok('>'),
         "quot" => Ok('"'),
         "apos" => Ok('\''),
-        _ => Err(Some(Unreadable::Forbidden(
+        _ => Err(Flaw::Anywhere(Unreadable::Forbidden(
             "an entity other than amp, lt, gt, quot and apos",
         ))),
     }
 }
 
-/// Says where; what the reader says itself may quote the body.
-fn syntax(text: &str, position: u64) -> Unreadable {
+/// Says what is wrong and where; what the reader says itself may quote the body.
+fn syntax(what: &str, text: &str, position: u64) -> Unreadable {
     let position = usize::try_from(position)
         .unwrap_or(usize::MAX)
         .min(text.len());
     let before = &text.as_bytes()[..position];
     let line = 1 + before.iter().filter(|b| **b == b'\n').count();
     let column = 1 + before.iter().rev().take_while(|b| **b != b'\n').count();
-    Unreadable::Syntax(format!(
-        "the body is not XML at line {line}, column {column}"
-    ))
+    Unreadable::Syntax(format!("{what} at line {line}, column {column}"))
 }
 
 fn is_blank(text: &str) -> bool {
@@ -281,8 +283,6 @@ mod tests {
             ("<xml/><xml/>", "line 1, column 7"),
             ("<xml/>x", "line 1, column 7"),
             ("x<xml/>", "line 1, column 1"),
-            ("<xml>x</xml>", "line 1, column 7"),
-            ("<xml>x<a/></xml>", "line 1, column 11"),
             ("<xml><a b=1/></xml>", "line 1, column 6"),
             ("<xml><a b='1' b='2'/></xml>", "line 1, column 6"),
             ("<xml><a b='<'/></xml>", "line 1, column 6"),
@@ -290,6 +290,8 @@ mod tests {
             ("<xml><a=1/></xml>", "line 1, column 6"),
             ("<xml><a>]]></a></xml>", "line 1, column 9"),
             ("<xml>& </xml>", "line 1, column 6"),
+            ("<xml><a:/></xml>", "line 1, column 6"),
+            ("<xml><:a/></xml>", "line 1, column 6"),
             ("<xml><a>&#0;</a></xml>", "line 1, column 9"),
             ("<xml><a>&#xD800;</a></xml>", "line 1, column 9"),
             ("<xml><a>\u{1}</a></xml>", "line 1, column 9"),
@@ -304,7 +306,138 @@ mod tests {
                 "{body}"
             );
         }
-        assert_eq!(flaw("<html/>"), "the root element is not <xml>");
+    }
+
+    #[test]
+    fn texts_beside_elements_are_told_by_their_place() {
+        for (body, text) in [
+            (
+                "<xml>x</xml>",
+                "text where elements are wanted at line 1, column 6",
+            ),
+            (
+                "<xml>x<a/></xml>",
+                "text where elements are wanted at line 1, column 6",
+            ),
+            (
+                "<xml>\n<a/>x</xml>",
+                "text beside elements at line 2, column 5",
+            ),
+            (
+                "<xml><a>x<b/></a></xml>",
+                "text beside elements at line 1, column 10",
+            ),
+            (
+                "<xml><a><b/>&#32;</a></xml>",
+                "text beside elements at line 1, column 13",
+            ),
+            (
+                "<xml><a><b/><![CDATA[]]></a></xml>",
+                "text beside elements at line 1, column 13",
+            ),
+        ] {
+            assert_eq!(flaw(body), text, "{body}");
+        }
+    }
+
+    #[test]
+    fn other_documents_are_told_what_they_are_where_everybody_knows_it() {
+        for (body, text) in [
+            ("<request/>", "the root element is not <xml>"),
+            (
+                "<s:Envelope xmlns:s='http://schemas.xmlsoap.org/soap/envelope/'/>",
+                "the root element is not <xml>: this is a SOAP envelope",
+            ),
+            (
+                "<methodCall/>",
+                "the root element is not <xml>: this is a call of XML-RPC",
+            ),
+            (
+                "<html/>",
+                "the root element is not <xml>: this is an HTML page",
+            ),
+            ("<XML/>", "the root element is not <xml>"),
+        ] {
+            assert_eq!(flaw(body), text, "{body}");
+        }
+    }
+
+    /// Documents as serializers write them.
+    #[test]
+    fn what_serializers_add_means_nothing() {
+        for (body, json, _source) in [
+            (
+                "<?xml version=\"1.0\" encoding=\"utf-16\"?>\r\n<xml xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\">\r\n  <db_id>1</db_id>\r\n  <data>\r\n    <_fname xsi:nil=\"true\" />\r\n    <phones>+79000000001</phones>\r\n    <phones>+79000000002</phones>\r\n  </data>\r\n</xml>",
+                r#"{"db_id":"1","data":{"_fname":null,"phones":["+79000000001","+79000000002"]}}"#,
+                ".NET XmlSerializer with StringWriter",
+            ),
+            (
+                "<xml xmlns=\"http://schemas.datacontract.org/2004/07/Crm\" xmlns:i=\"http://www.w3.org/2001/XMLSchema-instance\"><data><_city i:nil=\"true\"/><_sex i:type=\"a:int\" xmlns:a=\"http://www.w3.org/2001/XMLSchema\">1</_sex></data><db_id>1</db_id></xml>",
+                r#"{"data":{"_city":null,"_sex":"1"},"db_id":"1"}"#,
+                ".NET DataContractSerializer",
+            ),
+            (
+                "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n<ns2:xml xmlns:ns2=\"urn:crm\" xmlns:ns3=\"urn:x\"><ns2:db_id>1</ns2:db_id><ns2:data><ns3:_fname>Ann</ns3:_fname></ns2:data></ns2:xml>",
+                r#"{"db_id":"1","data":{"_fname":"Ann"}}"#,
+                "JAXB, field-cases 79",
+            ),
+            (
+                "<?xml version='1.0' encoding='UTF-8'?><xml><db_id>1</db_id><data><_lname/><wstxns1:_fname xmlns:wstxns1=\"urn:crm\">Ann</wstxns1:_fname></data></xml>",
+                r#"{"db_id":"1","data":{"_lname":null,"_fname":"Ann"}}"#,
+                "Jackson XmlMapper",
+            ),
+            (
+                "<?xml version=\"1.0\"?>\n<xml><db_id>1</db_id><data><_fname>A &amp; B</_fname><_lname></_lname></data></xml>\n",
+                r#"{"db_id":"1","data":{"_fname":"A & B","_lname":null}}"#,
+                "PHP SimpleXML",
+            ),
+            (
+                "<?xml version='1.0' encoding='us-ascii'?>\n<ns0:xml xmlns:ns0=\"urn:crm\"><ns0:db_id>1</ns0:db_id><ns0:data><ns0:_fname>&#1048;</ns0:_fname></ns0:data></ns0:xml>",
+                r#"{"db_id":"1","data":{"_fname":"И"}}"#,
+                "Python ElementTree",
+            ),
+            (
+                "<xml><db_id type=\"int\">1</db_id><data type=\"dict\"><_fname type=\"str\">Ann</_fname><phones array=\"True\">+7</phones></data></xml>",
+                r#"{"db_id":"1","data":{"_fname":"Ann","phones":["+7"]}}"#,
+                "Python dicttoxml, and True, field-cases 72",
+            ),
+            (
+                "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n<xml>\n  <db_id>1</db_id>\n  <data>\n    <_fname><![CDATA[Ann]]></_fname>\n    <phones array=\"1\">+7</phones>\n  </data>\n</xml>",
+                r#"{"db_id":"1","data":{"_fname":"Ann","phones":["+7"]}}"#,
+                "Node xml2js, and 1, field-cases 72",
+            ),
+        ] {
+            let document = read_all(body).unwrap_or_else(|error| panic!("{body}: {error}"));
+            assert_eq!(
+                serde_json::to_string(&Value::Object(document)).unwrap(),
+                json
+            );
+        }
+    }
+
+    #[test]
+    fn prefixes_are_declared_where_they_are_used() {
+        for (content, position) in [
+            ("<a:b/>", 6),
+            ("<c xmlns:a='u'/><a:b/>", 22),
+            ("<c xmlns:a='u'><d xmlns:b='u'/><b:e/></c>", 37),
+        ] {
+            assert_eq!(
+                flaw(&format!("<xml>{content}</xml>")),
+                format!("a namespace prefix that is not declared at line 1, column {position}")
+            );
+        }
+        assert_eq!(
+            written("<c xmlns:a='u'><a:d xmlns:b='v'><b:e>1</b:e></a:d><a:f/></c><xml:g/>"),
+            r#"{"c":{"d":{"e":"1"},"f":null},"g":null}"#
+        );
+        // Those of attributes are not looked at.
+        assert_eq!(written("<a x:type='y'>1</a>"), r#"{"a":"1"}"#);
+        let many: String = (0..101).map(|i| format!(" xmlns:a{i}='u'")).collect();
+        assert_eq!(
+            flaw(&format!("<xml{many}/>")),
+            "to declare more than 100 namespace prefixes at one place is not allowed in XML"
+        );
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub(super) struct Tree<'a> {
     values: usize,
     open: Vec<Element<'a>>,
     root: Option<Object<'a>>,
+    /// The namespace prefixes that are declared here, each with the number of elements that were
+    /// open when it was.
+    prefixes: Vec<(usize, Box<str>)>,
 }
 
 struct Element<'a> {
@@ -30,8 +33,22 @@ struct Element<'a> {
     has_text: bool,
 }
 
-/// Why an event does not fit: `None` is a syntax error, at the place where the reader is.
-pub(super) type Flaw = Option<Unreadable>;
+/// Why an event does not fit.
+pub(super) enum Flaw {
+    /// What is wrong at the place where the reader is.
+    Here(&'static str),
+    /// What is wrong with the document.
+    Anywhere(Unreadable),
+}
+
+/// What is wrong with a text that is not well-formed.
+pub(super) const NOT_XML: &str = "the body is not XML";
+
+/// An element has texts or elements in it. With both, which are meant?
+const BOTH: &str = "text beside elements";
+
+/// More namespace prefixes can't be declared at one place: each name is looked up among them.
+const PREFIXES_MAX: usize = 100;
 
 impl<'a> Tree<'a> {
     /// Nothing came in yet.
@@ -41,6 +58,7 @@ impl<'a> Tree<'a> {
             values: 0,
             open: Vec::new(),
             root: None,
+            prefixes: Vec::new(),
         }
     }
 
@@ -59,24 +77,28 @@ impl<'a> Tree<'a> {
         kept_name: impl FnOnce(&str) -> Cow<'a, str>,
     ) -> Result<(), Flaw> {
         if self.open.len() >= DEPTH_MAX {
-            return Err(Some(Unreadable::TooDeep));
+            return Err(Flaw::Anywhere(Unreadable::TooDeep));
         }
-        let is_array = is_array(element.attributes()).ok_or(None)?;
+        let is_array = self.read_attributes(element.attributes())?;
         let name = element.name();
         let name = name.as_ref();
-        if !is_name(name) || (self.open.is_empty() && self.root.is_some()) {
-            return Err(None);
+        let local = self.local_name(name)?;
+        if self.open.is_empty() && self.root.is_some() {
+            return Err(Flaw::Here(NOT_XML));
         }
-        if self.open.is_empty() && name != ROOT {
-            return Err(Some(Unreadable::OtherRoot));
+        if self.open.is_empty() && local != ROOT {
+            return Err(Flaw::Anywhere(Unreadable::OtherRoot(known_document(local))));
         }
         if let Some(parent) = self.open.last_mut() {
+            if parent.has_text {
+                return Err(Flaw::Here(BOTH));
+            }
             parent.has_children = true;
             self.values += 1;
         }
         let keeps_fields = self.keep == Keep::Everything || self.open.len() <= 1;
         let name = if keeps_fields {
-            kept_name(name)
+            without_prefix(kept_name(name), name.len() - local.len())
         } else {
             Cow::Borrowed("")
         };
@@ -99,12 +121,22 @@ impl<'a> Tree<'a> {
         add_to: impl FnOnce(&mut Cow<'a, str>),
     ) -> Result<(), Flaw> {
         let keeps = self.keeps_content();
-        let Some(element) = self.open.last_mut() else {
-            return if says_something { Err(None) } else { Ok(()) };
-        };
-        element.has_text |= says_something;
-        if keeps {
-            add_to(&mut element.text);
+        let is_root = self.open.len() == 1;
+        match self.open.last_mut() {
+            None if says_something => return Err(Flaw::Here(NOT_XML)),
+            None => return Ok(()),
+            Some(element) if says_something && element.has_children => {
+                return Err(Flaw::Here(BOTH));
+            }
+            Some(_) if says_something && is_root => {
+                return Err(Flaw::Here("text where elements are wanted"));
+            }
+            Some(element) => {
+                element.has_text |= says_something;
+                if keeps {
+                    add_to(&mut element.text);
+                }
+            }
         }
         Ok(())
     }
@@ -126,15 +158,20 @@ impl<'a> Tree<'a> {
     pub(super) fn end(&mut self) -> Result<(), Flaw> {
         // The reader has checked that starts and ends match.
         let Some(element) = self.open.pop() else {
-            return Err(None);
+            return Err(Flaw::Here(NOT_XML));
         };
+        while self
+            .prefixes
+            .pop_if(|(depth, _)| *depth == self.open.len())
+            .is_some()
+        {}
         let (name, is_array) = (element.name, element.is_array);
-        let value = match (element.has_children, element.has_text) {
-            // Text and elements side by side: which is meant?
-            (true, true) => return Err(None),
-            (true, false) => Value::Object(Object::from_distinct(element.fields.fields).compact()),
-            (false, true) => Value::Text(element.text),
-            (false, false) => Value::Null,
+        let value = if element.has_children {
+            Value::Object(Object::from_distinct(element.fields.fields).compact())
+        } else if element.has_text {
+            Value::Text(element.text)
+        } else {
+            Value::Null
         };
         let (keeps, keeps_items) = match self.keep {
             Keep::Everything => (true, true),
@@ -147,24 +184,75 @@ impl<'a> Tree<'a> {
             (Some(parent), value) if keeps => parent.fields.add(name, value, is_array, keeps_items),
             (Some(_), _) => {}
             (None, Value::Object(object)) => self.root = Some(object),
-            (None, Value::Null) => self.root = Some(Object::default()),
-            (None, _) => return Err(None),
+            (None, _) => self.root = Some(Object::default()),
         }
         Ok(())
     }
 }
 
-/// Whether the attributes mark an element of an array; `None` where they are not well-formed.
-fn is_array(attributes: Attributes<'_>) -> Option<bool> {
-    let mut is_array = false;
-    for attribute in attributes {
-        let attribute = attribute.ok()?;
-        if !is_name(attribute.key.as_ref()) || attribute.value.contains('<') {
-            return None;
+impl Tree<'_> {
+    /// Takes note of the namespace prefixes that an element declares; tells whether it is marked
+    /// as an element of an array.
+    fn read_attributes(&mut self, attributes: Attributes<'_>) -> Result<bool, Flaw> {
+        let mut is_array = false;
+        for attribute in attributes {
+            let attribute = attribute.map_err(|_| Flaw::Here(NOT_XML))?;
+            let (name, value) = (attribute.key.as_ref(), attribute.value.as_ref());
+            if !is_name(name) || value.contains('<') {
+                return Err(Flaw::Here(NOT_XML));
+            }
+            if name == ARRAY {
+                is_array = is_true(value);
+            } else if let Some(prefix) = name.strip_prefix("xmlns:") {
+                if self.prefixes.len() >= PREFIXES_MAX {
+                    let what = "to declare more than 100 namespace prefixes at one place";
+                    return Err(Flaw::Anywhere(Unreadable::Forbidden(what)));
+                }
+                self.prefixes.push((self.open.len(), prefix.into()));
+            }
         }
-        is_array |= attribute.key.as_ref() == ARRAY && attribute.value.as_ref() == "true";
+        Ok(is_array)
     }
-    Some(is_array)
+
+    /// The name of an element without its prefix (Namespaces in XML 1.0, 3 and 4). Which namespace
+    /// that stands for is not looked at.
+    fn local_name<'n>(&self, name: &'n str) -> Result<&'n str, Flaw> {
+        let Some((prefix, local)) = name.split_once(':') else {
+            return is_name(name).then_some(name).ok_or(Flaw::Here(NOT_XML));
+        };
+        if !is_name(prefix) || !is_name(local) || local.contains(':') {
+            return Err(Flaw::Here(NOT_XML));
+        }
+        let mut declared = self.prefixes.iter().map(|(_, known)| known.as_ref());
+        if prefix == "xml" || declared.any(|known| known == prefix) {
+            Ok(local)
+        } else {
+            Err(Flaw::Here("a namespace prefix that is not declared"))
+        }
+    }
+}
+
+/// XML Schema's `true`, and as Python writes it.
+fn is_true(value: &str) -> bool {
+    let value = value.trim();
+    value == "1" || value.eq_ignore_ascii_case("true")
+}
+
+fn without_prefix(name: Cow<'_, str>, length: usize) -> Cow<'_, str> {
+    match name {
+        Cow::Borrowed(name) => Cow::Borrowed(&name[length..]),
+        Cow::Owned(mut name) => Cow::Owned(name.split_off(length)),
+    }
+}
+
+/// What a document with this root element is, for an error text, where everybody knows it.
+fn known_document(root: &str) -> &'static str {
+    match root {
+        "Envelope" => ": this is a SOAP envelope",
+        "methodCall" => ": this is a call of XML-RPC",
+        "html" => ": this is an HTML page",
+        _ => "",
+    }
 }
 
 /// The fields of an object, in the order in which their names come up first.

@@ -387,3 +387,40 @@ fn a_large_packed_body_in_another_charset_is_read() {
         r#"{"_fname":"Иван"}"#
     );
 }
+
+/// What is no JSON is a dead letter, and an envelope is an answer only; both are told what they
+/// seem to be.
+#[test]
+fn error_400_texts_hint_at_what_a_body_seems_to_be() {
+    for (body, text, is_dead_letter) in [
+        (
+            r#"{"token":"one","db_id":1,"data":{"a":NaN}}"#,
+            "not a readable request: the body is not JSON at line 1, column 38; \
+             JSON has no NaN and no Infinity; send null, or leave it out",
+            true,
+        ),
+        (
+            r#"[[],{"db_id":1},{}]"#,
+            "not a readable request: the body is an array, not an object; \
+             this looks like a task of Celery, see docs/producers.md#celery",
+            true,
+        ),
+        (
+            r#"{"pattern":"add","data":{"db_id":1},"id":"x"}"#,
+            "db_id: is missing; this looks like an envelope of NestJS, see docs/producers.md#nestjs",
+            false,
+        ),
+        (
+            r#"{"messageType":["urn:message:A"],"message":{"db_id":1}}"#,
+            "db_id: is missing; \
+             this looks like an envelope of MassTransit, see docs/producers.md#masstransit",
+            false,
+        ),
+        (r#"{"message":"x"}"#, "db_id: is missing", false),
+    ] {
+        assert_eq!(
+            refusal(decide_with(body.as_bytes(), &Properties::default())),
+            (400, text.to_owned(), is_dead_letter)
+        );
+    }
+}
