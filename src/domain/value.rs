@@ -32,7 +32,7 @@ pub enum Value<'a> {
     Object(Object<'a>),
 }
 
-/// What a reader puts in the place of half of a surrogate pair (`\ud83d` alone), which is an escape
+/// What stands for half of a surrogate pair (`\ud83d` alone), which is an escape
 /// of JSON and stands for nothing that a text can hold. As a text with U+0000 can't be stored
 /// either, each that is looked at is refused without another look.
 pub const HALF_SURROGATE: &str = "\0\u{ffff}";
@@ -95,11 +95,11 @@ impl<'a> Object<'a> {
         self
     }
 
-    /// Returns the same object without anything borrowed from the body.
-    pub fn into_owned(self) -> Object<'static> {
+    /// Returns the same object with what `replaced` makes of its names and texts.
+    pub fn with_texts<'b>(self, replaced: &impl Fn(Cow<'a, str>) -> Cow<'b, str>) -> Object<'b> {
         let fields = self.0.into_iter();
-        let owned = fields.map(|(name, value)| (Cow::Owned(name.into_owned()), value.into_owned()));
-        Object(owned.collect())
+        let fields = fields.map(|(name, value)| (replaced(name), value.with_texts(replaced)));
+        Object(fields.collect())
     }
 
     /// The value of a field; `None` where it is absent or null.
@@ -216,30 +216,38 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Returns the same value without anything borrowed from the body.
-    pub fn into_owned(self) -> Value<'static> {
-        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+    /// Returns the same value with what `replaced` makes of the names and texts in it.
+    fn with_texts<'b>(self, replaced: &impl Fn(Cow<'a, str>) -> Cow<'b, str>) -> Value<'b> {
         match self {
             Value::Null => Value::Null,
             Value::Bool(value) => Value::Bool(value),
-            Value::Number(digits) => Value::Number(owned(digits)),
-            Value::String(text) => Value::String(owned(text)),
-            Value::Text(text) => Value::Text(owned(text)),
-            Value::Array(items) => Value::Array(items.into_iter().map(Value::into_owned).collect()),
-            Value::Object(object) => Value::Object(object.into_owned()),
+            Value::Number(digits) => Value::Number(replaced(digits)),
+            Value::String(text) => Value::String(replaced(text)),
+            Value::Text(text) => Value::Text(replaced(text)),
+            Value::Array(items) => {
+                let items = items.into_iter().map(|item| item.with_texts(replaced));
+                Value::Array(items.collect())
+            }
+            Value::Object(object) => Value::Object(object.with_texts(replaced)),
         }
     }
 
-    /// A text of XML without the blanks around it; any other value as it is.
+    /// A text of XML without what `trim` takes away around it; any other value as it is.
     #[must_use]
-    pub fn trimmed(self) -> Self {
+    pub fn trimmed(self, trim: fn(&str) -> &str) -> Self {
         match self {
-            Value::Text(Cow::Borrowed(text)) => Value::Text(Cow::Borrowed(text.trim())),
-            Value::Text(Cow::Owned(text)) if text.trim().len() < text.len() => {
-                Value::Text(Cow::Owned(text.trim().to_owned()))
-            }
+            Value::Text(text) => Value::Text(trimmed(text, trim)),
             other => other,
         }
+    }
+}
+
+/// Returns a text without what `trim` takes away around it.
+pub fn trimmed(text: Cow<'_, str>, trim: fn(&str) -> &str) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(trim(text)),
+        Cow::Owned(text) if trim(&text).len() < text.len() => Cow::Owned(trim(&text).to_owned()),
+        owned => owned,
     }
 }
 

@@ -21,10 +21,12 @@ impl Kind {
         }
         Ok(match self {
             Kind::String => Value::String(string(value)?),
-            Kind::Text => Value::String(string(value.trimmed())?),
+            Kind::Text => Value::String(string(value.trimmed(str::trim))?),
             Kind::Word => Value::String(word(value)?),
             Kind::Provider => parsed(value, parse::provider)?,
-            Kind::Email => Value::String(Cow::Owned(email::address(&string(value.trimmed())?)?)),
+            Kind::Email => Value::String(Cow::Owned(email::address(&string(
+                value.trimmed(str::trim),
+            )?)?)),
             Kind::Phone => Value::String(Cow::Owned(parse::phone(&string(value)?)?)),
             Kind::Phones => Value::Array(distinct(each(value, Kind::Phone)?)),
             Kind::Country => parsed(value, parse::country)?,
@@ -195,7 +197,7 @@ mod tests {
             (Kind::Word, " x\n", string_of("x")),
             (Kind::Integer, " -7 ", number_of("-7")),
             (Kind::Integer, "007", number_of("7")),
-            (Kind::Integer, "+7", number_of("7")),
+            (Kind::Integer, "\u{feff}+7\u{a0}", number_of("7")),
             (Kind::Integer, "2.0", number_of("2")),
             (Kind::Id, "1", number_of("1")),
             (Kind::Number, "\n1.50", number_of("1.50")),

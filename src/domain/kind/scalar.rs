@@ -7,7 +7,7 @@ use crate::domain::blank::trim;
 use crate::domain::complaint::Complaint;
 use crate::domain::email::Email;
 use crate::domain::parse;
-use crate::domain::value::Value;
+use crate::domain::value::{Value, trimmed};
 
 /// Returns a text that can be stored.
 pub(super) fn string<'a>(value: Value<'a>) -> Result<Cow<'a, str>, Flaw> {
@@ -19,16 +19,12 @@ pub(super) fn string<'a>(value: Value<'a>) -> Result<Cow<'a, str>, Flaw> {
 
 /// Returns a text without what can't be seen around it.
 pub(super) fn word<'a>(value: Value<'a>) -> Result<Cow<'a, str>, Flaw> {
-    string(value).map(|text| match text {
-        Cow::Borrowed(text) => Cow::Borrowed(trim(text)),
-        Cow::Owned(text) if trim(&text).len() < text.len() => Cow::Owned(trim(&text).to_owned()),
-        owned => owned,
-    })
+    string(value).map(|text| trimmed(text, trim))
 }
 
 /// Reads an email address, with what makes it the same as another.
 pub(in crate::domain) fn email(value: Value<'_>) -> Result<Email, Flaw> {
-    Ok(Email::parse(&string(value.trimmed())?)?)
+    Ok(Email::parse(&string(value.trimmed(str::trim))?)?)
 }
 
 /// Returns a word as `parse` has it.
@@ -54,7 +50,7 @@ const IN_QUOTES: &str = "; write it without quotes";
 
 /// Returns the digits of an integer.
 pub(super) fn integer<'a>(value: Value<'a>) -> Result<Cow<'a, str>, Flaw> {
-    match value.trimmed() {
+    match value.trimmed(trim) {
         Value::Number(digits) => Ok(parse::integer(digits)?),
         Value::Text(text) if parse::is_number(&text) => Ok(parse::integer(text)?),
         other => Err(not_a_number("an integer", &other)),
@@ -63,7 +59,7 @@ pub(super) fn integer<'a>(value: Value<'a>) -> Result<Cow<'a, str>, Flaw> {
 
 /// Returns a number that can be stored.
 pub(super) fn number<'a>(value: Value<'a>) -> Result<Value<'a>, Flaw> {
-    match value.trimmed() {
+    match value.trimmed(trim) {
         Value::Number(digits) => storable(Value::Number(digits)),
         Value::Text(text) if parse::is_number(&text) => {
             storable(Value::Number(parse::as_json_has_it(text)))
@@ -83,7 +79,7 @@ fn not_a_number(wanted: &str, value: &Value<'_>) -> Flaw {
 /// Returns true or false. XML has two words for each (XML Schema, `boolean`).
 pub(super) fn boolean<'a>(value: Value<'a>) -> Result<Value<'a>, Flaw> {
     let wanted = "true or false";
-    match value.trimmed() {
+    match value.trimmed(trim) {
         Value::Bool(value) => Ok(Value::Bool(value)),
         Value::Text(text) if matches!(text.as_ref(), "true" | "1") => Ok(Value::Bool(true)),
         Value::Text(text) if matches!(text.as_ref(), "false" | "0") => Ok(Value::Bool(false)),
@@ -104,7 +100,7 @@ pub(super) fn integer_or_word<'a>(
 ) -> Result<Value<'a>, Flaw> {
     match value {
         Value::Number(_) => {}
-        Value::Text(ref text) if parse::is_number(text.trim()) => {}
+        Value::Text(ref text) if parse::is_number(trim(text)) => {}
         Value::String(_) | Value::Text(_) => {
             let known = |word: &str| {
                 let is_known = words.contains(&word);

@@ -22,7 +22,7 @@ pub fn text(text: &str) -> Result<(), Complaint> {
     if !text.contains('\0') {
         Ok(())
     } else if text.contains(HALF_SURROGATE) {
-        Err("has half of a surrogate pair (such as \\ud83d without \\ude00 behind it)".into())
+        Err("has half of a surrogate pair (such as \\ud83d alone), or the character U+0000".into())
     } else {
         Err("must not contain the character U+0000".into())
     }
@@ -33,7 +33,7 @@ pub fn field_name(name: &str) -> Result<(), Complaint> {
     if !name.contains('\0') {
         Ok(())
     } else if name.contains(HALF_SURROGATE) {
-        Err("has a field name with half of a surrogate pair (such as \\ud83d)".into())
+        Err("has a field name with half of a surrogate pair (such as \\ud83d), or U+0000".into())
     } else {
         Err("must not have a field name with the character U+0000".into())
     }

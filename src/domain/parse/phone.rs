@@ -187,10 +187,16 @@ fn begins_with_two_zeros(text: &str) -> bool {
 }
 
 fn begins_extension(rest: &str) -> bool {
-    let rest = rest.to_ascii_lowercase();
-    ["x", "ext", "#", ";"]
-        .iter()
-        .any(|start| rest.starts_with(start))
+    let begins_digits = |rest: &str| {
+        let rest = rest.trim_start_matches([' ', '.', ':']);
+        rest.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let is_word = |word: &str| word.eq_ignore_ascii_case("ext");
+    rest.starts_with(';')
+        || rest.get(.."ext".len()).is_some_and(is_word)
+        || rest
+            .strip_prefix(['x', 'X', '#'])
+            .is_some_and(begins_digits)
 }
 
 #[cfg(test)]
@@ -260,6 +266,10 @@ mod tests {
         (
             "+٧٩٠٠",
             "not a phone number: has a digit other than 0 to 9 at position 2",
+        ),
+        (
+            "+1-800-XYLOPHONE",
+            "not a phone number: has a letter at position 8",
         ),
         (
             "+1-800-FLOWERS",

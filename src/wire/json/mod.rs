@@ -6,6 +6,7 @@ mod syntax;
 mod tree;
 mod write;
 
+use std::borrow::Cow;
 use std::cell::Cell;
 
 use serde::de::DeserializeSeed;
@@ -14,27 +15,36 @@ use self::scan::{Flaw, Scan, without_half_surrogates};
 use self::syntax::{bad_string, syntax, syntax_at};
 use self::tree::Tree;
 use super::{Keep, Outline, Unreadable, utf8};
-use crate::domain::value::{Object, Value};
+use crate::domain::value::{HALF_SURROGATE, Object, Value};
 
 /// Reads a whole body.
 pub fn read(body: &[u8]) -> Result<Object<'_>, Unreadable> {
     let text = text_of(body)?;
     match read_text(text) {
         Err(Unreadable::Syntax(_)) if Scan::of(text).has_half_surrogate => {
-            // A flaw of the rest is where it was.
-            read_text(&without_half_surrogates(text, OF_EQUAL_LENGTH))?;
-            read_text(&without_half_surrogates(text, MARK)).map(Object::into_owned)
+            let copy = without_half_surrogates(text);
+            read_text(&copy).map(|object| marked(object, &copy, text))
         }
         read => read,
     }
 }
 
-/// What stands for half of a surrogate pair, so that its field is refused:
-/// [`HALF_SURROGATE`](crate::domain::value::HALF_SURROGATE).
-const MARK: &str = "\\u0000\\uffff";
-
-/// The same, with as many bytes as the half has.
-const OF_EQUAL_LENGTH: &str = "\\u0000";
+/// Returns what was read from a copy without halves of surrogate pairs as if it was read from the
+/// text itself, which has the same bytes but in strings with escapes; with the mark of halves in
+/// each string that may have one.
+fn marked<'a>(object: Object<'_>, copy: &str, text: &'a str) -> Object<'a> {
+    object.with_texts(&|piece| match piece {
+        Cow::Owned(piece) if piece.contains('\0') => {
+            Cow::Owned(piece.replace('\0', HALF_SURROGATE))
+        }
+        Cow::Owned(piece) => Cow::Owned(piece),
+        Cow::Borrowed(piece) => {
+            let start = piece.as_ptr().addr().checked_sub(copy.as_ptr().addr());
+            let same = start.and_then(|start| text.get(start..start + piece.len()));
+            same.map_or_else(|| Cow::Owned(piece.to_owned()), Cow::Borrowed)
+        }
+    })
+}
 
 fn read_text(text: &str) -> Result<Object<'_>, Unreadable> {
     let is_too_deep = Cell::new(false);
@@ -58,15 +68,10 @@ pub fn outline<'a>(
     if !scan.has_half_surrogate {
         return outline_text(text, &scan, names);
     }
-    outline_text(
-        &without_half_surrogates(text, OF_EQUAL_LENGTH),
-        &scan,
-        names,
-    )?;
-    let marked = without_half_surrogates(text, MARK);
-    let Outline { fields, values } = outline_text(&marked, &scan, names)?;
+    let copy = without_half_surrogates(text);
+    let Outline { fields, values } = outline_text(&copy, &scan, names)?;
     Ok(Outline {
-        fields: fields.into_owned(),
+        fields: marked(fields, &copy, text),
         values,
     })
 }
@@ -210,7 +215,8 @@ mod tests {
             (r#"{"a":"Jo \ud83d"}"#, "a", "Jo \0\u{ffff}"),
             (r#"{"a":"\ude00\ud83d\ude00"}"#, "a", "\0\u{ffff}😀"),
             (r#"{"\ud83d":"x"}"#, "\0\u{ffff}", "x"),
-            (r#"{"b":["\ud83d"],"a":"x\u0000"}"#, "a", "x\0"),
+            (r#"{"b":["\ud83d"],"a":"x\n"}"#, "a", "x\n"),
+            (r#"{"b":["\ud83d"],"a":"é x"}"#, "a", "é x"),
         ] {
             let expected = Some(&Value::String(text.into()));
             assert_eq!(read_all(body).unwrap().get(name), expected, "{body}");

@@ -133,8 +133,11 @@ impl Escape {
     }
 }
 
-/// Returns the text with something else in the place of each half of a surrogate pair.
-pub(super) fn without_half_surrogates(text: &str, substitute: &str) -> String {
+/// Returns the text with U+0000 in the place of each half of a surrogate pair. All else is where it
+/// was.
+pub(super) fn without_half_surrogates(text: &str) -> String {
+    /// An escape of as many bytes.
+    const SUBSTITUTE: &str = "\\u0000";
     let bytes = text.as_bytes();
     let mut whole = String::with_capacity(text.len());
     let (mut position, mut copied) = (0, 0);
@@ -143,7 +146,7 @@ pub(super) fn without_half_surrogates(text: &str, substitute: &str) -> String {
         match Escape::at(bytes, start + 1) {
             Some(Escape { end, is_half: true }) => {
                 whole.push_str(&text[copied..start]);
-                whole.push_str(substitute);
+                whole.push_str(SUBSTITUTE);
                 (position, copied) = (end, end);
             }
             Some(Escape { end, .. }) => position = end,
@@ -199,18 +202,18 @@ mod tests {
                 (None, false),
                 "{text}"
             );
-            assert_eq!(without_half_surrogates(text, "?"), text);
+            assert_eq!(without_half_surrogates(text), text);
         }
         for (text, without) in [
-            (r#"["\ud83d"]"#, r#"["?"]"#),
-            (r#"["\ude00\ud83d"]"#, r#"["??"]"#),
-            (r#"["\ud83d\uD83D\ude00é"]"#, r#"["?\uD83D\ude00é"]"#),
-            (r#"["a\ud83d\n\\ud83d"]"#, r#"["a?\n\\ud83d"]"#),
-            (r#"{"\ud83d\u0416":1}"#, r#"{"?\u0416":1}"#),
+            (r#"["\ud83d"]"#, r#"["\u0000"]"#),
+            (r#"["\ude00\ud83d"]"#, r#"["\u0000\u0000"]"#),
+            (r#"["\ud83d\uD83D\ude00é"]"#, r#"["\u0000\uD83D\ude00é"]"#),
+            (r#"["a\ud83d\n\\ud83d"]"#, r#"["a\u0000\n\\ud83d"]"#),
+            (r#"{"\ud83d\u0416":1}"#, r#"{"\u0000\u0416":1}"#),
         ] {
             let scan = Scan::of(text);
             assert_eq!((scan.flaw, scan.has_half_surrogate), (None, true), "{text}");
-            assert_eq!(without_half_surrogates(text, "?"), without);
+            assert_eq!(without_half_surrogates(text), without);
         }
     }
 
@@ -219,6 +222,6 @@ mod tests {
         for text in [r#"["\ud83"]"#, "[\"\t\"]", r#"["\uzzzz"]"#] {
             assert_eq!(Scan::of(text).flaw, Some(Flaw::BadString(1)), "{text}");
         }
-        assert_eq!(without_half_surrogates(r#""\ud83é"#, "?"), r#""\ud83é"#);
+        assert_eq!(without_half_surrogates(r#""\ud83é"#), r#""\ud83é"#);
     }
 }

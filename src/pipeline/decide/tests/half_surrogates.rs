@@ -3,7 +3,7 @@
 
 use super::*;
 
-const WHAT: &str = r"has half of a surrogate pair (such as \ud83d without \ude00 behind it)";
+const WHAT: &str = r"has half of a surrogate pair (such as \ud83d alone), or the character U+0000";
 
 /// The same request, read at once, and with an outline first.
 fn decided_twice(body: &str) -> [Decision; 2] {
@@ -21,7 +21,7 @@ fn decided_twice(body: &str) -> [Decision; 2] {
 
 #[test]
 fn it_is_a_fault_of_its_field() {
-    let in_name = r"has a field name with half of a surrogate pair (such as \ud83d)";
+    let in_name = r"has a field name with half of a surrogate pair (such as \ud83d), or U+0000";
     for (body, path, what) in [
         (with_data(r#"{"_fname":"Jo \ud83d"}"#), "data._fname", WHAT),
         (with_data(r#"{"_fname":"\ude00 Jo"}"#), "data._fname", WHAT),
