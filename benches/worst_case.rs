@@ -18,6 +18,7 @@ use profile_worker::domain::directory::Directory;
 use profile_worker::domain::identity::IdSource;
 use profile_worker::domain::token::{Scope, Token, TokenHash};
 use profile_worker::pipeline::decide::{Decision, Properties, Rules, Verdict, decide};
+use testkit::packing::{SLOW, Slow, zstd};
 
 const BODY_MAX: usize = 10 << 20;
 /// The largest message of a broker with RabbitMQ 3's default settings.
@@ -31,6 +32,8 @@ struct Case {
     repeated: &'static str,
     tail: &'static str,
     size: usize,
+    /// Sent by zstd, which takes the most memory to unpack.
+    is_packed: bool,
 }
 
 const fn json(
@@ -45,6 +48,7 @@ const fn json(
         repeated,
         tail,
         size: BODY_MAX,
+        is_packed: false,
     }
 }
 
@@ -321,6 +325,24 @@ const CASES: &[Case] = &[
         "0123456789",
         "/></data></xml>",
     ),
+    packed(json(
+        "packed: profile of many fields",
+        r#""data":{"a":0"#,
+        r#","@":0"#,
+        "}}",
+    )),
+    packed(json(
+        "packed: just fewer values than allowed, fields",
+        r#""data":{"x":{"":0"#,
+        r#","@":0~~"#,
+        "}}}",
+    )),
+    packed(xml(
+        "packed: XML: elements of many names",
+        "<data><x>",
+        "<a@/>",
+        "</x></data></xml>",
+    )),
     large(json(
         "128 MiB, a top-level field many times",
         r#""a":0"#,
@@ -380,6 +402,13 @@ const fn xml(
     json(name, head, repeated, tail)
 }
 
+const fn packed(case: Case) -> Case {
+    Case {
+        is_packed: true,
+        ..case
+    }
+}
+
 const fn large(case: Case) -> Case {
     Case {
         size: MESSAGE_MAX,
@@ -392,7 +421,8 @@ impl Case {
     /// only texts at the top level are kept, and the places of one element's attributes.
     fn mebibytes_max(&self, token: &str) -> u64 {
         if token == GOOD && self.size <= BODY_MAX {
-            120
+            // And the text that a packed body unpacks to.
+            if self.is_packed { 130 } else { 120 }
         } else {
             5 * (self.size >> 20) as u64
         }
@@ -405,7 +435,12 @@ impl Case {
         (self.size / BODY_MAX) as u64 * each
     }
 
-    fn body(&self, token: &str) -> String {
+    fn body(&self, token: &str) -> Vec<u8> {
+        let text = self.text(token).into_bytes();
+        if self.is_packed { zstd(&text) } else { text }
+    }
+
+    fn text(&self, token: &str) -> String {
         let first = if self.name.contains("XML") { XML } else { JSON };
         let first = first.replace(TOKEN, token);
         let (zeros, blanks) = (",0".repeat(999), " ".repeat(10));
@@ -471,6 +506,21 @@ fn cpu_milliseconds() -> Result<u64, Box<dyn Error>> {
     Ok(nanoseconds.parse::<u64>()? / 1_000_000)
 }
 
+/// The longest that unpacking may take, whatever the body is.
+const UNPACK_MILLISECONDS_MAX: u64 = 1500;
+
+/// As large as it may be; of zstd as many blocks as there may be.
+fn slow_body(slow: &Slow) -> Vec<u8> {
+    const BLOCKS_MAX: usize = 100_000;
+    let size = if slow.content_encoding == "zstd" {
+        // Of 19 bytes each; frames have 9.
+        BLOCKS_MAX * 19 * 9 / 10
+    } else {
+        BODY_MAX
+    };
+    (slow.make)(size)
+}
+
 /// What one case took.
 struct Taken {
     milliseconds: u64,
@@ -481,9 +531,8 @@ struct Taken {
     outcome: String,
 }
 
-/// One case, in a process of its own.
-fn measure(case: &Case, token: &str) -> Result<(), Box<dyn Error>> {
-    let body = case.body(token);
+/// One body, in a process of its own.
+fn measure(body: &[u8], content_encoding: Option<&str>) -> Result<(), Box<dyn Error>> {
     let directory = directory();
     let ids = IdSource::from_random([7; 8]);
     let rules = Rules {
@@ -494,13 +543,14 @@ fn measure(case: &Case, token: &str) -> Result<(), Box<dyn Error>> {
     };
     let properties = Properties {
         message_id: Some(b"8b0a45f2-6d4e-4b0e-9a71-0f6f0b7a5a10"),
+        content_encoding,
         ..Properties::default()
     };
     // Starts the peak anew.
     fs::write("/proc/self/clear_refs", "5")?;
     let before = memory("VmRSS:")?;
     let start = cpu_milliseconds()?;
-    let decision = decide(body.as_bytes(), &properties, &rules);
+    let decision = decide(body, &properties, &rules);
     let milliseconds = cpu_milliseconds()? - start;
     let peak = memory("VmHWM:")?.saturating_sub(before) / 1024;
     let outcome = outcome(&decision);
@@ -510,15 +560,15 @@ fn measure(case: &Case, token: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Has a case measured by another process.
-fn measured(case: &Case, token: &str) -> Result<Taken, Box<dyn Error>> {
+/// Has the case of this name measured by another process.
+fn measured(name: &str, token: &str) -> Result<Taken, Box<dyn Error>> {
     let output = Command::new(std::env::current_exe()?)
-        .args(["--one", case.name, token])
+        .args(["--one", name, token])
         .output()?;
     let line = String::from_utf8(output.stdout)?;
     let [milliseconds, peak, kept, outcome] = line.trim_end().split('\t').collect::<Vec<_>>()[..]
     else {
-        return Err(format!("{}: {}", case.name, String::from_utf8_lossy(&output.stderr)).into());
+        return Err(format!("{name}: {}", String::from_utf8_lossy(&output.stderr)).into());
     };
     Ok(Taken {
         milliseconds: milliseconds.parse()?,
@@ -536,11 +586,13 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     if let [flag, name, token] = arguments.as_slice()
         && flag == "--one"
     {
-        let case = CASES
-            .iter()
-            .find(|case| case.name == name)
-            .ok_or("no such case")?;
-        measure(case, token)?;
+        if let Some(slow) = SLOW.iter().find(|slow| slow.name == name) {
+            measure(&slow_body(slow), Some(slow.content_encoding))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let case = CASES.iter().find(|case| case.name == name);
+        let case = case.ok_or("no such case")?;
+        measure(&case.body(token), case.is_packed.then_some("zstd"))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut is_good = true;
@@ -558,7 +610,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
                 peak,
                 kept,
                 outcome,
-            } = measured(case, token)?;
+            } = measured(case.name, token)?;
             let is_within =
                 peak <= case.mebibytes_max(token) && milliseconds <= case.milliseconds_max(token);
             is_good &= is_within;
@@ -568,6 +620,20 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
                 case.name
             );
         }
+    }
+    for slow in SLOW {
+        let taken = measured(slow.name, BAD)?;
+        let is_within = taken.milliseconds <= UNPACK_MILLISECONDS_MAX && taken.peak <= 20;
+        is_good &= is_within;
+        println!(
+            "{:46} {:>5} ms {:>4} MiB {:>4} MiB  {}{}",
+            slow.name,
+            taken.milliseconds,
+            taken.peak,
+            taken.kept,
+            taken.outcome,
+            if is_within { "" } else { "  TOO MUCH" }
+        );
     }
     Ok(if is_good {
         ExitCode::SUCCESS

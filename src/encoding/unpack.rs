@@ -215,34 +215,18 @@ impl<A: FnMut(&[u8])> Sink<A> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
-    use flate2::Compression;
-    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+    use testkit::packing::{bare_deflate, gzip, zlib, zstd};
 
     use super::*;
 
     const TEXT: &[u8] = br#"{"token":"one","db_id":1,"data":{"email":"joe@example.com"}}"#;
 
     fn packed(coding: Coding, plain: &[u8]) -> Vec<u8> {
-        let level = Compression::new(6);
         match coding {
-            Coding::Gzip => {
-                let mut encoder = GzEncoder::new(Vec::new(), level);
-                encoder.write_all(plain).unwrap();
-                encoder.finish().unwrap()
-            }
-            Coding::Deflate => {
-                let mut encoder = DeflateEncoder::new(Vec::new(), level);
-                encoder.write_all(plain).unwrap();
-                encoder.finish().unwrap()
-            }
-            Coding::ZlibOrGzip => {
-                let mut encoder = ZlibEncoder::new(Vec::new(), level);
-                encoder.write_all(plain).unwrap();
-                encoder.finish().unwrap()
-            }
-            Coding::Zstd => zstd::encode_all(plain, 3).unwrap(),
+            Coding::Gzip => gzip(plain),
+            Coding::Deflate => bare_deflate(plain),
+            Coding::ZlibOrGzip => zlib(plain),
+            Coding::Zstd => zstd(plain),
         }
     }
 

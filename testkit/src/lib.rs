@@ -11,6 +11,7 @@
 )]
 
 pub mod bad_input;
+pub mod packing;
 
 #[cfg(feature = "servers")]
 pub mod admin;

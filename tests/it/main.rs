@@ -31,6 +31,7 @@ mod locks;
 mod logs;
 mod memory;
 mod never_twice;
+mod packed;
 mod poison;
 mod pooler;
 mod properties;

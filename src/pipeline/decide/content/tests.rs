@@ -1,10 +1,7 @@
 //! Bodies that are packed, or in another character set than UTF-8.
 
-use std::io::Write;
-
-use flate2::Compression;
-use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use jiff::Timestamp;
+use testkit::packing::{bare_deflate, gzip, gzip_by, zlib, zstd};
 
 use super::*;
 use crate::domain::identity::IdSource;
@@ -13,28 +10,6 @@ use crate::pipeline::decide::{READ_AT_ONCE_MAX, Rules, decide, identity_of_unnam
 
 const JSON: &str = r#"{"token":"one","db_id":1,"data":{"_fname":"Иван"}}"#;
 const XML: &str = "<xml><token>one</token><db_id>1</db_id><data><_fname>Иван</_fname></data></xml>";
-
-fn gzip(body: &[u8], level: u32) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(level));
-    encoder.write_all(body).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn zlib(body: &[u8]) -> Vec<u8> {
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::new(6));
-    encoder.write_all(body).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn bare_deflate(body: &[u8]) -> Vec<u8> {
-    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::new(6));
-    encoder.write_all(body).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn zstd(body: &[u8]) -> Vec<u8> {
-    ::zstd::encode_all(body, 3).unwrap()
-}
 
 fn in_charset(label: &str, body: &str) -> Vec<u8> {
     let charset = encoding_rs::Encoding::for_label(label.as_bytes()).unwrap();
@@ -73,10 +48,10 @@ fn fname(body: &[u8], properties: &Properties<'_>) -> String {
 fn packed_bodies_are_read_in_both_formats() {
     for body in [JSON, XML].map(str::as_bytes) {
         for (packed, content_encoding, compression) in [
-            (gzip(body, 6), "gzip", None),
-            (gzip(body, 0), "GZIP", None),
-            (gzip(body, 6), "gzip:UTF-8", None),
-            (gzip(body, 6), "gzip, UTF-8", None),
+            (gzip(body), "gzip", None),
+            (gzip_by(body, 0), "GZIP", None),
+            (gzip(body), "gzip:UTF-8", None),
+            (gzip(body), "gzip, UTF-8", None),
             (zlib(body), "deflate", None),
             (bare_deflate(body), "deflate", None),
             (zstd(body), "zstd", None),
@@ -108,7 +83,7 @@ fn packed_bodies_are_read_in_both_formats() {
 
 #[test]
 fn error_400_packed_bodies_that_cant_be_unpacked_are_dead_lettered() {
-    let gzipped = gzip(JSON.as_bytes(), 6);
+    let gzipped = gzip(JSON.as_bytes());
     for (body, content_encoding, text) in [
         (
             JSON.as_bytes(),
@@ -152,7 +127,7 @@ fn error_413_what_unpacks_to_too_much_is_answered_only() {
     let fits = format!("{JSON}{blanks}");
     let bomb = format!("{JSON}{blanks} ");
     for pack in [
-        |body: &[u8]| gzip(body, 6),
+        |body: &[u8]| gzip(body),
         |body: &[u8]| zstd(body),
         |body: &[u8]| zlib(body),
     ] {
@@ -174,7 +149,7 @@ fn error_413_what_unpacks_to_too_much_is_answered_only() {
             )
         );
     }
-    let packed = gzip(bomb.as_bytes(), 0);
+    let packed = gzip_by(bomb.as_bytes(), 0);
     assert_eq!(
         refusal(decide_with(&packed, &encoded("gzip"))),
         (413, "the body is larger than 4096 bytes".to_owned(), false)
@@ -202,8 +177,8 @@ fn a_request_packed_in_another_way_is_the_same_request() {
     };
     let plain = id_of(JSON.as_bytes(), Properties::default());
     for (packed, content_encoding) in [
-        (gzip(JSON.as_bytes(), 1), "gzip"),
-        (gzip(JSON.as_bytes(), 9), "gzip"),
+        (gzip_by(JSON.as_bytes(), 1), "gzip"),
+        (gzip_by(JSON.as_bytes(), 9), "gzip"),
         (zlib(JSON.as_bytes()), "deflate"),
         (zstd(JSON.as_bytes()), "zstd"),
     ] {
@@ -213,7 +188,7 @@ fn a_request_packed_in_another_way_is_the_same_request() {
     let cyrillic = in_charset("windows-1251", JSON);
     let declared = id_of(&cyrillic, encoded("windows-1251"));
     assert_eq!(
-        id_of(&gzip(&cyrillic, 6), encoded("gzip:windows-1251")),
+        id_of(&gzip(&cyrillic), encoded("gzip:windows-1251")),
         declared
     );
     assert_ne!(declared, plain);
@@ -222,7 +197,7 @@ fn a_request_packed_in_another_way_is_the_same_request() {
 /// It is the same message, whose bytes are the same.
 #[test]
 fn a_redelivered_packed_request_without_a_name_knows_itself() {
-    let packed = gzip(JSON.as_bytes(), 6);
+    let packed = gzip(JSON.as_bytes());
     let properties = Properties {
         redelivered: Some(b"p"),
         ..encoded("gzip")
@@ -315,7 +290,7 @@ fn bodies_are_read_in_the_charset_that_they_declare() {
             "ASCII",
         ),
         (
-            gzip(&in_charset("koi8-r", XML), 6),
+            gzip(&in_charset("koi8-r", XML)),
             encoded("gzip:koi8-r"),
             "spring-amqp",
         ),
