@@ -31,6 +31,7 @@ fn directory() -> Directory {
         )]),
         databases: HashMap::from([(1, Default::default())]),
         resources: HashMap::from([((1, 1), Channel::ALL.into_iter().collect())]),
+        ..Directory::default()
     }
 }
 

@@ -475,6 +475,7 @@ fn directory() -> Directory {
         tokens: HashMap::from([(TokenHash::of(GOOD), token)]),
         databases: HashMap::from([(1, Default::default())]),
         resources: HashMap::from([((1, 1), Channel::ALL.into_iter().collect())]),
+        ..Directory::default()
     }
 }
 

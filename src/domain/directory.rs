@@ -20,6 +20,19 @@ pub struct Directory {
     pub databases: HashMap<i64, Database>,
     /// The resources by database and id, with the channels that each offers.
     pub resources: HashMap<(i64, i64), Channels>,
+    /// Where nothing is known: what every token is taken for, and every database and resource that
+    /// is asked for is there.
+    pub anything: Option<Token>,
+}
+
+impl Directory {
+    /// Makes the directory of somebody who has no servers, to check what needs none.
+    pub fn of_anything() -> Self {
+        Self {
+            anything: Some(Token::of_anything()),
+            ..Self::default()
+        }
+    }
 }
 
 /// What requests to a database have to know of it.
@@ -58,6 +71,7 @@ impl<'d> Lookup<'d> {
     /// The token that a producer sent.
     pub fn token(&self, token: &str) -> Option<&'d Token> {
         let found = self.directory.tokens.get(&TokenHash::of(token));
+        let found = found.or(self.directory.anything.as_ref());
         self.note(found.is_some());
         found
     }
@@ -69,18 +83,19 @@ impl<'d> Lookup<'d> {
 
     /// Whether the database exists.
     pub fn has_database(&self, db_id: i64) -> bool {
-        self.note(self.directory.databases.contains_key(&db_id))
+        self.note(self.directory.databases.contains_key(&db_id) || self.assumes())
     }
 
     /// Whether the database has this resource.
     pub fn has_resource(&self, db_id: i64, resource_id: i64) -> bool {
-        self.note(self.directory.resources.contains_key(&(db_id, resource_id)))
+        let resources = &self.directory.resources;
+        self.note(resources.contains_key(&(db_id, resource_id)) || self.assumes())
     }
 
     /// Whether the resource offers this channel.
     pub fn offers(&self, db_id: i64, resource_id: i64, channel: Channel) -> bool {
         let channels = self.directory.resources.get(&(db_id, resource_id));
-        self.note(channels.is_some_and(|channels| channels.contains(channel)))
+        self.note(channels.is_some_and(|channels| channels.contains(channel)) || self.assumes())
     }
 
     /// What the database says about a custom field of this name.
@@ -105,10 +120,39 @@ impl<'d> Lookup<'d> {
         self.missed.set(true);
     }
 
+    fn assumes(&self) -> bool {
+        self.directory.anything.is_some()
+    }
+
     fn note(&self, found: bool) -> bool {
         if !found {
             self.missed.set(true);
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nothing_is_known_everything_is_there() {
+        let directory = Directory::of_anything();
+        let lookup = Lookup::new(&directory);
+        let token = lookup.token("whatever").unwrap();
+        assert!(lookup.allows(token, 7) && lookup.has_database(7));
+        assert!(lookup.has_resource(7, 1) && lookup.offers(7, 1, Channel::Push));
+        assert_eq!(lookup.custom_field(7, "level"), CustomField::Undefined);
+        assert!(!lookup.missed());
+    }
+
+    #[test]
+    fn an_empty_directory_has_nothing() {
+        let directory = Directory::default();
+        let lookup = Lookup::new(&directory);
+        assert!(lookup.token("whatever").is_none());
+        assert!(!lookup.has_database(7) && !lookup.has_resource(7, 1));
+        assert!(!lookup.offers(7, 1, Channel::Push) && lookup.missed());
     }
 }

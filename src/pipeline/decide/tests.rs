@@ -48,6 +48,7 @@ pub(super) fn directory() -> Directory {
             ((1, 11), [Channel::Email].into_iter().collect()),
             ((2, 20), Channel::ALL.into_iter().collect()),
         ]),
+        ..Directory::default()
     }
 }
 

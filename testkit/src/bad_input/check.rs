@@ -98,6 +98,7 @@ static DIRECTORY: LazyLock<Directory> = LazyLock::new(|| {
             ((1, 2), [Channel::Email].into_iter().collect()),
             ((2, 1), [Channel::Sms, Channel::Push].into_iter().collect()),
         ]),
+        ..Directory::default()
     }
 });
 
