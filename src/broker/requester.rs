@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 use lapin::BasicProperties;
 use lapin::options::BasicConsumeOptions;
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 
 use super::connection::Connection;
 use super::error::{ANSWER_MAX, BrokerError, within};
@@ -15,7 +15,6 @@ use super::publisher::{Published, Publisher};
 const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
 /// A request to publish.
-#[derive(Debug)]
 pub(crate) struct RequestMessage {
     /// Whatever the service is to read.
     pub body: Vec<u8>,
@@ -25,6 +24,8 @@ pub(crate) struct RequestMessage {
     pub correlation_id: String,
     /// The body's format; without it the service looks at the body.
     pub content_type: Option<String>,
+    /// The API token of a body that has none.
+    pub token: Option<String>,
 }
 
 /// A reply as it came.
@@ -95,6 +96,12 @@ impl Requester {
         if let Some(content_type) = &request.content_type {
             properties = properties.with_content_type(content_type.as_str().into());
         }
+        if let Some(token) = &request.token {
+            let bearer = AMQPValue::LongString(format!("Bearer {token}").into());
+            let mut headers = FieldTable::default();
+            headers.insert("authorization".into(), bearer);
+            properties = properties.with_headers(headers);
+        }
         Outgoing::other(queue, &request.message_id, request.body, properties)
     }
 
@@ -110,7 +117,7 @@ impl Requester {
         let error = headers
             .and_then(|headers| headers.inner().get("error"))
             .and_then(|value| match value {
-                lapin::types::AMQPValue::LongInt(code) => Some(i64::from(*code)),
+                AMQPValue::LongInt(code) => Some(i64::from(*code)),
                 _ => None,
             });
         let correlation_id = delivery.properties.correlation_id().as_ref();

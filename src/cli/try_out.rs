@@ -104,6 +104,7 @@ async fn publish(requester: &mut Requester, queue: &str, request: String) -> Res
         message_id: random_id()?,
         correlation_id: "1".to_owned(),
         content_type: Some("application/json".to_owned()),
+        token: None,
     };
     requester
         .publish(queue, vec![message])

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::parse::{admin_address, name};
+use super::parse::{admin_address, body_max, name, token};
 use super::setting;
 use super::source::{Problems, Source};
 use crate::broker::url::BrokerUrl;
@@ -15,11 +15,23 @@ impl Source {
         self.finish(url)
     }
 
-    /// What `send` needs: the broker and the request queue.
-    pub fn sender(mut self) -> Result<(BrokerUrl, String), Problems> {
+    /// What `send` needs: the broker, the request queue, and the token of requests without one.
+    pub fn sender(mut self) -> Result<(BrokerUrl, String, Option<String>), Problems> {
         let url = self.read(setting::AMQP_URL, BrokerUrl::parse);
         let queue = self.read(setting::REQUEST_QUEUE, name);
-        self.finish(url.zip(queue))
+        let token = if self.has(setting::API_TOKEN) {
+            self.read(setting::API_TOKEN, token).map(Some)
+        } else {
+            Some(None)
+        };
+        let all = url.zip(queue).zip(token);
+        self.finish(all.map(|((url, queue), token)| (url, queue, token)))
+    }
+
+    /// What `send` needs to check requests without sending them: the largest body, in bytes.
+    pub fn checker(mut self) -> Result<u64, Problems> {
+        let body_max = self.read(setting::BODY_MAX, body_max);
+        self.finish(body_max)
     }
 
     /// What `health` needs: where the worker listens.

@@ -35,6 +35,14 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// An API token: what a header can carry behind `Bearer`.
+pub(super) fn token(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(|c: char| !c.is_ascii_graphic()) {
+        return Err("must be a token, which has no blanks or line breaks in it".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 pub(super) fn one_of<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     let found = choices.iter().find(|(word, _)| *word == text);
     found.map(|(_, value)| *value).ok_or_else(|| {
@@ -54,7 +62,7 @@ where
     value.ok_or_else(|| format!("must be a whole number from {min} to {max}"))
 }
 
-pub(super) fn size(text: &str, min: ByteSize, max: ByteSize) -> Result<u64, String> {
+fn size(text: &str, min: ByteSize, max: ByteSize) -> Result<u64, String> {
     let value = has_unit(text)
         .then(|| text.parse::<ByteSize>().ok())
         .flatten();
@@ -62,6 +70,11 @@ pub(super) fn size(text: &str, min: ByteSize, max: ByteSize) -> Result<u64, Stri
     value
         .map(|value| value.as_u64())
         .ok_or_else(|| format!("must be a size with a unit, such as 10MiB, from {min} to {max}"))
+}
+
+/// The largest body, in bytes.
+pub(super) fn body_max(text: &str) -> Result<u64, String> {
+    size(text, ByteSize::kib(1), ByteSize::mib(128))
 }
 
 pub(super) fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {

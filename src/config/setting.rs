@@ -30,13 +30,14 @@ impl Setting {
         match self.name {
             "AMQP_URL" => Some("AMQP_URL_FILE"),
             "DATABASE_URL" => Some("DATABASE_URL_FILE"),
+            "API_TOKEN" => Some("API_TOKEN_FILE"),
             _ => None,
         }
     }
 }
 
 macro_rules! settings {
-    ($($constant:ident = $value:literal, $default:expr, $help:literal;)*) => {
+    ($(#[$about:meta])* $all:ident: $($constant:ident = $value:literal, $default:expr, $help:literal;)*) => {
         $(
             #[doc = $help]
             pub const $constant: Setting = Setting {
@@ -46,12 +47,14 @@ macro_rules! settings {
                 help: $help,
             };
         )*
-        /// All of them.
-        pub const ALL: &[Setting] = &[$($constant),*];
+        $(#[$about])*
+        pub const $all: &[Setting] = &[$($constant),*];
     };
 }
 
 settings! {
+    /// All of a worker.
+    ALL:
     AMQP_URL = "URL", None,
         "RabbitMQ: `amqp://user:password@host:5672/vhost`, or `amqps://` for TLS; of a cluster \
          several nodes, `amqp://user:password@one,two:5673,[::3]/%2f`, which are tried in turn";
@@ -112,6 +115,13 @@ settings! {
     RUST_LOG = "FILTER", Some("info"),
         "Which log lines: `error`, `warn`, `info`, `debug`, `trace`, also by module \
          (`info,profile_worker::pipeline=debug`)";
+}
+
+settings! {
+    /// What only `send` reads. It is no flag: everybody on a machine can see its command lines.
+    PRODUCER:
+    API_TOKEN = "TOKEN", None,
+        "API token of the requests that have none";
 }
 
 /// The settings as a table in Markdown.

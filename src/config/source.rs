@@ -30,7 +30,7 @@ impl Source {
             texts: flags,
             problems: Vec::new(),
         };
-        for setting in setting::ALL {
+        for setting in setting::ALL.iter().chain(setting::PRODUCER) {
             if !source.texts.contains_key(setting.name) {
                 source.take_variable(setting.name);
                 if let Some(file) = setting.file() {
@@ -57,6 +57,24 @@ impl Source {
                 self.problems.push(format!("{name}: is not UTF-8"))
             }
         }
+    }
+
+    /// Has the API token read from this file, whatever the environment says.
+    #[must_use]
+    pub fn with_token_file(mut self, path: Option<String>) -> Self {
+        if let Some(path) = path {
+            self.texts.remove(setting::API_TOKEN.name);
+            self.texts
+                .extend(setting::API_TOKEN.file().map(|file| (file, path)));
+        }
+        self
+    }
+
+    /// Whether a setting is given, itself or as a file.
+    pub(super) fn has(&self, setting: Setting) -> bool {
+        let file = setting.file();
+        self.texts.contains_key(setting.name)
+            || file.is_some_and(|file| self.texts.contains_key(file))
     }
 
     /// Reads one setting; what is wrong is kept for [`Self::finish`]. The text itself never goes

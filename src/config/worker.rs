@@ -3,9 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytesize::ByteSize;
-
-use super::parse::{admin_address, count, duration, one_of, size};
+use super::parse::{admin_address, body_max, count, duration, one_of};
 use super::setting;
 use super::source::{Problems, Source};
 use super::traces::TraceConfig;
@@ -82,9 +80,7 @@ impl Source {
         let lanes = self.read(setting::LANES, |text| count(text, 1, LANES_MAX));
         let batch_max = self.read(setting::BATCH_MAX, |text| count(text, 1, 10_000));
         let prefetch = self.read(setting::PREFETCH, |text| count(text, 1, u16::MAX));
-        let body_max = self.read(setting::BODY_MAX, |text| {
-            size(text, ByteSize::kib(1), ByteSize::mib(128))
-        });
+        let body_max = self.read(setting::BODY_MAX, body_max);
         // RabbitMQ takes back what is not acknowledged after 30 minutes.
         let park_after = self.read(setting::PARK_AFTER, |text| {
             duration(text, Duration::from_secs(1), Duration::from_secs(1200))

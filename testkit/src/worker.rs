@@ -144,7 +144,8 @@ pub fn command() -> Command {
 
 /// The command, with no setting of the surroundings.
 pub fn without_settings(mut command: Command) -> Command {
-    for setting in profile_worker::config::setting::ALL {
+    use profile_worker::config::setting;
+    for setting in setting::ALL.iter().chain(setting::PRODUCER) {
         command.env_remove(setting.name);
     }
     command

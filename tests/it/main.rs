@@ -39,6 +39,7 @@ mod replies;
 mod reply_addresses;
 mod restart;
 mod schemas;
+mod send;
 mod setup_broker;
 mod setup_database;
 mod stopping;
