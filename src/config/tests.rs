@@ -269,3 +269,30 @@ fn secrets_do_not_print() {
     .unwrap();
     assert!(!format!("{worker:?}").contains("secret"));
 }
+
+#[test]
+fn a_producers_token_may_be_missing_but_not_wrong() {
+    let token = |texts: &[(&'static str, &str)]| {
+        let sender = source(&[&URLS, texts].concat()).sender();
+        sender.map(|(_, _, token)| token)
+    };
+    assert_eq!(token(&[]), Ok(None));
+    assert_eq!(token(&[("API_TOKEN", "pw_1")]), Ok(Some("pw_1".to_owned())));
+    for wrong in ["two words", "ж", "a\nb"] {
+        let problems = token(&[("API_TOKEN", wrong)]).unwrap_err().to_string();
+        assert!(
+            problems.starts_with("API_TOKEN: must be a token"),
+            "{problems}"
+        );
+        assert!(!problems.contains(wrong), "{problems}");
+    }
+    let file = source(&[&URLS[..], &[("API_TOKEN", "pw_1")]].concat());
+    let problems = file
+        .with_token_file(Some("/nowhere".to_owned()))
+        .sender()
+        .unwrap_err();
+    assert!(
+        problems.to_string().contains("can't read /nowhere"),
+        "{problems}"
+    );
+}

@@ -367,7 +367,7 @@ async fn a_check_needs_no_servers_and_says_what_a_worker_would() {
         found[2].starts_with("line 8: data.phones[0]: "),
         "{found:?}"
     );
-    assert!(err(&checked).contains("5 rows checked, nothing sent, 3 to be refused with 400"));
+    assert!(err(&checked).contains("5 requests checked, nothing sent, 3 to be refused with 400"));
 
     let shown = without_servers(&[&file, "--db", "1", "--dry-run"])
         .output()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::check::{Checker, Finding};
 use super::row::Content;
 use super::rows::Rows;
-use super::summary::rows as in_words;
+use super::summary::{requests, rows};
 use crate::cli::output::{Failure, put, put_bytes, say};
 use crate::domain::outcome::Code;
 
@@ -13,11 +13,11 @@ use crate::domain::outcome::Code;
 const SOME_REFUSED: u8 = 3;
 
 /// Prints the requests, and says what is wrong with them; or prints only what is wrong.
-pub(super) fn run(rows: Rows, checker: &Checker, prints_requests: bool) -> Result<(), Failure> {
+pub(super) fn run(file: Rows, checker: &Checker, prints_requests: bool) -> Result<(), Failure> {
     let mut checked: u64 = 0;
     let mut before: u64 = 0;
     let mut refused = BTreeMap::<u16, u64>::new();
-    for row in rows {
+    for row in file {
         let row = row?;
         let findings = match &row.content {
             Content::Request(body) => {
@@ -62,12 +62,12 @@ pub(super) fn run(rows: Rows, checker: &Checker, prints_requests: bool) -> Resul
 }
 
 fn summary(checked: u64, before: u64, refused: &BTreeMap<u16, u64>) -> String {
-    let mut words = format!("{} checked, nothing sent", in_words(checked));
+    let mut words = format!("{} checked, nothing sent", requests(checked));
     for (code, count) in refused {
         words += &format!(", {count} to be refused with {code}");
     }
     if before > 0 {
-        words += &format!("; {} left out, as they were added before", in_words(before));
+        words += &format!("; {} left out, as they were added before", rows(before));
     }
     words + "; tokens, databases, resources and emails that are taken are known to a worker only"
 }
@@ -81,7 +81,7 @@ mod tests {
         let refused = BTreeMap::from([(400, 2), (413, 1)]);
         assert_eq!(
             summary(5, 1, &refused),
-            "5 rows checked, nothing sent, 2 to be refused with 400, 1 to be refused with 413; \
+            "5 requests checked, nothing sent, 2 to be refused with 400, 1 to be refused with 413; \
              1 row left out, as they were added before; tokens, databases, resources and emails \
              that are taken are known to a worker only"
         );

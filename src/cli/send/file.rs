@@ -17,8 +17,6 @@ use crate::cli::output::{Failure, say};
 #[derive(clap::Args)]
 #[command(next_help_heading = "The file")]
 pub(super) struct FileFlags {
-    /// The file, or "-" for standard input.
-    pub(super) file: String,
     /// What the file is: csv, json-lines, vcard or request (all of it is one). [default: by its
     /// name, else by how it begins]
     #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
@@ -65,7 +63,7 @@ pub(super) struct OpenFile {
 
 impl FileFlags {
     /// Opens the file; says what it was taken for, where that is a guess.
-    pub(super) fn open(self, keeps_originals: bool) -> Result<OpenFile, Failure> {
+    pub(super) fn open(self, name: &str, keeps_originals: bool) -> Result<OpenFile, Failure> {
         let told = if self.lines {
             Some(Format::JsonLines)
         } else {
@@ -76,9 +74,8 @@ impl FileFlags {
             Some(Format::JsonLines | Format::Request) => 4,
             _ => HEAD_BYTES,
         };
-        let input = Input::open(&self.file, head_bytes)?;
-        let format =
-            told.unwrap_or_else(|| Format::guess(&self.file, &input.head, self.db.is_some()));
+        let input = Input::open(name, head_bytes)?;
+        let format = told.unwrap_or_else(|| Format::guess(name, &input.head, self.db.is_some()));
         let has_cells = matches!(format, Format::Csv | Format::Vcard);
         let misplaced = [
             (!has_cells && !self.map.is_empty(), "--map: is for columns"),
@@ -96,10 +93,9 @@ impl FileFlags {
             ),
         ];
         if let Some((_, text)) = misplaced.iter().find(|(is_so, _)| *is_so) {
-            let (file, format) = (&self.file, format.name());
-            return Err(Failure::usage(format_args!("{text}; {file} is {format}")));
+            let format = format.name();
+            return Err(Failure::usage(format_args!("{text}; {name} is {format}")));
         }
-        let name = input.name.clone();
         let position = input.position.clone();
         let wrapping = self.db.map(|db_id| Wrapping {
             db_id,
@@ -121,7 +117,7 @@ impl FileFlags {
             }
         };
         Ok(OpenFile {
-            rows: Rows::new(name, source, keeps_originals),
+            rows: Rows::new(name.to_owned(), source, keeps_originals),
             format,
             has_profiles: wrapping.is_some(),
             form,

@@ -58,8 +58,10 @@ use crate::broker::requester::Requester;
 /// 64 wrong command line.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
+    /// The file, or "-" for standard input.
+    file: String,
     #[command(flatten)]
-    file: FileFlags,
+    file_flags: FileFlags,
     #[command(flatten)]
     what: Sent,
     #[command(flatten)]
@@ -121,17 +123,18 @@ fn message_id(text: &str) -> Result<String, String> {
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments {
         file,
+        file_flags,
         what,
         settings,
     } = arguments;
     if let Some(report) = &what.report
-        && is_same_file(report, &file.file)
+        && is_same_file(report, &file)
     {
         return Err(Failure::usage(
             "--report: must be another file than the one that is sent",
         ));
     }
-    let file = file.open(what.report.is_some())?;
+    let file = file_flags.open(&file, what.report.is_some())?;
     if what.dry_run || what.check {
         let body_max = settings.source().checker()?;
         let checker = check::Checker::new(body_max, what.content_type)?;

@@ -86,7 +86,8 @@ impl Tally {
     }
 }
 
-fn requests(count: u64) -> String {
+/// So many requests, in words.
+pub(super) fn requests(count: u64) -> String {
     format!("{count} request{}", if count == 1 { "" } else { "s" })
 }
 
