@@ -74,28 +74,9 @@ impl FileFlags {
             Some(Format::JsonLines | Format::Request) => 4,
             _ => HEAD_BYTES,
         };
-        let input = Input::open(name, head_bytes)?;
+        let mut input = Input::open(name, head_bytes)?;
         let format = told.unwrap_or_else(|| Format::guess(name, &input.head, self.db.is_some()));
-        let has_cells = matches!(format, Format::Csv | Format::Vcard);
-        let misplaced = [
-            (!has_cells && !self.map.is_empty(), "--map: is for columns"),
-            (
-                format != Format::Csv && self.delimiter.is_some(),
-                "--delimiter: is for CSV",
-            ),
-            (
-                format == Format::Request && self.db.is_some(),
-                "--db: a request has its own",
-            ),
-            (
-                format == Format::Request && self.encoding.is_some(),
-                "--encoding: a request says it in its content type",
-            ),
-        ];
-        if let Some((_, text)) = misplaced.iter().find(|(is_so, _)| *is_so) {
-            let format = format.name();
-            return Err(Failure::usage(format_args!("{text}; {name} is {format}")));
-        }
+        self.check_place(name, format)?;
         let position = input.position.clone();
         let wrapping = self.db.map(|db_id| Wrapping {
             db_id,
@@ -111,10 +92,7 @@ impl FileFlags {
                 }
                 (self.lines(input, wrapping)?, Form::Lines)
             }
-            Format::Request => {
-                let mut input = input;
-                (Source::Whole(Some(input.bytes())), Form::Lines)
-            }
+            Format::Request => (Source::Whole(Some(input.bytes())), Form::Lines),
         };
         Ok(OpenFile {
             rows: Rows::new(name.to_owned(), source, keeps_originals),
@@ -123,6 +101,25 @@ impl FileFlags {
             form,
             position,
         })
+    }
+
+    /// Finds flags that are for other formats.
+    fn check_place(&self, name: &str, format: Format) -> Result<(), Failure> {
+        let is_request = format == Format::Request;
+        let has_columns = matches!(format, Format::Csv | Format::Vcard);
+        let text = if !has_columns && !self.map.is_empty() {
+            "--map: is for columns"
+        } else if format != Format::Csv && self.delimiter.is_some() {
+            "--delimiter: is for CSV"
+        } else if is_request && self.db.is_some() {
+            "--db: a request has its own"
+        } else if is_request && self.encoding.is_some() {
+            "--encoding: a request says it in its content type"
+        } else {
+            return Ok(());
+        };
+        let format = format.name();
+        Err(Failure::usage(format_args!("{text}; {name} is {format}")))
     }
 
     fn charset(&self, input: &Input) -> Result<Charset, Failure> {

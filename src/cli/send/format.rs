@@ -47,7 +47,7 @@ impl Format {
             return Self::Vcard;
         }
         match text.first() {
-            Some(b'{') if has_lines(text) => Self::JsonLines,
+            Some(b'{') if has_lines(text, has_database) => Self::JsonLines,
             Some(b'{' | b'[' | b'<') | None => Self::Request,
             Some(_) if has_database => Self::Csv,
             Some(_) => Self::Request,
@@ -55,13 +55,12 @@ impl Format {
     }
 }
 
-/// Whether the first line is JSON of its own, and another follows.
-fn has_lines(text: &[u8]) -> bool {
-    let Some(end) = text.iter().position(|&byte| byte == b'\n') else {
-        return false;
-    };
-    let (first, rest) = text.split_at(end);
-    !rest.trim_ascii().is_empty() && serde_json::from_slice::<IgnoredAny>(first).is_ok()
+/// Whether the first line is JSON of its own, and another follows, or it may be a profile.
+fn has_lines(text: &[u8], has_database: bool) -> bool {
+    let end = text.iter().position(|&byte| byte == b'\n');
+    let (first, rest) = text.split_at(end.unwrap_or(text.len()));
+    (has_database || !rest.trim_ascii().is_empty())
+        && serde_json::from_slice::<IgnoredAny>(first).is_ok()
 }
 
 #[cfg(test)]
@@ -81,6 +80,8 @@ mod tests {
             ("a.json", "{\"a\":1}\n{\"a\":2}\n", false, Format::JsonLines),
             ("a.json", "{\"a\":1}\n\n", false, Format::Request),
             ("a.json", "{\n\"a\":1}\n", false, Format::Request),
+            ("-", "{\"a\":1}", true, Format::JsonLines),
+            ("-", "{\"a\":1}", false, Format::Request),
             ("-", "[{}]", true, Format::Request),
             ("-", " <xml/>\n<xml/>", true, Format::Request),
             ("a.txt", "Email;Name", true, csv),

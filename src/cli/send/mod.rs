@@ -10,6 +10,7 @@ mod check;
 mod chunks;
 mod column_names;
 mod dry_run;
+mod extent;
 mod file;
 mod format;
 mod input;

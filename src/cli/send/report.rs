@@ -3,11 +3,12 @@
 //! It grows at its end only, row by row. So whatever ends us, it says what is done, but for the
 //! last row, which may be torn.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 
-use csv::{ByteRecord, StringRecord, WriterBuilder};
+use csv::{StringRecord, WriterBuilder};
 
+use super::extent::{self, Extent};
 use super::lines::{with_outcome, without_outcome};
 use super::outcome::{NAMES, Outcome};
 use super::row::Original;
@@ -79,6 +80,7 @@ impl Report {
             )),
             _ => Failure::new(format_args!("can't make {name}: {error}")),
         })?;
+        lock(name, &file)?;
         Self::begin(name, form, file).map_err(|error| unwritable(name, &error))
     }
 
@@ -109,6 +111,7 @@ impl Report {
             }
             Err(error) => return Err(unwritable(name, &error)),
         };
+        lock(name, &file)?;
         let foreign = |what: String| {
             Failure::usage(format_args!(
                 "{name} is not the report of this file: {what}"
@@ -160,16 +163,18 @@ impl Report {
     }
 }
 
-fn unwritable(name: &str, error: &io::Error) -> Failure {
-    Failure::new(format_args!("can't write the report {name}: {error}"))
+/// Keeps others from writing it, until this process ends.
+fn lock(name: &str, file: &File) -> Result<(), Failure> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => {
+            Failure::new(format_args!("{name} is being written by another `send`"))
+        }
+        TryLockError::Error(error) => unwritable(name, &error),
+    })
 }
 
-/// What of a report is whole.
-#[derive(Default)]
-struct Extent {
-    rows: u64,
-    /// Where the last whole row ends, in bytes.
-    end: u64,
+fn unwritable(name: &str, error: &io::Error) -> Failure {
+    Failure::new(format_args!("can't write the report {name}: {error}"))
 }
 
 impl Past {
@@ -199,9 +204,9 @@ impl Past {
         match (self.reader, form) {
             (PastReader::Table(mut rows), Form::Table { header, .. }) => {
                 let head = form.head().map_err(|error| error.to_string())?;
-                table_extent(&mut rows, header, &head)
+                extent::of_table(&mut rows, header, &head)
             }
-            (PastReader::Lines(mut lines), _) => lines_extent(&mut lines),
+            (PastReader::Lines(mut lines), _) => extent::of_lines(&mut lines),
             _ => unreachable!("a report has the form of its file"),
         }
     }
@@ -228,87 +233,6 @@ impl Past {
             }
         }))
     }
-}
-
-fn table_extent(
-    rows: &mut csv::Reader<File>,
-    header: &[String],
-    head: &[u8],
-) -> Result<Extent, String> {
-    let in_words = |error: io::Error| error.to_string();
-    let size = rows.get_ref().metadata().map_err(in_words)?.len();
-    let (begin, last) = ends(rows.get_ref(), size, head.len()).map_err(in_words)?;
-    // Torn within its head, it is begun again; whatever else is short is somebody's.
-    if head.starts_with(&begin) && begin.len() < head.len() {
-        return Ok(Extent::default());
-    }
-    let mut extent = Extent::default();
-    // Not strings: the end may be torn within a character.
-    let mut row = ByteRecord::new();
-    let mut is_header = true;
-    while rows
-        .read_byte_record(&mut row)
-        .map_err(|error| error.to_string())?
-    {
-        let end = rows.position().byte();
-        let is_last = end >= size;
-        let is_whole = row.len() == header.len() + NAMES.len() && (!is_last || last == Some(b'\n'));
-        if !is_whole && is_last && !is_header {
-            break;
-        }
-        let ours = header.iter().map(String::as_str).chain(NAMES);
-        let is_ours = ours.map(str::as_bytes).eq(row.iter());
-        if (is_header && !is_ours) || !is_whole {
-            return Err(format!(
-                "line {} is other than it was written",
-                row.position().map_or(0, csv::Position::line)
-            ));
-        }
-        extent.rows += u64::from(!is_header);
-        extent.end = end;
-        is_header = false;
-    }
-    Ok(extent)
-}
-
-fn lines_extent(lines: &mut BufReader<File>) -> Result<Extent, String> {
-    let mut extent = Extent::default();
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let read = lines.read_until(b'\n', &mut line);
-        let read = read.map_err(|error| error.to_string())?;
-        if !line.ends_with(b"\n") {
-            // Without one whole row it may be anything.
-            return match extent.rows {
-                0 if read > 0 => Err("it has no whole line".to_owned()),
-                _ => Ok(extent),
-            };
-        }
-        let Ok(text) = str::from_utf8(&line) else {
-            return Err("it is not UTF-8".to_owned());
-        };
-        if without_outcome(text.trim_end()).1.is_none() {
-            return Err(format!("line {} has no outcome", extent.rows + 1));
-        }
-        extent.rows += 1;
-        extent.end += read as u64;
-    }
-}
-
-/// The first bytes of a file, at most so many, and the last one. It is read from where it was.
-fn ends(mut file: &File, size: u64, most: usize) -> io::Result<(Vec<u8>, Option<u8>)> {
-    let place = file.stream_position()?;
-    file.rewind()?;
-    let mut begin = Vec::new();
-    file.take(most as u64).read_to_end(&mut begin)?;
-    let mut last = [0];
-    if size > 0 {
-        file.seek(SeekFrom::Start(size - 1))?;
-        file.read_exact(&mut last)?;
-    }
-    file.seek(SeekFrom::Start(place))?;
-    Ok((begin, (size > 0).then_some(last[0])))
 }
 
 #[cfg(test)]
@@ -423,6 +347,16 @@ mod tests {
             fs::read_to_string(&name).unwrap(),
             "\u{feff}a;b;error;error_text;profile_id\n1;\"x;y\";400;no;\n"
         );
+        fs::remove_file(name).unwrap();
+    }
+
+    #[test]
+    fn a_report_has_one_writer() {
+        let name = new_name("writer");
+        let report = Report::create(&name, &Form::Lines).unwrap();
+        assert!(Report::resume(&name, &Form::Lines).is_err());
+        drop(report);
+        assert!(Report::resume(&name, &Form::Lines).is_ok());
         fs::remove_file(name).unwrap();
     }
 
