@@ -107,6 +107,7 @@ fn main() {
         ids: &ids,
         now: Timestamp::now(),
         body_max: 10 << 20,
+        warns: false,
     };
     let properties = Properties {
         message_id: Some(b"8b0a45f2-6d4e-4b0e-9a71-0f6f0b7a5a10"),

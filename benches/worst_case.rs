@@ -541,6 +541,7 @@ fn measure(body: &[u8], content_encoding: Option<&str>) -> Result<(), Box<dyn Er
         ids: &ids,
         now: Timestamp::now(),
         body_max: BODY_MAX as u64,
+        warns: false,
     };
     let properties = Properties {
         message_id: Some(b"8b0a45f2-6d4e-4b0e-9a71-0f6f0b7a5a10"),

@@ -80,6 +80,7 @@ impl Context {
             ids: &self.ids,
             now,
             body_max: self.config.body_max,
+            warns: false,
         };
         // Nothing that outlives it is changed: it takes references and returns a value.
         let deciding = AssertUnwindSafe(|| {

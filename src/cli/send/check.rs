@@ -52,19 +52,27 @@ impl Checker {
             ids: &self.ids,
             now: Timestamp::now(),
             body_max: self.body_max,
+            warns: true,
         };
-        match decide(body, &properties, &rules).verdict {
-            Verdict::Add(addition) => skipped(*addition),
-            Verdict::AddEntries(entries) => {
-                let findings = entries.into_iter().map(|entry| match entry {
-                    Ok(addition) => skipped(addition),
-                    Err(rejection) => vec![refused(rejection)],
-                });
-                findings.flatten().collect()
-            }
-            Verdict::Refuse(rejection) | Verdict::DeadLetter(_, rejection) => {
-                vec![refused(rejection)]
-            }
+        let decision = decide(body, &properties, &rules);
+        let mut findings = of_verdict(decision.verdict);
+        findings.extend(decision.warnings.into_iter().map(warned));
+        findings
+    }
+}
+
+fn of_verdict(verdict: Verdict) -> Vec<Finding> {
+    match verdict {
+        Verdict::Add(addition) => skipped(*addition),
+        Verdict::AddEntries(entries) => {
+            let findings = entries.into_iter().map(|entry| match entry {
+                Ok(addition) => skipped(addition),
+                Err(rejection) => vec![refused(rejection)],
+            });
+            findings.flatten().collect()
+        }
+        Verdict::Refuse(rejection) | Verdict::DeadLetter(_, rejection) => {
+            vec![refused(rejection)]
         }
     }
 }
@@ -73,6 +81,14 @@ fn refused(rejection: Rejection) -> Finding {
     Finding {
         code: rejection.code.number(),
         text: rejection.text,
+    }
+}
+
+/// What is no error, and most likely not meant.
+fn warned(text: String) -> Finding {
+    Finding {
+        code: Code::Added.number(),
+        text: format!("warning: {text}"),
     }
 }
 
@@ -121,6 +137,13 @@ mod tests {
             assert_eq!((found.len(), found[0].0), (1, code), "{body}: {found:?}");
             assert!(found[0].1.starts_with(begin), "{found:?}");
         }
+    }
+
+    #[test]
+    fn names_that_are_nearly_a_fields_are_warned_of_unasked() {
+        let told = "warning: data.Email: is stored as a custom field; did you mean `email`?";
+        let body = r#"{"db_id":7,"data":{"Email":"a@example.com"}}"#;
+        assert_eq!(findings(body), [(0, told.to_owned())]);
     }
 
     #[test]

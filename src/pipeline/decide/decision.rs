@@ -56,6 +56,8 @@ pub struct Rules<'a> {
     pub now: Timestamp,
     /// Largest body, in bytes.
     pub body_max: u64,
+    /// Look for what was most likely not meant, also if the request does not ask for it.
+    pub warns: bool,
 }
 
 /// What to do about one message.

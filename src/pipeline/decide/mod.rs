@@ -95,7 +95,7 @@ fn judge(
         request = Request::from_document(document)
             .map_err(|misshapen| Verdict::Refuse(misshapen.rejection))?;
     }
-    if request.warnings {
+    if request.warnings || rules.warns {
         echo.warnings = warnings::warnings(&request, lookup);
     }
     let adding = Adding {

@@ -64,6 +64,7 @@ pub(super) fn decide_with(body: &[u8], properties: &Properties<'_>) -> Decision 
             ids: &ids,
             now,
             body_max: 4096,
+            warns: false,
         },
     )
 }
@@ -178,6 +179,7 @@ fn a_large_body_is_judged_like_a_small_one() {
         ids: &ids,
         now,
         body_max: 1 << 20,
+        warns: false,
     };
     let judged = |body: &str| {
         let Decision {
@@ -1139,6 +1141,7 @@ fn error_413_too_many_profiles_comes_before_the_token() {
         ids: &ids,
         now: Timestamp::UNIX_EPOCH,
         body_max: 1 << 20,
+        warns: false,
     };
     let code = |body: String| refusal(decide(body.as_bytes(), &Properties::default(), &rules)).0;
     assert_eq!((code(many(10_000)), code(many(10_001))), (401, 413));
@@ -1155,6 +1158,7 @@ fn error_413_too_many_values_comes_after_the_shape_and_before_the_token() {
         ids: &ids,
         now,
         body_max: 10 << 20,
+        warns: false,
     };
     let text = "more than 1000000 values in one request".to_owned();
     let zeros = format!("[0{}]", ",0".repeat(1_000_000));
@@ -1204,6 +1208,7 @@ fn subscriptions_have_limits() {
         ids: &ids,
         now: Timestamp::UNIX_EPOCH,
         body_max: 1 << 20,
+        warns: false,
     };
     let judge = |data: String| {
         let body = format!(
@@ -1242,6 +1247,7 @@ fn a_defined_field_is_checked_and_a_strict_database_takes_no_other() {
             ids: &ids,
             now: Timestamp::UNIX_EPOCH,
             body_max: 4096,
+            warns: false,
         };
         decide(body.as_bytes(), &Properties::default(), &rules)
     };

@@ -185,6 +185,7 @@ impl<'a> Message<'a> {
             ids: &ids,
             now,
             body_max: self.body_max,
+            warns: false,
         };
         decide(self.body, &self.properties, &rules)
     }

@@ -352,6 +352,7 @@ fn a_large_packed_body_in_another_charset_is_read() {
         ids: &IdSource::from_random([7; 8]),
         now: Timestamp::from_second(NOW).unwrap(),
         body_max: 1 << 20,
+        warns: false,
     };
     let body = format!("{}{JSON}", " ".repeat(2 * READ_AT_ONCE_MAX));
     let packed = zstd(&in_charset("windows-1251", &body));

@@ -14,6 +14,7 @@ fn decided_twice(body: &str) -> [Decision; 2] {
         ids: &ids,
         now: Timestamp::UNIX_EPOCH,
         body_max: 1 << 20,
+        warns: false,
     };
     let large = format!("{body}{}", " ".repeat(READ_AT_ONCE_MAX));
     [body, &large].map(|body| decide(body.as_bytes(), &Properties::default(), &rules))
