@@ -1,7 +1,5 @@
 //! What of a request may be repeated in an error text, and how.
 
-use std::fmt::Write;
-
 use super::blank::{is_dash, is_hidden, is_space};
 use super::token;
 use super::value::HALF_SURROGATE;
@@ -30,8 +28,7 @@ pub fn shortened(text: &str, chars_max: usize) -> String {
     let mut chars = text.chars();
     for c in chars.by_ref().take(chars_max) {
         if c != ' ' && is_hidden(c) {
-            // A string can always be written to.
-            let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
+            shown.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
         } else {
             shown.push(c);
         }
