@@ -3,7 +3,7 @@
 //! of that memory the process keeps. `cargo bench --bench worst_case` (Linux).
 //!
 //! It fails if a body takes more than it should (see [`Case::mebibytes_max`]): a worker has to stay
-//! small whatever it is sent, and nobody without a token makes it read a body more than once.
+//! small whatever it is sent, and nobody without a token makes it build a tree.
 
 #![expect(clippy::print_stdout, reason = "its purpose")]
 

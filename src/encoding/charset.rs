@@ -32,6 +32,10 @@ const OTHER_NAMES: [(&str, Charset); 9] = [
 
 /// The character set of this name, in any case.
 pub(super) fn named(name: &str) -> Option<Charset> {
+    // By far the most frequent one.
+    if name.eq_ignore_ascii_case("utf-8") {
+        return Some(UTF_8);
+    }
     let is_it = |(known, _): &&(&str, Charset)| known.eq_ignore_ascii_case(name);
     if let Some((_, charset)) = OTHER_NAMES.iter().find(is_it) {
         return Some(charset);

@@ -12,7 +12,7 @@ use super::decide::{Decision, Properties, Rules, Verdict, decide};
 use super::faults;
 use super::in_flight::{self, failed};
 use super::store_retry::{GaveUp, StoreRetry};
-use crate::broker::envelope::{COMPRESSION, Envelope};
+use crate::broker::envelope::Envelope;
 use crate::broker::request_headers::HeaderBytes;
 use crate::domain::directory::Directory;
 use crate::domain::outcome::DeadLetterReason;
@@ -65,7 +65,7 @@ impl Context {
             content_type: envelope.content_type(),
             message_type: envelope.kind(),
             content_encoding: envelope.content_encoding(),
-            compression: envelope.header(COMPRESSION),
+            compression: envelope.compression(),
             message_id: envelope.message_id(),
             message_id_header: envelope
                 .message_id_header()

@@ -6,6 +6,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use tokio::sync::Mutex;
 
 use testkit::memory_limit::MemoryLimit;
+use testkit::packing::{SLOW, gzip, zlib, zstd};
 use testkit::worker::Worker;
 use testkit::world::World;
 
@@ -68,6 +69,86 @@ impl Worst {
         }
         body.push_str(self.tail);
         body.into_bytes()
+    }
+}
+
+/// A body as it is sent.
+struct Sent {
+    body: Vec<u8>,
+    content_encoding: Option<&'static str>,
+}
+
+/// The worst bodies as they are.
+fn plain(tokens: &[&str]) -> Vec<Sent> {
+    let bodies = WORST
+        .iter()
+        .flat_map(|worst| tokens.iter().map(|token| worst.body(token)));
+    bodies
+        .map(|body| Sent {
+            body,
+            content_encoding: None,
+        })
+        .collect()
+}
+
+/// The same, packed in each way, and in a character set that makes the text anew.
+fn packed(tokens: &[&str]) -> Vec<Sent> {
+    let ways = ["gzip", "deflate", "zstd", "zstd, iso-2022-jp"];
+    let bodies = plain(tokens).into_iter().zip(ways.into_iter().cycle());
+    bodies
+        .map(|(sent, content_encoding)| {
+            let body = match content_encoding {
+                "gzip" => gzip(&sent.body),
+                "deflate" => zlib(&sent.body),
+                _ => zstd(&sent.body),
+            };
+            bomb(body, content_encoding)
+        })
+        .collect()
+}
+
+const BODY_MAX: usize = 10 << 20;
+
+/// Bodies of 10 MiB that unpack to gigabytes, or are only slow to unpack.
+fn large_bombs() -> Vec<Sent> {
+    let many = |part: Vec<u8>| part.repeat(BODY_MAX / part.len());
+    let blanks = vec![b' '; BODY_MAX];
+    let mut bombs = vec![
+        bomb(many(gzip(&blanks)), "gzip"),
+        bomb(many(zstd(&blanks)), "zstd"),
+        bomb(zlib(&vec![b' '; 500 << 20]), "deflate"),
+    ];
+    bombs.extend(slow(BODY_MAX - 100));
+    bombs
+}
+
+/// Small bodies that unpack to 10 MiB and to more, or are only slow to unpack.
+fn small_bombs() -> Vec<Sent> {
+    let mut bombs: Vec<_> = [BODY_MAX, 2 * BODY_MAX]
+        .map(|size| vec![b' '; size])
+        .iter()
+        .flat_map(|blanks| {
+            [
+                bomb(gzip(blanks), "gzip"),
+                bomb(zstd(blanks), "zstd"),
+                bomb(zlib(blanks), "deflate"),
+            ]
+        })
+        .collect();
+    bombs.extend(slow(4 << 10));
+    bombs.extend(slow(120 << 10));
+    bombs
+}
+
+fn slow(size: usize) -> impl Iterator<Item = Sent> {
+    SLOW.iter()
+        .map(move |slow| bomb((slow.make)(size), slow.content_encoding))
+}
+
+fn bomb(body: Vec<u8>, content_encoding: &'static str) -> Sent {
+    Sent {
+        body,
+        content_encoding: Some(content_encoding),
     }
 }
 
@@ -134,19 +215,17 @@ fn say(what: &str) {
 
 /// Publishes so many of each body, and asks for a small profile every 50 ms until all are answered:
 /// the longest that one of these took.
-async fn longest_wait(world: &World, tokens: &[&str], count: usize) -> Duration {
+async fn longest_wait(world: &World, bodies: &[Sent], count: usize) -> Duration {
     let mut attacker = world.client().await;
     let mut neighbour = world.client().await;
     (attacker.patience, neighbour.patience) = (PATIENCE, PATIENCE);
-    let bodies: Vec<_> = WORST
-        .iter()
-        .flat_map(|worst| tokens.iter().map(|token| worst.body(token)))
-        .collect();
     let attack = async {
-        for (i, body) in (0..count).zip(bodies.iter().cycle()) {
-            attacker
-                .publish(body, attacker.replying(&i.to_string()))
-                .await;
+        for (i, sent) in (0..count).zip(bodies.iter().cycle()) {
+            let mut properties = attacker.replying(&i.to_string());
+            if let Some(content_encoding) = sent.content_encoding {
+                properties = properties.with_content_encoding(content_encoding.into());
+            }
+            attacker.publish(&sent.body, properties).await;
         }
         for i in 0..count {
             let reply = attacker.reply(&i.to_string()).await;
@@ -179,19 +258,18 @@ async fn longest_wait(world: &World, tokens: &[&str], count: usize) -> Duration 
     longest
 }
 
-async fn survives(tokens: impl FnOnce(&World) -> Vec<String>, count: usize, wait_max: Duration) {
+async fn survives(bodies: impl FnOnce(&World) -> Vec<Sent>, count: usize, wait_max: Duration) {
     let _alone = ONE_AT_A_TIME.lock().await;
     let world = World::new().await;
     let mut limited = Limited::start(&world).await;
-    let tokens = tokens(&world);
-    let tokens: Vec<_> = tokens.iter().map(String::as_str).collect();
+    let bodies = bodies(&world);
     let longest = tokio::select! {
-        longest = longest_wait(&world, &tokens, count) => longest,
+        longest = longest_wait(&world, &bodies, count) => longest,
         () = limited.stays_alive() => unreachable!("it looks for ever"),
     };
     say(&format!(
-        "{count} bodies, {} kinds of token: a neighbour waited {longest:?} at most",
-        tokens.len()
+        "{count} bodies, {} kinds: a neighbour waited {longest:?} at most",
+        bodies.len()
     ));
     limited.check();
     assert!(longest < wait_max, "a neighbour waited {longest:?}");
@@ -200,7 +278,7 @@ async fn survives(tokens: impl FnOnce(&World) -> Vec<String>, count: usize, wait
 #[tokio::test]
 #[ignore = "long: `make test-long`"]
 async fn twelve_of_the_worst_bodies_without_a_token_fit_into_the_memory() {
-    survives(|_| vec!["nobody".to_owned()], 12, WAIT_MAX).await;
+    survives(|_| plain(&["nobody"]), 12, WAIT_MAX).await;
 }
 
 #[tokio::test]
@@ -209,7 +287,7 @@ async fn twelve_of_the_worst_bodies_without_a_token_fit_into_the_memory() {
     ignore = "minutes in a debug build: `make test-long` runs it by a release build"
 )]
 async fn many_of_the_worst_bodies_without_a_token_fit_into_the_memory() {
-    survives(|_| vec!["nobody".to_owned()], 40, WAIT_MAX).await;
+    survives(|_| plain(&["nobody"]), 40, WAIT_MAX).await;
 }
 
 /// With a token each of them is stored, as a profile of a million fields. Those are sound requests:
@@ -220,12 +298,34 @@ async fn many_of_the_worst_bodies_without_a_token_fit_into_the_memory() {
     ignore = "minutes in a debug build: `make test-long` runs it by a release build"
 )]
 async fn many_of_the_worst_bodies_with_and_without_a_token_fit_into_the_memory() {
-    survives(
-        |world| vec!["nobody".to_owned(), world.token.clone()],
-        40,
-        PATIENCE,
-    )
-    .await;
+    survives(|world| plain(&["nobody", &world.token]), 40, PATIENCE).await;
+}
+
+#[tokio::test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "minutes in a debug build: `make test-long` runs it by a release build"
+)]
+async fn many_of_the_worst_bodies_packed_fit_into_the_memory() {
+    survives(|world| packed(&["nobody", &world.token]), 40, PATIENCE).await;
+}
+
+#[tokio::test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "minutes in a debug build: `make test-long` runs it by a release build"
+)]
+async fn many_large_bombs_fit_into_the_memory() {
+    survives(|_| large_bombs(), 40, WAIT_MAX).await;
+}
+
+#[tokio::test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "minutes in a debug build: `make test-long` runs it by a release build"
+)]
+async fn a_thousand_small_bombs_fit_into_the_memory() {
+    survives(|_| small_bombs(), 1000, WAIT_MAX).await;
 }
 
 /// Headers count for what a worker takes at a time, as bodies do. These fill a frame each.

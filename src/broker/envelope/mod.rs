@@ -18,9 +18,6 @@ use super::frames::set_aside::SetAside;
 use super::properties_size::{properties_list, table_size};
 use super::raw_properties::{self, RawProperties};
 
-/// The header by which kombu says that it has packed a body, and how.
-pub(crate) const COMPRESSION: &str = "compression";
-
 /// One delivered request: body, properties, and how it came here.
 #[derive(Debug)]
 pub struct Envelope {
@@ -99,6 +96,13 @@ impl Envelope {
     pub fn content_encoding(&self) -> Option<&str> {
         let bytes = self.short(bit::CONTENT_ENCODING, BasicProperties::content_encoding)?;
         std::str::from_utf8(bytes).ok()
+    }
+
+    /// The header by which kombu says how it has packed the body. It writes a content encoding in
+    /// any case, without which nobody pays for the look.
+    pub fn compression(&self) -> Option<&str> {
+        self.content_encoding()?;
+        self.header("compression")
     }
 
     /// The producer's name for this request; an empty one is none.

@@ -1,6 +1,6 @@
 //! Whether a request is small or large: by what its body unpacks to, if it is packed.
 
-use crate::broker::envelope::{COMPRESSION, Envelope};
+use crate::broker::envelope::Envelope;
 use crate::encoding::declared::Declared;
 use crate::encoding::unpack::unpacked_size;
 use crate::limits::{LARGE_BATCH_BYTES_MAX, LARGE_BODY_BYTES, MEASURED_BODY_BYTES};
@@ -17,13 +17,10 @@ pub(super) enum SizeClass {
 impl SizeClass {
     /// Looks at a request that came in. What is not packed costs no look at the body.
     pub(super) fn of(envelope: &Envelope) -> Self {
-        let compression = envelope.header(COMPRESSION);
-        // A declaration that nobody can follow is no reason to unpack anything.
-        let declared = match (envelope.content_encoding(), compression) {
-            (None, None) => Declared::default(),
-            (encoding, compression) => {
-                Declared::read(None, encoding, compression).unwrap_or_default()
-            }
+        let declared = match envelope.content_encoding() {
+            None => Declared::default(),
+            // A declaration that nobody can follow is no reason to unpack anything.
+            encoding => Declared::read(None, encoding, envelope.compression()).unwrap_or_default(),
         };
         of(declared, envelope.body(), envelope.size())
     }

@@ -128,9 +128,10 @@ pub fn json_and_xml_say_the_same(u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Everything but the ids, which are made of the bytes.
+/// Everything but the ids, which are made of the bytes, and how many there are.
 fn decided(body: &str) -> String {
     let mut decision = Message::of(body.as_bytes()).decide();
+    decision.text_bytes = 0;
     let additions: Vec<&mut Addition> = match &mut decision.verdict {
         Verdict::Add(addition) => vec![addition],
         Verdict::AddEntries(each) => each.iter_mut().flatten().collect(),
