@@ -85,6 +85,14 @@ impl Envelope {
         self.message_id().is_some() || self.message_id_header().is_some()
     }
 
+    /// How the producer matches the reply, in a property or a header; the bytes of either.
+    pub fn reply_key(&self) -> Option<&[u8]> {
+        self.correlation_id().or_else(|| {
+            let header = self.id_header(header_names::CORRELATION_ID)?;
+            Some(header.bytes)
+        })
+    }
+
     /// The header by which the sender knows its reply, if no property says it: that of its
     /// correlation id, or else that of its message id. None if a frame may have no room for it.
     pub(super) fn reply_id_header(&self) -> Option<HeaderBytes<'_>> {

@@ -70,7 +70,7 @@ impl Context {
             message_id_header: envelope
                 .message_id_header()
                 .map(|HeaderBytes { is_text, bytes }| (is_text, bytes)),
-            correlation_id: envelope.correlation_id(),
+            correlation_id: envelope.reply_key(),
             reply_to: envelope.reply_to(),
             authorization: envelope.authorization(),
             redelivered: lasting.as_deref(),

@@ -102,7 +102,7 @@ fn identity(envelope: &Envelope) -> RequestId {
         }
         (None, None) => RequestName::Unnamed {
             reply_to: envelope.reply_to().unwrap_or_default(),
-            correlation_id: envelope.correlation_id().unwrap_or_default(),
+            correlation_id: envelope.reply_key().unwrap_or_default(),
         },
     };
     RequestIdentity::of(name, envelope.body()).profile(0)

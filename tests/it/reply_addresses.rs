@@ -187,7 +187,8 @@ async fn ids_in_headers_name_a_request_and_come_back() {
     let world = World::new().await;
     let mut worker = world.worker().await;
     let mut client = RawClient::connect(&world.servers.amqp_url).await;
-    let replies = client.consume_new().await;
+    // Also where the reply has to be published twice.
+    let replies = format!("/queue/{}", client.consume_new().await);
     let request = || Props::new().reply_to(&replies);
     let (bytes, large) = ([0, 0xff, 7], [7_u8; 65_000]);
     let ids: [(u8, &[u8]); 5] = [
