@@ -16,7 +16,7 @@ test: ## Check everything, with servers (containers or processes) that are remov
 test-long: ## The tests that take longest: servers that go away, long matrices, memory
 	@scripts/test --long
 
-test-foreign: ## Programs of others: clients in other languages, validators, PgBouncer, manifests
+test-foreign: ## Programs of others: clients in other languages and protocols, validators, PgBouncer, manifests
 	@scripts/test --foreign
 
 test-docker: ## The tests with RabbitMQ 4 and PostgreSQL 18 in containers

@@ -123,18 +123,24 @@ start_epmd() {
 start_broker() (
   broker_environment
   cd "$dir/rabbitmq" || exit 1
-  echo '[].' > "$dir/rabbitmq/plugins"
+  local plugins=()
   printf '%s\n' "listeners.tcp.default = 127.0.0.1:$BROKER_PORT" 'disk_free_limit.absolute = 50MB' \
     'loopback_users = none' > "$dir/rabbitmq/rabbitmq.conf"
   if [ -e "$dir/broker-metrics" ]; then
-    echo '[rabbitmq_prometheus].' > "$dir/rabbitmq/plugins"
+    plugins+=(rabbitmq_prometheus)
     printf '%s\n' 'prometheus.tcp.ip = 127.0.0.1' "prometheus.tcp.port = $BROKER_METRICS_PORT" >> "$dir/rabbitmq/rabbitmq.conf"
+  fi
+  if [ -e "$dir/protocols" ]; then
+    plugins+=(rabbitmq_amqp1_0 rabbitmq_mqtt rabbitmq_stomp)
+    printf '%s\n' "mqtt.listeners.tcp.1 = 127.0.0.1:$MQTT_PORT" "stomp.listeners.tcp.1 = 127.0.0.1:$STOMP_PORT" \
+      >> "$dir/rabbitmq/rabbitmq.conf"
   fi
   if [ -e "$dir/tls" ]; then
     printf '%s\n' "listeners.ssl.default = 127.0.0.1:$BROKER_TLS_PORT" "ssl_options.cacertfile = $dir/tls/ca.pem" \
       "ssl_options.certfile = $dir/tls/server.pem" "ssl_options.keyfile = $dir/tls/server.key" \
       'ssl_options.verify = verify_none' >> "$dir/rabbitmq/rabbitmq.conf"
   fi
+  (IFS=,; echo "[${plugins[*]-}].") > "$dir/rabbitmq/plugins"
   if [ -e "$dir/more.conf" ]; then cat "$dir/more.conf" >> "$dir/rabbitmq/rabbitmq.conf"; fi
   start_epmd
   setsid nohup "$(find_rabbitmq rabbitmq-server)" > "$dir/rabbitmq/out" 2>&1 < /dev/null &

@@ -20,6 +20,12 @@ pub type Container = ContainerAsync<GenericImage>;
 const LABEL: &str = "profile-worker.tests";
 
 const BROKER_PORT: u16 = 5672;
+const MQTT_PORT: u16 = 1883;
+const STOMP_PORT: u16 = 61613;
+
+/// What the broker speaks besides AMQP 0-9-1, and what its image has already.
+const PLUGINS: &str =
+    "[rabbitmq_management,rabbitmq_prometheus,rabbitmq_amqp1_0,rabbitmq_mqtt,rabbitmq_stomp].\n";
 const DATABASE_PORT: u16 = 5432;
 
 /// How long a server may take to answer, on a busy machine.
@@ -31,6 +37,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub struct Servers {
     pub amqp_url: String,
     pub database_url: String,
+    pub mqtt_url: String,
+    pub stomp_url: String,
     broker: Container,
     database: Container,
 }
@@ -46,6 +54,14 @@ impl Servers {
             "amqp://guest:guest@127.0.0.1:{}/%2f",
             port(&broker, BROKER_PORT).await?
         );
+        let mqtt_url = format!(
+            "mqtt://guest:guest@127.0.0.1:{}",
+            port(&broker, MQTT_PORT).await?
+        );
+        let stomp_url = format!(
+            "stomp://guest:guest@127.0.0.1:{}",
+            port(&broker, STOMP_PORT).await?
+        );
         let database_url = format!(
             "postgres://profile_worker@127.0.0.1:{}/profile_worker",
             port(&database, DATABASE_PORT).await?
@@ -60,6 +76,8 @@ impl Servers {
         Ok(Self {
             amqp_url,
             database_url,
+            mqtt_url,
+            stomp_url,
             broker,
             database,
         })
@@ -76,19 +94,28 @@ pub fn name_in(network: &str, what: &str) -> String {
     format!("{network}-{what}")
 }
 
-/// A container of this image, with one port on a free one of loopback.
-pub fn container(image: &str, port: u16) -> ContainerRequest<GenericImage> {
+/// A container of this image, with these ports on free ones of loopback.
+pub fn container<const N: usize>(image: &str, ports: [u16; N]) -> ContainerRequest<GenericImage> {
     let (name, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
-    GenericImage::new(name, tag)
+    // An image tells of the ports that are always used.
+    let image = ports
+        .into_iter()
+        .fold(GenericImage::new(name, tag), |image, port| {
+            image.with_exposed_port(port.tcp())
+        });
+    image
         .with_label(LABEL, root().display().to_string())
         .with_host_config_modifier(move |host| {
             // By itself testcontainers publishes every port, on every address of the machine.
-            let here = PortBinding {
-                host_ip: Some("127.0.0.1".to_owned()),
-                host_port: None,
+            let here = |port| {
+                let binding = PortBinding {
+                    host_ip: Some("127.0.0.1".to_owned()),
+                    host_port: None,
+                };
+                (format!("{port}/tcp"), Some(vec![binding]))
             };
             host.publish_all_ports = Some(false);
-            host.port_bindings = Some(HashMap::from([(format!("{port}/tcp"), Some(vec![here]))]));
+            host.port_bindings = Some(HashMap::from(ports.map(here)));
         })
 }
 
@@ -122,8 +149,9 @@ fn placed(
 async fn start_broker(network: Option<&str>) -> Result<Container, Failure> {
     let request = container(
         &image("RABBITMQ_IMAGE", "rabbitmq:4-management"),
-        BROKER_PORT,
-    );
+        [BROKER_PORT, MQTT_PORT, STOMP_PORT],
+    )
+    .with_copy_to("/etc/rabbitmq/enabled_plugins", PLUGINS.as_bytes().to_vec());
     Ok(placed(request, network, "rabbitmq").start().await?)
 }
 
@@ -138,7 +166,7 @@ async fn start_database(network: Option<&str>) -> Result<Container, Failure> {
         "-c",
         "max_connections=200",
     ];
-    let request = container(&image("POSTGRES_IMAGE", "postgres:18"), DATABASE_PORT)
+    let request = container(&image("POSTGRES_IMAGE", "postgres:18"), [DATABASE_PORT])
         .with_env_var("POSTGRES_USER", "profile_worker")
         .with_env_var("POSTGRES_DB", "profile_worker")
         .with_env_var("POSTGRES_HOST_AUTH_METHOD", "trust")

@@ -19,13 +19,6 @@ impl Servers {
     /// The ones that `make test` has started, or that its caller has named.
     pub fn shared() -> Self {
         static SHARED: LazyLock<Servers> = LazyLock::new(|| {
-            let variable = |name| {
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "a test is told of its servers by the environment"
-                )]
-                std::env::var(name).unwrap_or_else(|_| give_up(&format!("{name} is not set")))
-            };
             let servers = Servers {
                 amqp_url: variable("AMQP_URL"),
                 database_url: variable("DATABASE_URL"),
@@ -40,6 +33,16 @@ impl Servers {
             servers
         });
         SHARED.clone()
+    }
+
+    /// Where the same broker speaks MQTT.
+    pub fn mqtt_url() -> String {
+        variable("MQTT_URL")
+    }
+
+    /// Where the same broker speaks STOMP.
+    pub fn stomp_url() -> String {
+        variable("STOMP_URL")
     }
 
     /// Whether both let us in, or which one does not and why.
@@ -70,6 +73,14 @@ impl Servers {
             Ok(Ok(_)) => Ok(()),
         }
     }
+}
+
+fn variable(name: &str) -> String {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test is told of its servers by the environment"
+    )]
+    std::env::var(name).unwrap_or_else(|_| give_up(&format!("{name} is not set")))
 }
 
 /// Ends all tests with a few words, where each of them would fail with a trace of its own.

@@ -35,6 +35,7 @@ mod packed;
 mod poison;
 mod pooler;
 mod properties;
+mod protocols;
 mod replies;
 mod reply_addresses;
 mod restart;

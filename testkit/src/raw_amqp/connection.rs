@@ -13,6 +13,15 @@ use super::{ANSWER_MAX, BASIC, RawClient, RawMessage};
 /// A method frame: class, method, arguments.
 type Method = (u16, u16, Vec<u8>);
 
+/// The text `version` among the properties in which the broker introduces itself.
+fn broker_version(start: &[u8]) -> Option<String> {
+    const NAME: &[u8] = b"\x07versionS";
+    let place = start.windows(NAME.len()).position(|bytes| bytes == NAME)?;
+    let (length, rest) = start[place + NAME.len()..].split_first_chunk()?;
+    let text = rest.get(..u32::from_be_bytes(*length) as usize)?;
+    String::from_utf8(text.to_vec()).ok()
+}
+
 impl RawClient {
     pub(super) async fn open(url: &str) -> Result<Self, String> {
         let url = url::Url::parse(url).expect("a URL");
@@ -26,6 +35,7 @@ impl RawClient {
         let mut client = Self {
             stream: BufReader::new(stream),
             frame_max: 4096,
+            version: String::new(),
             published: 0,
             unconfirmed: BTreeSet::new(),
             delivered: VecDeque::new(),
@@ -35,7 +45,8 @@ impl RawClient {
             .write_all(b"AMQP\x00\x00\x09\x01")
             .await
             .map_err(|error| error.to_string())?;
-        client.try_answer((10, 10)).await?;
+        let start = client.try_answer((10, 10)).await?;
+        client.version = broker_version(&start).expect("every RabbitMQ says its version");
         let response = format!(
             "\0{}\0{}",
             decoded(url.username()),

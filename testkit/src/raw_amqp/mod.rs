@@ -36,6 +36,7 @@ const TX: u16 = 90;
 pub struct RawClient {
     stream: BufReader<TcpStream>,
     frame_max: usize,
+    version: String,
     published: u64,
     /// What of it the broker has not confirmed.
     unconfirmed: BTreeSet<u64>,
@@ -61,6 +62,11 @@ impl RawClient {
         let mut client = Self::open(url).await.expect("the broker lets us in");
         client.call(1, (TX, 10), &[], (TX, 11)).await;
         client
+    }
+
+    /// The broker's version, such as `4.0.5`.
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// The largest frame of this connection.

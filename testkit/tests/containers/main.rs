@@ -1,7 +1,8 @@
 //! Holds RabbitMQ and PostgreSQL in containers for as long as somebody keeps our standard input
 //! open. `scripts/test` does, so that they end with it, whatever ends it.
 //!
-//! The one argument is a file, which gets AMQP_URL and DATABASE_URL when both answer.
+//! The one argument is a file, which gets AMQP_URL, MQTT_URL, STOMP_URL and DATABASE_URL when both
+//! answer.
 
 #![expect(clippy::print_stderr, reason = "that is its job")]
 
@@ -37,8 +38,8 @@ async fn hold(file: &Path) -> Result<(), Failure> {
     // yet.
     let servers = Servers::start(None).await?;
     let words = format!(
-        "AMQP_URL={}\nDATABASE_URL={}\n",
-        servers.amqp_url, servers.database_url
+        "AMQP_URL={}\nDATABASE_URL={}\nMQTT_URL={}\nSTOMP_URL={}\n",
+        servers.amqp_url, servers.database_url, servers.mqtt_url, servers.stomp_url
     );
     // At once, as somebody waits for it.
     let new = file.with_extension("new");

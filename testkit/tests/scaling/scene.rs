@@ -194,7 +194,7 @@ impl Scene {
             "postgres://profile_worker@{}:5432/profile_worker",
             name_in(&self.network, "postgres")
         );
-        container(IMAGE, ADMIN_PORT)
+        container(IMAGE, [ADMIN_PORT])
             .with_network(&self.network)
             .with_env_var("AMQP_URL", amqp_url)
             .with_env_var("DATABASE_URL", database_url)
