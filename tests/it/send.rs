@@ -392,6 +392,25 @@ async fn a_check_needs_no_servers_and_says_what_a_worker_would() {
 }
 
 #[tokio::test]
+async fn who_does_not_wait_is_told_of_rows_that_cannot_be_read() {
+    let world = World::new().await;
+    let _worker = world.worker().await;
+    let folder = Folder::new(&world);
+    let file = folder.write(
+        "contacts.csv",
+        "email,Note\na@example.com\nb@example.com,x\n",
+    );
+    let output = sent(&world, &[&file, "--db", "1", "--no-wait"]).await;
+    assert_eq!(output.status.code(), Some(3));
+    assert!(output.stdout.is_empty());
+    let said = err(&output);
+    assert!(said.contains("line 2: has 1 cells"), "{said}");
+    assert!(said.contains("1 request published"), "{said}");
+    let client = world.client().await;
+    assert_eq!(client.take(&world.result_queue()).await.error(), 0);
+}
+
+#[tokio::test]
 async fn what_a_file_lacks_is_told_before_anything_is_sent() {
     let world = World::new().await;
     let folder = Folder::new(&world);

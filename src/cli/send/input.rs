@@ -40,7 +40,7 @@ impl Input {
     /// Opens a file, or standard input for "-", and reads so many bytes of it.
     pub(super) fn open(name: &str, head_bytes: u64) -> Result<Self, Failure> {
         let mut size = None;
-        let file: Box<dyn Read + Send> = if name == "-" {
+        let mut rest: Box<dyn Read + Send> = if name == "-" {
             Box::new(io::stdin())
         } else {
             let file = File::open(name);
@@ -52,14 +52,6 @@ impl Input {
                 .map(|data| data.len());
             Box::new(file)
         };
-        let position = Position {
-            read: Arc::default(),
-            size,
-        };
-        let mut rest = Box::new(Counted {
-            bytes: file,
-            read: position.read.clone(),
-        });
         let mut head = Vec::new();
         rest.by_ref()
             .take(head_bytes)
@@ -68,7 +60,10 @@ impl Input {
         Ok(Self {
             name: name.to_owned(),
             head,
-            position,
+            position: Position {
+                read: Arc::default(),
+                size,
+            },
             rest,
         })
     }
@@ -76,7 +71,10 @@ impl Input {
     /// The whole file, from its beginning.
     pub(super) fn bytes(&mut self) -> Box<dyn Read + Send> {
         let rest = std::mem::replace(&mut self.rest, Box::new(io::empty()));
-        Box::new(Cursor::new(std::mem::take(&mut self.head)).chain(rest))
+        Box::new(Counted {
+            bytes: Cursor::new(std::mem::take(&mut self.head)).chain(rest),
+            read: self.position.read.clone(),
+        })
     }
 }
 

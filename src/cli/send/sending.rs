@@ -161,12 +161,17 @@ impl Sending {
             match (&mut self.report, original) {
                 (Some(report), Some(original)) => report.write(&original, &outcome)?,
                 _ if self.way.timeout.is_none() => {
-                    self.progress.suspend(|| say(outcome.error_text))
+                    if answer.origin == Origin::Unreadable {
+                        self.progress.suspend(|| say(outcome.error_text));
+                    }
                 }
                 _ => self.progress.suspend(|| put_bytes(&answer.body))?,
             }
         }
-        self.progress.set(self.tally.rows());
+        self.progress.set(match self.way.timeout {
+            Some(_) => self.tally.rows(),
+            None => self.tally.sent,
+        });
         Ok(())
     }
 }
