@@ -22,7 +22,6 @@ use crate::domain::profile::NewProfile;
 use crate::store::profiles::Stored;
 use crate::telemetry::logs::truncated;
 use crate::telemetry::traces::RequestTrace;
-use crate::wire::amqp10;
 
 /// A request on its way.
 #[derive(Debug)]
@@ -149,7 +148,10 @@ impl InFlight {
                         return None;
                     }
                     let lasting = || {
-                        identity_of_unnamed(&self.envelope.lasting_properties(), self.document())
+                        identity_of_unnamed(
+                            &self.envelope.lasting_properties(),
+                            self.envelope.body(),
+                        )
                     };
                     Some((
                         profile.db_id,
@@ -158,12 +160,6 @@ impl InFlight {
                     ))
                 });
         stored.collect()
-    }
-
-    /// The bytes that were decided on.
-    fn document(&self) -> &[u8] {
-        let body = self.envelope.body();
-        amqp10::body(self.envelope.kind(), body).unwrap_or(body)
     }
 
     /// What became of a profile.
