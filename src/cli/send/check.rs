@@ -20,7 +20,7 @@ pub(super) struct Checker {
 /// Something that is said of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Finding {
-    /// The code of the reply; 0 if the request is added all the same.
+    /// The code of the reply; 0 of a warning: the request is added all the same.
     pub(super) code: u16,
     /// The path and what is wrong there.
     pub(super) text: String,

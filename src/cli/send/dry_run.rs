@@ -5,12 +5,9 @@ use std::collections::BTreeMap;
 use super::check::{Checker, Finding};
 use super::row::Content;
 use super::rows::Rows;
-use super::summary::{requests, rows};
+use super::summary::{SOME_REFUSED, requests, rows};
 use crate::cli::output::{Failure, put, put_bytes, say};
 use crate::domain::outcome::Code;
-
-/// Some would be refused.
-const SOME_REFUSED: u8 = 3;
 
 /// Prints the requests, and says what is wrong with them; or prints only what is wrong.
 pub(super) fn run(file: Rows, checker: &Checker, prints_requests: bool) -> Result<(), Failure> {

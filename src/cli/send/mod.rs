@@ -1,9 +1,9 @@
 //! `profile-worker send`: the producer's side, for trying things out and for files of people.
 //!
-//! A file ([`file`], [`format`], [`text`]) has rows ([`rows`]: [`table`] with [`mapping`], or
-//! [`lines`]), of which requests are made ([`request`]). They are checked without servers
-//! ([`check`]), or read ahead ([`chunks`]), sent ([`sending`]) and told of in the order of the file
-//! ([`waiting`], [`report`]).
+//! A [`mod@file`] of some [`mod@format`] and [`text`] encoding has [`rows`]: those of a [`table`]
+//! or of [`cards`], which become profiles by a [`mapping`], or [`lines`]. Of each a [`request`] is
+//! made. They are checked without servers ([`check`]), or read ahead ([`chunks`]), sent
+//! ([`sending`]) and told of in the order of the file ([`waiting`], [`report`]).
 
 mod cards;
 mod check;
@@ -37,7 +37,7 @@ use self::progress::Progress;
 use self::report::Report;
 use self::request::Naming;
 use self::sending::{Sending, Way};
-use self::summary::rows as in_words;
+use self::summary::{SOME_REFUSED, rows as in_words};
 use super::block_on;
 use super::flags::SenderFlags;
 use super::output::{Failure, say};
@@ -105,9 +105,6 @@ struct Sent {
     #[arg(long, value_name = "FILE")]
     token_file: Option<String>,
 }
-
-/// Not all were answered with error 0.
-const SOME_REFUSED: u8 = 3;
 
 /// The key of requests that are known by what they are.
 const KEY: &str = "send";

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use super::waiting::Origin;
 
+/// The exit code where some are refused.
+pub(super) const SOME_REFUSED: u8 = 3;
+
 /// How many requests were sent, and what became of them.
 #[derive(Default, Clone)]
 pub(super) struct Tally {
