@@ -119,7 +119,7 @@ async fn a_table_from_excel_is_added_and_its_refused_rows_can_be_mended() {
     );
     assert!(lines[3].contains(";400;data.email: "), "{written}");
     assert!(
-        lines[4].contains("lena@example.com;Лена;;;400;line 6: has 2 cells"),
+        lines[4].contains("lena@example.com;Лена;;;400;line 6: has 2 of the 4 cells"),
         "{written}"
     );
     assert!(lines[5].contains(";400;data.phones[0]: "), "{written}");
@@ -362,7 +362,10 @@ async fn a_check_needs_no_servers_and_says_what_a_worker_would() {
     let found = out(&checked);
     let found: Vec<_> = found.lines().collect();
     assert!(found[0].starts_with("line 5: data.email: "), "{found:?}");
-    assert!(found[1].starts_with("line 6: has 2 cells"), "{found:?}");
+    assert!(
+        found[1].starts_with("line 6: has 2 of the 4 cells"),
+        "{found:?}"
+    );
     assert!(
         found[2].starts_with("line 8: data.phones[0]: "),
         "{found:?}"
@@ -404,7 +407,7 @@ async fn who_does_not_wait_is_told_of_rows_that_cannot_be_read() {
     assert_eq!(output.status.code(), Some(3));
     assert!(output.stdout.is_empty());
     let said = err(&output);
-    assert!(said.contains("line 2: has 1 cells"), "{said}");
+    assert!(said.contains("line 2: has 1 of the 2 cells"), "{said}");
     assert!(said.contains("1 request published"), "{said}");
     let client = world.client().await;
     assert_eq!(client.take(&world.result_queue()).await.error(), 0);
@@ -459,7 +462,7 @@ async fn what_a_file_lacks_is_told_before_anything_is_sent() {
         (
             &[&file, "--db", "1", "--format", "request"],
             64,
-            "--db: a request has its own",
+            "--db: is for profiles",
         ),
     ] {
         let output = sent(&world, arguments).await;

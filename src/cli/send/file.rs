@@ -112,7 +112,7 @@ impl FileFlags {
         } else if format != Format::Csv && self.delimiter.is_some() {
             "--delimiter: is for CSV"
         } else if is_request && self.db.is_some() {
-            "--db: a request has its own"
+            "--db: is for profiles, of which JSON has one in each line"
         } else if is_request && self.encoding.is_some() {
             "--encoding: a request says it in its content type"
         } else {

@@ -121,7 +121,8 @@ impl<R: Read> Table<R> {
         let most = wanted + if self.is_report { NAMES.len() } else { 0 };
         if has < wanted {
             return Some(format!(
-                "has {has} cells, the header has {wanted}: is a line break in a cell without quotes?"
+                "has {has} of the {wanted} cells of the header: is a line break in a cell without \
+                 quotes, or a quote not closed?"
             ));
         }
         if let Some(cell) = record
@@ -286,10 +287,7 @@ mod tests {
             .iter()
             .map(|row| row.flaw.as_deref().unwrap_or_default())
             .collect();
-        assert!(
-            flaws[0].starts_with("has 1 cells, the header has 2"),
-            "{flaws:?}"
-        );
+        assert!(flaws[0].starts_with("has 1 of the 2 cells"), "{flaws:?}");
         assert!(flaws[1].ends_with("One too many is \"3\""), "{flaws:?}");
         assert_eq!(flaws[2..], ["", ""]);
         assert!(rows.iter().all(|row| row.cells.len() == 2));
