@@ -9,6 +9,7 @@ use testkit::raw_amqp::{
     Props, RawClient, RawMessage, bit, long, nested_arrays, nested_tables, table,
 };
 use testkit::servers::PrivateServers;
+use testkit::worker::ends_well;
 use testkit::world::World;
 
 /// The client of these tests speaks to the broker as any other does.
@@ -437,6 +438,36 @@ async fn properties_of_any_kind_are_answered() {
         kinds.len() as i64
     );
     assert!(!worker.has_ended());
+}
+
+/// field-cases 69, node-rabbitmq-client#25: nobody is told of a request whose time is over but who
+/// reads the dead-letter queue.
+#[tokio::test]
+async fn a_request_that_expires_becomes_a_dead_letter_of_the_broker() {
+    let world = World::new().await;
+    // It makes the queues.
+    ends_well(world.worker().await).await;
+    let mut client = RawClient::connect(&world.servers.amqp_url).await;
+    let properties = Props::new().short(bit::EXPIRATION, "100").reply_to("gone");
+    let body = world.request("");
+    client
+        .publish(
+            "",
+            world.request_queue(),
+            &properties.bytes(),
+            body.as_bytes(),
+        )
+        .await;
+    let dead = client.take(&world.dead_letter_queue()).await;
+    assert_eq!(dead.body, body.as_bytes());
+    assert!(dead.header("x-error").is_none() && dead.header("x-death").is_some());
+    let _worker = world.worker().await;
+    assert_eq!(
+        world.client().await.call(world.request("")).await.error(),
+        0
+    );
+    assert_eq!(client.get(&world.result_queue()).await, None);
+    assert_eq!(world.number("SELECT count(*) FROM profiles").await, 1);
 }
 
 /// scala-oauth2-provider#6: the name in any case, the value as a text or as bytes, also beside

@@ -160,7 +160,10 @@ async fn a_topic_that_is_forbidden_concerns_nobody_else() {
     let mut worker = world.worker_with(&[("AMQP_URL", &url)]).await;
     let mut client = world.client().await;
     for i in 0..50 {
-        let headers = table(&[("x-reply-to-topic", text(&format!("replies.{i}")))]);
+        // An id of this size fits into no frame of the connection for others.
+        let id = text(&"c".repeat(40_000));
+        let topic = text(&format!("replies.{i}"));
+        let headers = table(&[("x-reply-to-topic", topic), ("x-correlation-id", id)]);
         client
             .publish(world.request("").as_bytes(), props().with_headers(headers))
             .await;
@@ -169,6 +172,8 @@ async fn a_topic_that_is_forbidden_concerns_nobody_else() {
     for reply in client.take_all(&world.result_queue(), 50).await {
         let original = reply.header("x-original-reply-to").expect("a topic");
         assert!(original.starts_with("/topic/replies."), "{original}");
+        let id = reply.header("x-correlation-id").expect("an id");
+        assert_eq!(id.len(), 40_000);
     }
     assert_eq!(world.number("SELECT count(*) FROM profiles").await, 100);
     assert!(!worker.has_ended());

@@ -133,14 +133,14 @@ impl LanePublisher {
         let result_queue = &self.context.config.topology.result_queue;
         let mut routed = Routed::default();
         for mut message in messages {
-            let known = self
+            let mut known = self
                 .context
                 .destinations
                 .look_for(&message.outgoing, result_queue);
             if known == Some(Known::Refuses) && message.redirect(result_queue) {
-                routed.own.push(message);
-                continue;
+                known = None;
             }
+            // Its id may still be one that others are to be kept from.
             match message.outgoing.route(result_queue) {
                 Route::Alone => left.push(Unpublished::Alone(message)),
                 _ if known.is_some() => left.push(Unpublished::Refused(message)),
