@@ -11,7 +11,14 @@ const rhea = require('rhea');
 const { AMQP_URL, MQTT_URL, REQUEST_KEY, REPLY_QUEUE, TOKEN } = process.env;
 const NO_TEXT = Buffer.from([0xff, 0, 7]);
 const UUID = Buffer.from('00112233445566778899aabbccddeeff', 'hex');
-const body = (kind) => JSON.stringify({ token: TOKEN, db_id: 1, feedback_id: kind });
+const authorization = `Bearer ${TOKEN}`;
+const body = (kind, token = TOKEN) => JSON.stringify({ token, db_id: 1, feedback_id: kind });
+// The kind of request that a reply answers.
+function kindOf(reply) {
+  const { error, error_text: text, feedback_id: kind } = JSON.parse(reply);
+  if (error !== 0) throw new Error(`${kind}: ${text}`);
+  return kind;
+}
 const say = (kind, back) => console.log(JSON.stringify({ kind, back }));
 const isSame = (a, b) => (Buffer.isBuffer(a) && Buffer.isBuffer(b) ? a.equals(b) : a === b);
 
@@ -20,6 +27,7 @@ function overAmqp10() {
   const connection = rhea.connect({
     host: url.hostname, port: url.port, username: url.username, password: url.password, reconnect: false,
   });
+  const data = (text) => rhea.message.data_section(Buffer.from(text));
   return new Promise((done, fail) => {
     let ids, waiting;
     const back = (kind, { correlation_id: property, message_annotations: annotations = {} }) => {
@@ -47,11 +55,13 @@ function overAmqp10() {
         message_id: wrapped,
         correlation_id: wrapped,
         reply_to: is4 ? `/queues/${REPLY_QUEUE}` : `/queue/${REPLY_QUEUE}`,
-        body: kind.endsWith('value section') ? body(kind) : rhea.message.data_section(Buffer.from(body(kind))),
+        ...(kind === 'ulong'
+          ? { application_properties: { authorization }, body: data(body(kind, null)) }
+          : { body: kind.endsWith('value section') ? body(kind) : data(body(kind)) }),
       })));
     });
     connection.on('message', ({ message }) => {
-      const kind = JSON.parse(message.body.content).feedback_id;
+      const kind = kindOf(message.body.content);
       say(`AMQP 1.0, ${kind}`, back(kind, message));
       waiting.delete(kind);
       if (waiting.size === 0) { connection.close(); done(); }
@@ -72,11 +82,11 @@ function overMqtt5() {
     client.on('error', fail);
     client.on('connect', () => client.subscribe(topic, { qos: 1 }, () => {
       Object.entries(ids).forEach(([kind, correlationData]) => client.publish(
-        REQUEST_KEY.replaceAll('.', '/'), body(kind),
-        { qos: 1, properties: { responseTopic: topic, correlationData } }));
+        REQUEST_KEY.replaceAll('.', '/'), body(kind, null),
+        { qos: 1, properties: { responseTopic: topic, correlationData, userProperties: { authorization } } }));
     }));
     client.on('message', (_, payload, { properties: { correlationData } }) => {
-      const kind = JSON.parse(payload).feedback_id;
+      const kind = kindOf(payload);
       say(`MQTT 5, ${kind}`, isSame(correlationData, ids[kind]) ? 'as it was' : 'otherwise');
       waiting.delete(kind);
       if (waiting.size === 0) { client.end(); done(); }
