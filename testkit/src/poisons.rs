@@ -136,6 +136,21 @@ pub fn direct_reply_to_in_request(rest: &str, means: &Means) -> Poison {
     }
 }
 
+/// Ids and a topic as RabbitMQ 4 hands them on from other protocols: the correlation id of so many
+/// bytes, and nobody behind the topic.
+pub fn of_other_protocols(id_bytes: usize) -> Poison {
+    let properties = Props::new()
+        .header("x-reply-to-topic", "nobody.is.here")
+        .header("x-message-id", NO_TEXT)
+        .header_raw("x-correlation-id", b'x', &long(&vec![0xff; id_bytes]));
+    Poison::refused(properties)
+}
+
+/// An address in a form of RabbitMQ's plugins, which means another one.
+pub fn meaning(name: &str) -> Poison {
+    Poison::refused(Props::new().reply_to(format!("/queues/{name}")))
+}
+
 /// Begins all addresses of direct reply-to (RabbitMQ, "Direct Reply-to").
 pub const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
 

@@ -161,6 +161,7 @@ fn times(count: usize, poison: impl Fn(usize) -> Poison) -> Vec<Poison> {
 pub(crate) fn all() -> Vec<Case> {
     let mut all = nested();
     all.extend(direct_reply_to());
+    all.extend(other_protocols());
     all.extend(no_text());
     all.extend(large());
     all.extend(queues());
@@ -250,6 +251,25 @@ fn direct_reply_to() -> Vec<Case> {
                 body: facts.means.request(0),
             }]
         }),
+    ]
+}
+
+fn other_protocols() -> Vec<Case> {
+    vec![
+        Case::new("topic that nobody has, small id", Fate::Answer, |_| {
+            vec![poisons::of_other_protocols(16)]
+        }),
+        Case::new("30 of the same, ids of 60,000 bytes", Fate::Answer, |_| {
+            times(30, |_| poisons::of_other_protocols(60_000))
+        }),
+        Case::new("address that means nobody's queue", Fate::Answer, |_| {
+            vec![poisons::meaning("nobody.is.here")]
+        }),
+        Case::new(
+            "address that means a direct reply-to of an unknown node",
+            Fate::Done,
+            |facts| vec![poisons::meaning(&poisons::of_unknown_node(&facts.gone))],
+        ),
     ]
 }
 

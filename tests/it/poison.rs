@@ -173,6 +173,29 @@ async fn a_reply_address_that_was_never_given_out_costs_no_session() {
     do_no_harm("forged reply addresses", forged, 1).await;
 }
 
+/// An id may need a frame that only a connection of its own has; an address may hide another one.
+#[tokio::test]
+async fn addresses_and_ids_of_other_protocols_cost_no_session() {
+    let strange = |means: &Means| {
+        let mut all: Vec<_> = [1, 30_000, 65_535, 65_536]
+            .map(poisons::of_other_protocols)
+            .into();
+        let hidden = [
+            "nobody.is.here",
+            "",
+            "%ff",
+            "%00",
+            "amq.rabbitmq.reply-to",
+            "amq.rabbitmq.reply-to.x.y",
+            "%2Fqueues%2Fnobody.is.here",
+        ];
+        all.extend(hidden.map(poisons::meaning));
+        all.push(poisons::meaning(&means.reply_queue));
+        all
+    };
+    do_no_harm("addresses and ids of other protocols", strange, 0).await;
+}
+
 /// Whoever asks over direct reply-to is answered, also when one that is gone asked before.
 #[tokio::test]
 async fn a_requester_that_is_gone_is_stored_once_and_one_that_waits_is_answered() {
