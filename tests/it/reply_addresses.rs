@@ -1,5 +1,6 @@
 //! Addresses as RabbitMQ's plugins write them, and ids that these put into headers.
 
+use futures_util::StreamExt;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::Value;
@@ -276,4 +277,56 @@ async fn ids_in_headers_name_a_request_and_come_back() {
         assert_eq!(reply.header("x-correlation-id"), header);
     }
     assert!(!worker.has_ended());
+}
+
+/// A stream stores messages in the form of AMQP 1.0, into which the broker turns a reply while it
+/// takes it.
+#[tokio::test]
+async fn a_stream_takes_replies_with_such_ids() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let mut client = world.client().await;
+    let stream = format!("{}.stream", world.name);
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
+    let arguments = table(&[("x-queue-type", text("stream"))]);
+    let declare = client
+        .channel
+        .queue_declare(stream.as_str().into(), durable, arguments);
+    declare.await.expect("a stream");
+    let limit = client.channel.basic_qos(10, Default::default());
+    limit.await.expect("a stream wants a limit");
+    let consume = client.channel.basic_consume(
+        stream.as_str().into(),
+        "".into(),
+        Default::default(),
+        FieldTable::default(),
+    );
+    let mut replies = consume.await.expect("a consumer");
+    let ids = [
+        text("a text"),
+        AMQPValue::LongString(vec![0xff, 0].into()),
+        AMQPValue::ByteArray(vec![0xff; 60_000].into()),
+    ];
+    for id in ids {
+        let headers = table(&[("x-correlation-id", id)]);
+        let properties = props()
+            .with_headers(headers)
+            .with_reply_to(stream.as_str().into());
+        client
+            .publish(world.request("").as_bytes(), properties)
+            .await;
+        assert_eq!(client.call(world.request("")).await.error(), 0);
+        let reply = replies.next().await.expect("a reply").expect("a reply");
+        assert!(reply.data.starts_with(br#"{"error":0,"#));
+    }
+    assert!(client.take_now(&world.result_queue()).await.is_none());
+    let said = testkit::worker::ends_well(worker).await;
+    assert!(!said.contains("lost RabbitMQ"), "{said}");
+    let deleted = client
+        .channel
+        .queue_delete(stream.as_str().into(), Default::default());
+    deleted.await.expect("deleted");
 }
