@@ -149,7 +149,7 @@ impl Outgoing {
     }
 
     /// A reply that came back, as there is no queue of the address's own name, goes to the queue
-    /// that the address means. False if it means none, or that is not there either.
+    /// that the address means. False if it means none, or is on its way to that already.
     pub fn readdress(&mut self, result_queue: &str) -> bool {
         let Some(ReplyAddress::Queue(name)) = self.requester(result_queue) else {
             return false;
