@@ -18,7 +18,7 @@ use profile_worker::domain::directory::Directory;
 use profile_worker::domain::identity::IdSource;
 use profile_worker::domain::token::{Scope, Token, TokenHash};
 use profile_worker::pipeline::decide::{Decision, Properties, Rules, Verdict, decide};
-use testkit::packing::{SLOW, Slow, zstd};
+use testkit::packing::{SLOW, zstd};
 
 const BODY_MAX: usize = 10 << 20;
 /// The largest message of a broker with RabbitMQ 3's default settings.
@@ -510,18 +510,6 @@ fn cpu_milliseconds() -> Result<u64, Box<dyn Error>> {
 /// The longest that unpacking may take, whatever the body is.
 const UNPACK_MILLISECONDS_MAX: u64 = 1500;
 
-/// As large as it may be; of zstd as many blocks as there may be.
-fn slow_body(slow: &Slow) -> Vec<u8> {
-    const BLOCKS_MAX: usize = 100_000;
-    let size = if slow.content_encoding == "zstd" {
-        // Of 19 bytes each; frames have 9.
-        BLOCKS_MAX * 19 * 9 / 10
-    } else {
-        BODY_MAX
-    };
-    (slow.make)(size)
-}
-
 /// What one case took.
 struct Taken {
     milliseconds: u64,
@@ -589,7 +577,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         && flag == "--one"
     {
         if let Some(slow) = SLOW.iter().find(|slow| slow.name == name) {
-            measure(&slow_body(slow), Some(slow.content_encoding))?;
+            measure(&(slow.make)(slow.size_max), Some(slow.content_encoding))?;
             return Ok(ExitCode::SUCCESS);
         }
         let case = CASES.iter().find(|case| case.name == name);

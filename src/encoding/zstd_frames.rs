@@ -4,7 +4,7 @@
 pub(super) const WINDOW_LOG_MAX: u32 = 23;
 
 /// The most blocks and frames of a body. Writers make blocks of 128 KiB, or one each time that they
-/// are flushed. A block may cost 6 µs and have 16 bytes, with which 10 MiB would take 4 s.
+/// are flushed. A block may cost 4 µs and have 16 bytes, with which 10 MiB would take 2 s.
 pub(super) const BLOCKS_MAX: usize = 100_000;
 
 /// What the headers say, as far as they can be read; the decoder says what is wrong with the rest.

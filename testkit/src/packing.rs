@@ -40,6 +40,8 @@ pub struct Slow {
     pub name: &'static str,
     pub content_encoding: &'static str,
     pub make: fn(size: usize) -> Vec<u8>,
+    /// A larger one is not unpacked: it has more than 10 MiB, or than 100,000 blocks and frames.
+    pub size_max: usize,
 }
 
 /// For each coding those that take the longest of those we know.
@@ -48,21 +50,27 @@ pub const SLOW: [Slow; 4] = [
         name: "deflate of empty blocks with tables",
         content_encoding: "deflate",
         make: empty_blocks_of_deflate,
+        size_max: (10 << 20) - 100,
     },
     Slow {
         name: "gzip of empty members",
         content_encoding: "gzip",
         make: |size| repeated(&[], &gzip(b""), size),
+        size_max: (10 << 20) - 100,
     },
     Slow {
         name: "zstd of empty frames",
         content_encoding: "zstd",
         make: |size| repeated(&[], &[0x28, 0xb5, 0x2f, 0xfd, 0, 0, 1, 0, 0], size),
+        // Of 9 bytes, with one block each.
+        size_max: 49_900 * 9,
     },
     Slow {
         name: "zstd of blocks with tables",
         content_encoding: "zstd",
         make: small_blocks_of_zstd,
+        // Of 16 bytes.
+        size_max: 99_900 * 16,
     },
 ];
 
