@@ -145,12 +145,13 @@ fn message_reference(name: &str) -> Value {
 fn request_headers() -> Value {
     json!({
         "type": "object",
-        "description": "The properties messageId, correlationId, replyTo and contentType are those of AMQP.",
+        "description": "The properties messageId, correlationId, replyTo, contentType and contentEncoding are those of AMQP.",
         "properties": {
             "messageId": {"type": "string", "maxLength": 255, "description": "Idempotency key, together with the body"},
             "correlationId": {"type": "string", "maxLength": 255},
             "replyTo": {"type": "string", "maxLength": 255},
             "contentType": {"type": "string", "examples": ["application/json", "application/xml"]},
+            "contentEncoding": {"type": "string", "examples": ["gzip", "deflate", "zstd"]},
             "authorization": {"type": "string", "description": "Bearer and the API token, if the body has none"},
             "traceparent": {"type": "string", "description": "W3C trace context"},
             "tracestate": {"type": "string", "description": "W3C trace context"},

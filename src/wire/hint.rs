@@ -15,9 +15,15 @@ pub fn of_unreadable(flaw: &Unreadable, format: Format, body: &[u8]) -> Option<&
         }
         (Unreadable::NotUtf8 { .. }, _) => None,
         (Unreadable::NotAnObject(_), Format::Json) => other_value(body),
-        (Unreadable::Syntax(_), Format::Json) => {
-            let text = std::str::from_utf8(body).ok()?.trim();
-            other_text(text).or_else(|| dialect(text))
+        (Unreadable::Syntax(_), format) => {
+            let text = std::str::from_utf8(body).ok()?;
+            let text = text.trim_start_matches('\u{feff}').trim();
+            match format {
+                Format::Json => other_text(text).or_else(|| dialect(text)),
+                Format::Xml => text
+                    .starts_with(['{', '['])
+                    .then_some("this looks like JSON; say so in content_type"),
+            }
         }
         _ => None,
     }
@@ -70,6 +76,9 @@ const CELERY: &str = "this looks like a task of Celery, see docs/producers.md#ce
 /// A text that is something else than JSON.
 fn other_text(text: &str) -> Option<&'static str> {
     let mut documents = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    if text.starts_with("<xml") || text.starts_with("<?xml") {
+        return Some("this looks like XML; say so in content_type");
+    }
     if text.starts_with(['{', '[']) && matches!(documents.next(), Some(Ok(_))) {
         let rest = text[documents.byte_offset()..].trim_start();
         return rest
@@ -246,6 +255,24 @@ mod tests {
                 "{body}: {}",
                 hint(body.as_bytes())
             );
+        }
+    }
+
+    #[test]
+    fn the_other_format_is_told() {
+        for (declared, body, part) in [
+            ("application/json", "<xml/>", "looks like XML"),
+            (
+                "application/json",
+                "\u{feff}<?xml version='1.0'?><xml/>",
+                "looks like XML",
+            ),
+            ("text/xml", " {\"db_id\":1}", "looks like JSON"),
+        ] {
+            let format = Format::of(Some(declared), body.as_bytes());
+            let flaw = format.read(body.as_bytes()).expect_err("unreadable");
+            let hint = of_unreadable(&flaw, format, body.as_bytes()).unwrap_or("none");
+            assert!(hint.contains(part), "{body}: {hint}");
         }
     }
 
