@@ -2,9 +2,9 @@
 //! expressions of ECMA-262, Python, XML Schema and XPath have in common, but for the escapes of
 //! characters (`\u00a0`), for which XML Schema has the characters themselves.
 //!
-//! Whatever they match is accepted. They know the usual ones of the characters that nobody sees,
-//! the usual ways to put brackets into a phone number, time zones as IANA writes them, and leap
-//! seconds in UTC.
+//! Whatever they match is accepted, but for emails with other characters than those of ASCII. They
+//! know the usual ones of the characters that nobody sees, the usual ways to put brackets into a
+//! phone number, time zones as IANA writes them, and leap seconds in UTC.
 
 use crate::domain::channel::Channel;
 use crate::domain::kind::Kind;
@@ -12,7 +12,7 @@ use crate::domain::parse::{STATUSES, time_zones};
 
 /// The blanks and invisible characters that do not count around a value, for a class.
 pub(super) const BLANKS: &str =
-    "\\u0020\\u0085\\u00a0\\u00ad\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u3000\\ufeff";
+    "\\u0020\\u007f-\\u00a0\\u00ad\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u3000\\ufeff";
 
 /// What separates the digits of a phone number, for a class.
 const SEPARATORS: &str = "\\u0009\\u0020\\-./\\u00a0\\u00ad\\u2000-\\u2015\\u2028-\\u202f\\u205f-\\u2064\\u2212\\u3000\\ufeff";
@@ -21,8 +21,7 @@ const SEPARATORS: &str = "\\u0009\\u0020\\-./\\u00a0\\u00ad\\u2000-\\u2015\\u202
 /// where any will do.
 pub(super) fn pattern(kind: Kind) -> Option<String> {
     Some(match kind {
-        Kind::Provider => "[^:]+".to_owned(),
-        Kind::Email => "[^@\\s\"]+@[^@\\s]+[.\\u3002\\uff0e\\uff61][^@\\s]+".to_owned(),
+        Kind::Email => email(),
         Kind::Phone => phone(),
         Kind::Country => "[A-Za-z]{2}".to_owned(),
         Kind::Ip => format!("{}|{}", ipv4(), ipv6()),
@@ -35,6 +34,12 @@ pub(super) fn pattern(kind: Kind) -> Option<String> {
         Kind::Channel => one_of(Channel::ALL.map(Channel::name)),
         _ => return None,
     })
+}
+
+/// A pattern of a text with something to see in it: none of the characters of the class `without`,
+/// and one that is neither in the class `unseen` nor a blank.
+pub(super) fn visible(without: &str, unseen: &str) -> String {
+    format!("[^{without}]*[^{without}{unseen}{BLANKS}][^{without}]*")
 }
 
 /// A pattern that matches one of these words.
@@ -71,6 +76,23 @@ fn phone() -> String {
         end = rest(5, 7),
         after = rest(6, 12),
     )
+}
+
+/// Addresses of ASCII as the service has them, less their lengths; of others, of which Unicode says
+/// more than a pattern can, the form.
+fn email() -> String {
+    let atom = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~\\-]+";
+    let label = "[A-Za-z0-9]([A-Za-z0-9\\-]*[A-Za-z0-9])?";
+    let last = "[A-Za-z]([A-Za-z0-9\\-]*[A-Za-z0-9])|[0-9][A-Za-z0-9\\-]*[A-Za-z]\
+        |[0-9][A-Za-z0-9\\-]*[A-Za-z\\-][A-Za-z0-9\\-]*[0-9]";
+    let of_ascii = format!("{atom}(\\.{atom})*@({label}\\.)+({last})");
+    let beyond = "[^!-~\\s]";
+    let dot = "[.\\u3002\\uff0e\\uff61]";
+    let local = format!("[^@\\s\"]*{beyond}[^@\\s\"]*@[^@\\s]+{dot}[^@\\s]+");
+    let host = format!(
+        "[^@\\s\"]+@([^@\\s]*{beyond}[^@\\s]*{dot}[^@\\s]+|[^@\\s]+{dot}[^@\\s]*{beyond}[^@\\s]*)"
+    );
+    format!("{of_ascii}|{local}|{host}")
 }
 
 fn date() -> String {

@@ -2,21 +2,22 @@
 
 use serde_json::{Value, json};
 
-use crate::contract::patterns::{BLANKS, pattern};
+use crate::contract::patterns::{BLANKS, pattern, visible};
 use crate::domain::kind::Kind;
 
 /// Matches a text that can be stored.
-pub(super) const WITHOUT_NUL: &str = "^[^\\u0000]*$";
+const WITHOUT_NUL: &str = "^[^\\u0000]*$";
 
-/// The blanks that stand in JSON only: XML has them as one.
-const LINE_BREAKS: &str = "\\u0009-\\u000d";
+/// Those of the characters that nobody sees that stand in JSON only: XML has blanks for them, or
+/// does not have them.
+const CONTROLS: &str = "\\u0001-\\u001f";
 
 /// Makes the schema of a value of this kind that is given.
 pub(super) fn kind(kind: Kind) -> Value {
     match kind {
         Kind::String | Kind::Text => json!({"type": "string", "pattern": WITHOUT_NUL}),
-        Kind::Word => visible("[^\\u0000]*"),
-        Kind::Provider => visible("[^\\u0000:]*"),
+        Kind::Word => text_like(&visible("\\u0000", CONTROLS)),
+        Kind::Provider => text_like(&visible("\\u0000:", CONTROLS)),
         Kind::Email => with_example(text(kind), "john@example.com"),
         Kind::Phone => with_example(text(kind), "+79000000000"),
         Kind::Phones => array(Kind::Phone),
@@ -40,7 +41,7 @@ pub(super) fn kind(kind: Kind) -> Value {
 
 /// Makes the schemas of what is the same as not given.
 pub(super) fn nothing(kind: Kind) -> Vec<Value> {
-    let blank = json!({"type": "string", "pattern": format!("^[{LINE_BREAKS}{BLANKS}]*$")});
+    let blank = json!({"type": "string", "pattern": format!("^[{CONTROLS}{BLANKS}]*$")});
     let null = json!({"type": "null"});
     if kind.has_format() {
         vec![blank, null]
@@ -65,14 +66,18 @@ fn text(kind: Kind) -> Value {
     let Some(pattern) = pattern(kind) else {
         unreachable!("{kind:?} has a pattern");
     };
-    let around = format!("[{LINE_BREAKS}{BLANKS}]*");
-    json!({"type": "string", "pattern": format!("^{around}({pattern}){around}$")})
+    text_like(&trimmed(&pattern))
 }
 
-/// Makes the schema of a text of these characters in which there is something to see.
-fn visible(characters: &str) -> Value {
-    let seen = characters.replace("]*", &format!("{LINE_BREAKS}{BLANKS}]"));
-    json!({"type": "string", "pattern": format!("^{characters}{seen}{characters}$")})
+/// Makes a pattern of what a pattern matches, with what may be around it.
+pub(super) fn trimmed(pattern: &str) -> String {
+    let around = format!("[{CONTROLS}{BLANKS}]*");
+    format!("{around}({pattern}){around}")
+}
+
+/// Makes the schema of a text that a pattern matches as a whole.
+pub(super) fn text_like(pattern: &str) -> Value {
+    json!({"type": "string", "pattern": format!("^{pattern}$")})
 }
 
 fn with_example(mut schema: Value, example: &str) -> Value {

@@ -3,9 +3,8 @@
 use serde_json::{Value, json};
 
 use super::fields::{described, fields, required};
-use super::kinds::{WITHOUT_NUL, kind, nothing, nothing_in_array};
+use super::kinds::{kind, nothing, nothing_in_array, text_like, trimmed};
 use super::references::References;
-use crate::contract::patterns::BLANKS;
 use crate::domain::address::{self, AddressPart};
 use crate::domain::channel::Channel;
 use crate::domain::kind::Kind;
@@ -58,7 +57,8 @@ pub(super) fn profile_schema(subscription: Value) -> Value {
         "description": "A profile. Other fields are custom fields, of any kind unless the database defines them.",
         "type": "object",
         "properties": properties,
-        "propertyNames": {"pattern": WITHOUT_NUL},
+        // What is null is not stored, whatever its name.
+        "patternProperties": {"\\u0000": {"type": "null"}},
     })
 }
 
@@ -89,8 +89,7 @@ pub(super) fn subscription_schema() -> Value {
 
 /// Makes the schema of one channel.
 fn channel_schema(channel: Channel) -> Value {
-    let around = format!("[\\s{BLANKS}]*");
-    json!({"type": "string", "pattern": format!("^{around}{}{around}$", channel.name())})
+    text_like(&trimmed(channel.name()))
 }
 
 /// Makes the schema of the parts of an address, each at its path.

@@ -34,12 +34,11 @@ fn part_rule(part: &AddressPart) -> String {
             "(if (normalize-space({path}) castable as xs:decimal) then string({number}) castable as xs:long else false())"
         );
     }
-    let tests = facets(part.kind)
-        .into_iter()
-        .map(|(facet, value)| match facet {
-            "xs:pattern" => format!("matches(normalize-space({path}), '^{value}$')"),
-            _ => format!("normalize-space({path}) != ''"),
-        });
+    let tests = facets(part.kind).into_iter().map(|(_, pattern)| {
+        // A quote in a literal of XPath is written twice.
+        let pattern = pattern.replace('\'', "''");
+        format!("matches(normalize-space({path}), '^{pattern}$')")
+    });
     tests.collect::<Vec<_>>().join(" and ")
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::writer::Schema;
-use crate::contract::patterns::{BLANKS, pattern};
+use crate::contract::patterns::{BLANKS, pattern, visible};
 use crate::domain::kind::Kind;
 
 impl Schema {
@@ -96,7 +96,8 @@ fn integer_facets(least: i64, most: i64) -> [(&'static str, String); 3] {
 /// Returns what restricts the texts of a kind.
 pub(super) fn facets(kind: Kind) -> Vec<(&'static str, String)> {
     match kind {
-        Kind::Word => vec![("xs:minLength", "1".to_owned())],
+        Kind::Word => vec![("xs:pattern", unescaped(&visible("\\n", "\\s")))],
+        Kind::Provider => vec![("xs:pattern", unescaped(&visible(":", "\\s")))],
         Kind::Boolean => vec![("xs:pattern", "true|false|1|0".to_owned())],
         kind => pattern(kind)
             .map(|pattern| {
