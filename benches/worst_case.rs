@@ -325,6 +325,18 @@ const CASES: &[Case] = &[
         "0123456789",
         "/></data></xml>",
     ),
+    json(
+        "half a surrogate pair, which is ignored, beside many fields",
+        r#""x":"\ud83d","data":{"a":0"#,
+        r#","@":0"#,
+        "}}",
+    ),
+    packed(json(
+        "packed: half a surrogate pair, which is ignored, beside many fields",
+        r#""x":"\ud83d","data":{"a":0"#,
+        r#","@":0"#,
+        "}}",
+    )),
     packed(json(
         "packed: profile of many fields",
         r#""data":{"a":0"#,

@@ -36,6 +36,9 @@ const ZERO: &str = "not a phone number: has a zero in brackets of which is not c
 ///
 /// What is wrong, in words that follow the path and a colon. The number is not in them.
 pub fn phone(text: &str) -> Result<String, Complaint> {
+    if is_e164(text) {
+        return Ok(text.to_owned());
+    }
     let mut number = Number::new();
     let start = text.len() - without_scheme(text).len();
     for (at, c) in text[start..].char_indices() {
@@ -43,6 +46,14 @@ pub fn phone(text: &str) -> Result<String, Complaint> {
         number.take(c).map_err(|flaw| flaw.told(text, at))?;
     }
     number.finish().map_err(|flaw| flaw.told(text, text.len()))
+}
+
+/// Whether it is in that form already, as most are.
+fn is_e164(text: &str) -> bool {
+    let digits = text.strip_prefix('+').unwrap_or_default().as_bytes();
+    (DIGITS_MIN..=DIGITS_MAX).contains(&digits.len())
+        && digits[0] != b'0'
+        && digits.iter().all(u8::is_ascii_digit)
 }
 
 /// Without the scheme of RFC 3966.

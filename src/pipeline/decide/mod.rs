@@ -102,7 +102,12 @@ fn judge(
         db_id: request.db_id,
         skip_triggers: request.skip_triggers,
         skip_invalid_subscriptions: request.skip_invalid_subscriptions,
-        identities: Identities::new(body, content.unpacked(), content.named.clone(), properties),
+        identities: Identities::new(
+            body,
+            content.unpacked(),
+            content.named.as_deref().cloned(),
+            properties,
+        ),
         rules,
         lookup,
     };

@@ -217,9 +217,10 @@ impl Tree<'_> {
     /// The name of an element without its prefix (Namespaces in XML 1.0, 3 and 4). Which namespace
     /// that stands for is not looked at.
     fn local_name<'n>(&self, name: &'n str) -> Result<&'n str, Flaw> {
-        let Some((prefix, local)) = name.split_once(':') else {
+        let Some(colon) = name.bytes().position(|byte| byte == b':') else {
             return is_name(name).then_some(name).ok_or(Flaw::Here(NOT_XML));
         };
+        let (prefix, local) = (&name[..colon], &name[colon + 1..]);
         if !is_name(prefix) || !is_name(local) || local.contains(':') {
             return Err(Flaw::Here(NOT_XML));
         }

@@ -21,7 +21,7 @@ pub(in crate::pipeline::decide) struct Content<'a> {
     body: &'a [u8],
     was_packed: bool,
     /// The request's identity, where the unpacked body is not kept: its text takes the place.
-    pub(in crate::pipeline::decide) named: Option<RequestIdentity>,
+    pub(in crate::pipeline::decide) named: Option<Box<RequestIdentity>>,
 }
 
 /// A body that has no text, with the format of the reply.
@@ -37,6 +37,15 @@ impl<'a> Content<'a> {
         properties: &Properties<'_>,
         body_max: u64,
     ) -> Result<Self, NoContent> {
+        if let Some(format) = plain(body, properties) {
+            return Ok(Self {
+                format,
+                text: Cow::Borrowed(body),
+                body,
+                was_packed: false,
+                named: None,
+            });
+        }
         let content_type = properties.content_type;
         let fails_in = |format| move |verdict| NoContent { verdict, format };
         let body = amqp10::body(properties.message_type, body).map_err(|flaw| NoContent {
@@ -68,7 +77,7 @@ impl<'a> Content<'a> {
             .map_err(fails_in(format))?;
         let was_packed = declared.coding.is_some();
         let named = (was_packed && !charset::is_utf8(charset, &unpacked))
-            .then(|| named(properties, &unpacked));
+            .then(|| Box::new(named(properties, &unpacked)));
         let text = charset::utf8(charset, unpacked, bytes_max(body_max))
             .map_err(|no_text| match no_text {
                 NoText::TooLarge => Verdict::Refuse(Rejection::text_too_large(body_max)),
@@ -93,6 +102,18 @@ impl Content<'_> {
         } else {
             self.body
         }
+    }
+}
+
+/// The format of a body of which nothing else is declared, and that begins as such: most do.
+fn plain(body: &[u8], properties: &Properties<'_>) -> Option<Format> {
+    if properties.content_encoding.is_some() || properties.compression.is_some() {
+        return None;
+    }
+    match (body, properties.content_type) {
+        ([b'{', ..], None | Some("application/json")) => Some(Format::Json),
+        ([b'<', b'x', ..], None | Some("application/xml" | "text/xml")) => Some(Format::Xml),
+        _ => None,
     }
 }
 
