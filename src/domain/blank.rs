@@ -18,7 +18,8 @@ pub fn trim(text: &str) -> &str {
 
 /// Whether there is nothing in it: as a cell of a spreadsheet may hold a blank that nobody sees.
 pub fn is_blank(text: &str) -> bool {
-    trim(text).is_empty()
+    let begins_visibly = text.bytes().next().is_some_and(|b| b.is_ascii_graphic());
+    !begins_visibly && trim(text).is_empty()
 }
 
 /// Whether it is white space, or a character that shows nothing.

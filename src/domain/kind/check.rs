@@ -15,7 +15,19 @@ impl Kind {
     /// Checks a value that is not null; the result is what is kept of it: null, if what came is a
     /// string with nothing to see in it, and the kind is not free text. Texts of XML come out as
     /// what the field wants.
+    #[inline]
     pub fn check<'a>(self, value: Value<'a>) -> Result<Value<'a>, Flaw> {
+        match (self, value) {
+            // Most fields of most profiles: nothing is made of them.
+            (Kind::String | Kind::Text, Value::String(text)) => {
+                parse::text(&text)?;
+                Ok(Value::String(text))
+            }
+            (_, value) => self.check_any(value),
+        }
+    }
+
+    fn check_any<'a>(self, value: Value<'a>) -> Result<Value<'a>, Flaw> {
         if self.has_format() && value.is_blank() {
             return Ok(Value::Null);
         }

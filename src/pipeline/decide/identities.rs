@@ -24,14 +24,14 @@ impl<'r> Identities<'r> {
     pub(super) fn new(
         body: &'r [u8],
         unpacked: &'r [u8],
-        named: Option<RequestIdentity>,
+        named: Option<&RequestIdentity>,
         properties: &'r Properties<'r>,
     ) -> Self {
         Self {
             properties,
             body,
             unpacked,
-            named: named.map(OnceCell::from).unwrap_or_default(),
+            named: named.map_or_else(OnceCell::new, |known| OnceCell::from(known.clone())),
             unnamed: OnceCell::new(),
         }
     }

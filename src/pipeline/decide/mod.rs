@@ -105,7 +105,7 @@ fn judge(
         identities: Identities::new(
             body,
             content.unpacked(),
-            content.named.as_deref().cloned(),
+            content.named.as_deref(),
             properties,
         ),
         rules,

@@ -20,13 +20,18 @@ use crate::domain::value::{HALF_SURROGATE, Object, Value};
 /// Reads a whole body.
 pub fn read(body: &[u8]) -> Result<Object<'_>, Unreadable> {
     let text = text_of(body)?;
-    match read_text(text) {
-        Err(Unreadable::Syntax(_)) if Scan::of(text).has_half_surrogate => {
-            let copy = without_half_surrogates(text);
-            read_text(&copy).map(|object| marked(object, &copy, text))
-        }
-        read => read,
+    read_text(text).or_else(|flaw| read_copy(text, flaw))
+}
+
+/// Reads a text again that could not be read for this reason, if that is half of a surrogate pair:
+/// a fault of a field.
+#[cold]
+fn read_copy(text: &str, flaw: Unreadable) -> Result<Object<'_>, Unreadable> {
+    if !matches!(flaw, Unreadable::Syntax(_)) || !Scan::of(text).has_half_surrogate {
+        return Err(flaw);
     }
+    let copy = without_half_surrogates(text);
+    read_text(&copy).map(|object| marked(object, &copy, text))
 }
 
 /// Returns what was read from a copy without halves of surrogate pairs as if it was read from the
@@ -46,6 +51,7 @@ fn marked<'a>(object: Object<'_>, copy: &str, text: &'a str) -> Object<'a> {
     })
 }
 
+#[inline]
 fn read_text(text: &str) -> Result<Object<'_>, Unreadable> {
     let is_too_deep = Cell::new(false);
     let tree = parse(text, Keep::Everything, &is_too_deep);
@@ -120,6 +126,7 @@ fn text_of(body: &[u8]) -> Result<&str, Unreadable> {
     Ok(text)
 }
 
+#[inline]
 fn parse<'a>(text: &'a str, keep: Keep, is_too_deep: &Cell<bool>) -> serde_json::Result<Value<'a>> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = Tree::new(text, keep, is_too_deep).deserialize(&mut reader)?;

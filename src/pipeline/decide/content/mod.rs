@@ -37,15 +37,24 @@ impl<'a> Content<'a> {
         properties: &Properties<'_>,
         body_max: u64,
     ) -> Result<Self, NoContent> {
-        if let Some(format) = plain(body, properties) {
-            return Ok(Self {
+        match plain(body, properties) {
+            Some(format) => Ok(Self {
                 format,
                 text: Cow::Borrowed(body),
                 body,
                 was_packed: false,
                 named: None,
-            });
+            }),
+            None => Self::of_declared(body, properties, body_max),
         }
+    }
+
+    #[cold]
+    fn of_declared(
+        body: &'a [u8],
+        properties: &Properties<'_>,
+        body_max: u64,
+    ) -> Result<Self, NoContent> {
         let content_type = properties.content_type;
         let fails_in = |format| move |verdict| NoContent { verdict, format };
         let body = amqp10::body(properties.message_type, body).map_err(|flaw| NoContent {
