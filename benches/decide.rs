@@ -1,7 +1,6 @@
 //! What the pure core costs for typical requests, and what is recorded of a batch. `cargo bench
 //! --bench decide`.
 
-use std::collections::HashMap;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
@@ -21,7 +20,7 @@ const TOKEN: &str = "abcdefghijklmnqrstuvwxyz";
 fn directory() -> Directory {
     Directory {
         version: 1,
-        tokens: HashMap::from([(
+        tokens: FromIterator::from_iter([(
             TokenHash::of(TOKEN),
             Token {
                 scope: Scope::Databases(vec![1]),
@@ -29,8 +28,8 @@ fn directory() -> Directory {
                 revoked: false,
             },
         )]),
-        databases: HashMap::from([(1, Default::default())]),
-        resources: HashMap::from([((1, 1), Channel::ALL.into_iter().collect())]),
+        databases: FromIterator::from_iter([(1, Default::default())]),
+        resources: FromIterator::from_iter([((1, 1), Channel::ALL.into_iter().collect())]),
         ..Directory::default()
     }
 }

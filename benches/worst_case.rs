@@ -7,7 +7,6 @@
 
 #![expect(clippy::print_stdout, reason = "its purpose")]
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::fs;
 use std::process::{Command, ExitCode};
@@ -484,9 +483,9 @@ fn directory() -> Directory {
     };
     Directory {
         version: 1,
-        tokens: HashMap::from([(TokenHash::of(GOOD), token)]),
-        databases: HashMap::from([(1, Default::default())]),
-        resources: HashMap::from([((1, 1), Channel::ALL.into_iter().collect())]),
+        tokens: FromIterator::from_iter([(TokenHash::of(GOOD), token)]),
+        databases: FromIterator::from_iter([(1, Default::default())]),
+        resources: FromIterator::from_iter([((1, 1), Channel::ALL.into_iter().collect())]),
         ..Directory::default()
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! It is only read here. `store::directory` loads it and keeps it fresh.
 
+use rustc_hash::FxHashMap;
 use std::cell::Cell;
-use std::collections::HashMap;
 
 use super::channel::{Channel, Channels};
 use super::custom_field::{CustomField, FieldType};
@@ -15,11 +15,11 @@ pub struct Directory {
     /// Grows with every change of what stands here; equal versions are equal directories.
     pub version: i64,
     /// Every token, the revoked and expired ones included, so that an answer can say which it is.
-    pub tokens: HashMap<TokenHash, Token>,
+    pub tokens: FxHashMap<TokenHash, Token>,
     /// The databases that exist.
-    pub databases: HashMap<i64, Database>,
+    pub databases: FxHashMap<i64, Database>,
     /// The resources by database and id, with the channels that each offers.
-    pub resources: HashMap<(i64, i64), Channels>,
+    pub resources: FxHashMap<(i64, i64), Channels>,
     /// Where nothing is known: what every token is taken for, and every database and resource that
     /// is asked for is there.
     pub anything: Option<Token>,
@@ -41,7 +41,7 @@ pub struct Database {
     /// It takes no custom fields but those that are defined.
     pub is_strict: bool,
     /// The custom fields that are defined, by name.
-    pub fields: HashMap<String, FieldType>,
+    pub fields: FxHashMap<String, FieldType>,
 }
 
 /// Questions to a directory, which remember whether one of them was answered with "no".

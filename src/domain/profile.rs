@@ -114,7 +114,7 @@ impl Fields {
     ) -> Result<Self, Flaw> {
         let object = match profile {
             Value::Object(object) => object,
-            Value::Null => Object::default(),
+            value if value.is_blank() => Object::default(),
             // As PHP writes an empty object.
             Value::Array(items) if items.is_empty() => Object::default(),
             other => return Err(wrong_type("an object", &other)),

@@ -168,6 +168,7 @@ impl<'a> Fields<'a> {
             self.data = Some(match value {
                 Value::Object(object) => Data::One(object),
                 Value::Array(profiles) => Data::Many(profiles),
+                value if value.is_blank() => return Ok(true),
                 other => return Err(wrong_type("an object or an array", &other)),
             });
             return Ok(true);

@@ -31,13 +31,14 @@ pub(super) fn request_schema(at: References) -> Value {
 }
 
 fn data_schema(profile: Value) -> Value {
+    let mut profiles = nothing(Kind::Object);
+    profiles.insert(0, profile);
+    let mut items = profiles.clone();
+    items.push(nothing_in_array());
+    profiles.push(json!({"type": "array", "maxItems": PROFILES_MAX, "items": {"anyOf": items}}));
     json!({
         "description": "The profile; null is an empty one. An array of profiles is the batch form.",
-        "anyOf": [
-            profile,
-            {"type": "null"},
-            {"type": "array", "maxItems": PROFILES_MAX, "items": {"anyOf": [profile, {"type": "null"}, nothing_in_array()]}},
-        ],
+        "anyOf": profiles,
     })
 }
 

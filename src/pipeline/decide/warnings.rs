@@ -133,10 +133,10 @@ mod tests {
         let fields = [("loyalty_level".to_owned(), FieldType::Integer)];
         let database = Database {
             is_strict: false,
-            fields: fields.into(),
+            fields: fields.into_iter().collect(),
         };
         let directory = Directory {
-            databases: [(1, database)].into(),
+            databases: [(1, database)].into_iter().collect(),
             ..Directory::default()
         };
         let document = Format::of(None, body.as_bytes()).read(body.as_bytes());

@@ -320,7 +320,7 @@ fn append<'a>(
 /// The name of an element or an attribute (XML 1.0, 2.3, `Name`; of the characters beyond ASCII all
 /// but a few may be in a name, and those few do no harm).
 fn is_name(name: &str) -> bool {
-    let starts = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | ':') || !c.is_ascii();
-    let goes_on = |c: char| starts(c) || c.is_ascii_digit() || matches!(c, '-' | '.');
-    name.starts_with(starts) && name.chars().all(goes_on)
+    let starts = |b: u8| b.is_ascii_alphabetic() || matches!(b, b'_' | b':') || !b.is_ascii();
+    let goes_on = |b: u8| starts(b) || b.is_ascii_digit() || matches!(b, b'-' | b'.');
+    name.bytes().next().is_some_and(starts) && name.bytes().all(goes_on)
 }

@@ -1,6 +1,6 @@
 //! What must hold of the decision on any message. Tests and the fuzz targets (`fuzz/`) share it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
@@ -69,14 +69,14 @@ static DIRECTORY: LazyLock<Directory> = LazyLock::new(|| {
         .into_iter()
         .zip(FieldType::ALL)
         .collect();
-    let level = HashMap::from([("level".to_owned(), FieldType::Integer)]);
+    let level = FromIterator::from_iter([("level".to_owned(), FieldType::Integer)]);
     Directory {
         version: 1,
         tokens: tokens
             .into_iter()
             .map(|(text, token)| (TokenHash::of(text), token))
             .collect(),
-        databases: HashMap::from([
+        databases: FromIterator::from_iter([
             (1, Database::default()),
             (
                 2,
@@ -93,7 +93,7 @@ static DIRECTORY: LazyLock<Directory> = LazyLock::new(|| {
                 },
             ),
         ]),
-        resources: HashMap::from([
+        resources: FromIterator::from_iter([
             ((1, 1), Channel::ALL.into_iter().collect()),
             ((1, 2), [Channel::Email].into_iter().collect()),
             ((2, 1), [Channel::Sms, Channel::Push].into_iter().collect()),

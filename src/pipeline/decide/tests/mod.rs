@@ -4,8 +4,6 @@ mod half_surrogates;
 mod texts;
 mod values;
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 
 use super::*;
@@ -42,8 +40,8 @@ pub(super) fn directory() -> Directory {
             .into_iter()
             .map(|(text, token)| (TokenHash::of(text), token))
             .collect(),
-        databases: HashMap::from([1, 2].map(|id| (id, Default::default()))),
-        resources: HashMap::from([
+        databases: FromIterator::from_iter([1, 2].map(|id| (id, Default::default()))),
+        resources: FromIterator::from_iter([
             ((1, 10), Channel::ALL.into_iter().collect()),
             ((1, 11), [Channel::Email].into_iter().collect()),
             ((2, 20), Channel::ALL.into_iter().collect()),
@@ -356,6 +354,8 @@ fn data_absent_null_or_empty_adds_an_empty_profile() {
         r#"{"token":"one","db_id":1}"#,
         &with_data("null"),
         &with_data("{}"),
+        &with_data(r#"" \u00a0""#),
+        "<xml><token>one</token><db_id>1</db_id><data> </data></xml>",
     ] {
         let profile = addition(decided(body)).profile;
         assert_eq!(
