@@ -82,8 +82,13 @@ impl Found {
                 return;
             }
             match value {
+                Value::Null => {}
                 Value::Array(items) if name == profile::SUBSCRIPTIONS => {
                     self.in_subscriptions(items, &format!("{path}.{name}"));
+                }
+                // One in XML, which needs no mark.
+                Value::Object(_) if name == profile::SUBSCRIPTIONS => {
+                    self.in_subscriptions(std::slice::from_ref(value), &format!("{path}.{name}"));
                 }
                 _ if profile::is_reserved(name) => {}
                 _ if lookup.custom_field(db_id, name) != CustomField::Undefined => {}
@@ -101,10 +106,16 @@ impl Found {
 
     fn in_subscriptions(&mut self, items: &[Value<'_>], path: &str) {
         let fields = items.iter().enumerate().filter_map(|(i, item)| match item {
-            Value::Object(object) => Some(object.iter().map(move |(name, _)| (i, name))),
+            Value::Object(object) => {
+                let given = object.iter().filter(|(_, value)| **value != Value::Null);
+                Some(given.map(move |(name, _)| (i, name)))
+            }
             _ => None,
         });
         for (i, name) in fields.flatten() {
+            if self.is_full() {
+                return;
+            }
             if subscription_names().all(|known| known != name) {
                 self.ignored(name, subscription_names(), &format!("{path}[{i}]"));
             }
@@ -191,6 +202,7 @@ mod tests {
         for data in [
             "{}",
             r#"{"email": "x", "loyalty_level": 1, "color": "red"}"#,
+            r#"{"Email": null, "subscriptions": [{"language": null}]}"#,
             r#"{"subscriptions": [{"email_data": {}, "cc_data": {}, "channel": "sms", "ip": 1}]}"#,
         ] {
             assert_eq!(of_data(data), [""; 0], "{data}");
@@ -207,6 +219,12 @@ mod tests {
                 "email: is no field here, and ignored",
                 "skip-triggers: is ignored; did you mean `skip_triggers`?",
             ]
+        );
+        let body =
+            "<xml><db_id>1</db_id><data><subscriptions><Url>u</Url></subscriptions></data></xml>";
+        assert_eq!(
+            told(body),
+            ["data.subscriptions[0].Url: is ignored; did you mean `url`?"]
         );
         assert_eq!(
             of_data("[]"),
